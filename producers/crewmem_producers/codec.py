@@ -1,0 +1,177 @@
+"""Events to records and back: CloudEvents 1.0 in binary mode, a JSON body under zstd, upcasters for old bodies."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import zstandard
+from pydantic import ValidationError
+
+from crewmem_producers.errors import EventTooLarge, InvalidEvent, InvalidName, NewerSchema
+from crewmem_producers.events import BODIES, CONTROL_BODIES, SCHEMA_VERSION, Body, Event
+from crewmem_producers.log import Header, LoggedRecord, Record
+from crewmem_producers.names import Scope
+
+MAX_RECORD_BYTES = 12_582_912
+"""`max.message.bytes` of the topics, and the producers' `max_request_size`."""
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""A body that unpacks to more is refused: nothing that crewmem publishes comes near it."""
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
+"""(event type, schema_version) -> what makes the next version's body of it. Entries are never removed."""
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def body_json(body: Body) -> bytes:
+    """The body as JSON, before compression."""
+    return body.model_dump_json(by_alias=True, exclude_none=True).encode("utf-8", "surrogatepass")
+
+
+def format_time(time: datetime) -> str:
+    """RFC 3339 in UTC with microseconds."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def encode(event: Event, *, partition: int | None = None) -> Record:
+    """The record of an event. Raises EventTooLarge over MAX_RECORD_BYTES."""
+    value = zstandard.ZstdCompressor(level=3).compress(body_json(_scoped(event)))
+    if len(value) > MAX_RECORD_BYTES - 4096:  # headers and key need room too
+        raise EventTooLarge(f"event {event.id} has {len(value)} bytes compressed; the log takes {MAX_RECORD_BYTES}")
+    headers: list[Header] = [
+        ("ce_id", event.id.encode()),
+        ("ce_type", event.type.encode()),
+        ("ce_source", event.source.encode()),
+        ("ce_specversion", b"1.0"),
+        ("ce_time", format_time(event.time).encode()),
+        ("content-type", b"application/json"),
+        ("content-encoding", b"zstd"),
+    ]
+    if event.traceparent:
+        headers.append(("traceparent", event.traceparent.encode()))
+    key = event.key.encode() if event.key else None
+    return Record(key=key, value=value, headers=tuple(headers), partition=partition)
+
+
+def _scoped(event: Event) -> Body:
+    """The body with the scope's names in it: the event's scope is what holds."""
+    if event.scope is None:
+        return event.body
+    return event.body.model_copy(update={"tenant": event.scope.tenant, "session": event.scope.session})
+
+
+def decode(record: LoggedRecord | Record, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS) -> Event:
+    """The event of a record.
+
+    Raises InvalidEvent with a `reason`: `null_body`, `bad_header`, `unknown_type`, `bad_encoding`, `too_large`,
+    `not_json`, `wrong_schema`, `wrong_key`; NewerSchema for a body of a newer version.
+    """
+    headers = _headers(record)
+    kind = _required(headers, "ce_type")
+    event_id, time = _required(headers, "ce_id"), _time(_required(headers, "ce_time"))
+    model = BODIES.get(kind)
+    if model is None:
+        raise InvalidEvent(f"no event type {kind!r} is known", reason="unknown_type")
+    body = parse_body(model, _unpack(record.value, headers.get("content-encoding")), upcasters=upcasters)
+    scope = _scope(body, model)
+    if scope is not None and (record.key or b"") != scope.key.encode():
+        raise InvalidEvent("the record's key is not that of its tenant and session", reason="wrong_key")
+    trace = headers.get("traceparent")
+    return Event(
+        body=body, scope=scope, id=event_id, time=time, source=headers.get("ce_source", ""),
+        traceparent=trace if trace and _TRACEPARENT.fullmatch(trace) else None,
+    )  # fmt: skip
+
+
+def parse_body(
+    model: type[Body], data: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS
+) -> Body:
+    """A JSON body as its model, upcast to SCHEMA_VERSION. Raises InvalidEvent, NewerSchema."""
+    try:
+        raw = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidEvent(f"the body is not JSON: {error}", reason="not_json") from error
+    if not isinstance(raw, dict):
+        raise InvalidEvent("the body is not a JSON object", reason="not_json")
+    try:
+        return model.model_validate(_upcast(model.type, raw, upcasters))
+    except ValidationError as error:
+        raise InvalidEvent(f"the body is no {model.type}: {_first_error(error)}", reason="wrong_schema") from error
+
+
+def _upcast(kind: str, raw: dict[str, Any], upcasters: Mapping[tuple[str, int], Upcaster]) -> dict[str, Any]:
+    version = raw.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise InvalidEvent(f"schema_version is {version!r}, not a whole number from 1", reason="wrong_schema")
+    newest = max([SCHEMA_VERSION, *(n + 1 for t, n in upcasters if t == kind)])
+    if version > newest:
+        raise NewerSchema(f"{kind} has schema_version {version}; this program knows up to {newest}")
+    while (upcaster := upcasters.get((kind, version))) is not None:
+        raw, version = upcaster(raw), version + 1
+    return {**raw, "schema_version": version}
+
+
+def _scope(body: Body, model: type[Body]) -> Scope | None:
+    if model in CONTROL_BODIES:
+        return None
+    try:
+        scope = Scope.of(body.tenant, body.session)
+    except InvalidName as error:
+        raise InvalidEvent(str(error), reason="wrong_schema") from error
+    if scope.session != body.session:
+        raise InvalidEvent("the session's name is not normalised", reason="wrong_schema")
+    return scope
+
+
+def _headers(record: LoggedRecord | Record) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in record.headers:
+        try:
+            headers.setdefault(name, (value or b"").decode())
+        except UnicodeDecodeError as error:
+            if name.startswith("ce_") or name == "content-encoding":
+                raise InvalidEvent(f"header {name} is not UTF-8", reason="bad_header") from error
+    return headers
+
+
+def _required(headers: Mapping[str, str], name: str) -> str:
+    value = headers.get(name, "")
+    if not value or len(value) > 200:
+        raise InvalidEvent(f"header {name} is missing, empty or over 200 characters", reason="bad_header")
+    return value
+
+
+def _time(text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidEvent(f"ce_time is no RFC 3339 time: {text!r}", reason="bad_header") from error
+
+
+def _unpack(value: bytes | None, encoding: str | None) -> bytes:
+    if value is None:
+        raise InvalidEvent("the record has no body", reason="null_body")
+    if encoding in (None, "", "identity"):
+        return value
+    if encoding != "zstd":
+        raise InvalidEvent(f"content-encoding {encoding!r} is not known", reason="bad_encoding")
+    try:
+        reader = zstandard.ZstdDecompressor().stream_reader(value)
+        data = reader.read(MAX_BODY_BYTES + 1)
+    except zstandard.ZstdError as error:
+        raise InvalidEvent(f"the body is not zstd: {error}", reason="bad_encoding") from error
+    if len(data) > MAX_BODY_BYTES:
+        raise InvalidEvent(f"the body unpacks to over {MAX_BODY_BYTES} bytes", reason="too_large")
+    return data
+
+
+def _first_error(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"

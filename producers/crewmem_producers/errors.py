@@ -1,0 +1,100 @@
+"""The errors of the producing side.
+
+CrewmemError
+├── InvalidName          a tenant, session or key that cannot be used
+├── InvalidEvent         a record that is not an event, and never will be
+│   ├── NewerSchema      written by a newer crewmem than this one
+│   └── EventTooLarge    over the size that the log takes
+├── SettingsError        a setting that is missing, malformed or unknown
+├── MissingExtra         an optional part that is not installed (also an ImportError)
+├── Unavailable          a part of the surroundings is away; try again later
+│   ├── LogUnavailable
+│   ├── RegistryUnavailable
+│   ├── ServiceUnavailable
+│   └── StoreUnavailable
+├── LogRefused           the log is not what crewmem needs (partitions, retention, policy)
+├── TransportRefused     the destination refused the caller (key, rights, address)
+├── OutboxFull           the outbox is at its limit
+└── TokenTimeout         no freshness token within the time that was given
+"""
+
+from __future__ import annotations
+
+
+class CrewmemError(Exception):
+    """Base of every error that crewmem raises; its text says what is wrong and what to do."""
+
+
+class InvalidName(CrewmemError, ValueError):
+    """A name cannot be used. Sessions have 1 to 200 characters and no control characters; tenants match [a-z0-9-]{1,40}."""
+
+
+class InvalidEvent(CrewmemError, ValueError):
+    """A record cannot be read as an event; it goes to the dead letters. `reason` is a short code such as `not_json`."""
+
+    def __init__(self, message: str, *, reason: str = "invalid_event") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class NewerSchema(InvalidEvent):
+    """The event was written by a newer crewmem. Update this consumer; the event waits in the dead letters until then."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="newer_schema")
+
+
+class EventTooLarge(InvalidEvent):
+    """The event is larger than the log takes (12 MB). Publish less text per event."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="too_large")
+
+
+class SettingsError(CrewmemError, ValueError):
+    """A setting is missing, malformed or unknown. `crewmem config show` lists each one with its value and origin."""
+
+
+class MissingExtra(CrewmemError, ImportError):
+    """An optional part of crewmem is not installed. Install the extra that the message names."""
+
+
+class Unavailable(CrewmemError, ConnectionError):
+    """A part of the surroundings does not answer now. Nothing is lost: try again later."""
+
+
+class LogUnavailable(Unavailable):
+    """The event log does not answer or did not acknowledge. Check the broker (`crewmem doctor`); what was not sent waits."""
+
+
+class RegistryUnavailable(Unavailable):
+    """The registry does not answer. Check the broker (`crewmem doctor`) and try again."""
+
+
+class ServiceUnavailable(Unavailable):
+    """The recall service does not answer. Start it (`crewmem up` or `crewmem serve`) or check CREWMEM_BASE_URL."""
+
+
+class StoreUnavailable(Unavailable):
+    """The store does not answer. Check its folder or bucket (`crewmem doctor`); the consumer waits and tries again."""
+
+
+class LogRefused(CrewmemError):
+    """The log is not what crewmem needs; the message names the setting and the command that mends it."""
+
+
+class TransportRefused(CrewmemError):
+    """The destination refused the caller: a wrong API key, right or address. Check CREWMEM_API_KEY and CREWMEM_BASE_URL."""
+
+
+class OutboxFull(CrewmemError):
+    """The outbox is full. Start the service or broker so that it drains, or raise CREWMEM_OUTBOX_MAX_MB."""
+
+
+class TokenTimeout(CrewmemError, TimeoutError):
+    """The log did not acknowledge in time. The event is in the outbox and will be sent later."""
+
+
+def missing_extra(extra: str, module: str) -> MissingExtra:
+    """The one ImportError for a part that is not installed; names the pip command."""
+    return MissingExtra(f'{module} is not installed: run  pip install "crewmem[{extra}]"')

@@ -1,0 +1,187 @@
+"""The event types: what a crew, a person or an operator says happened. FORMATS "Events" is their list of fields.
+
+Bodies keep unknown fields. `schema_version` rises only when an older consumer would misread a body.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from uuid6 import uuid7
+
+from crewmem_producers.names import Scope
+
+SCHEMA_VERSION = 1
+"""The newest body version that this program writes and reads."""
+
+
+def new_event_id() -> str:
+    """A new `ce_id`: a UUIDv7, so that ids sort by time."""
+    return str(uuid7())
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Body(BaseModel):
+    """What every body has. `tenant` and `session` are set by whoever publishes; control events may have neither."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+    type: ClassVar[str]
+
+    schema_version: int = SCHEMA_VERSION
+    tenant: str | None = None
+    session: str | None = None
+    execution_id: str | None = None
+    parent: str | None = None
+
+
+class TaskOutput(BaseModel):
+    """One task's output. Its identity across runs is (crew_key, task key)."""
+
+    model_config = ConfigDict(extra="allow")
+    index: int
+    key: str = ""
+    name: str | None = None
+    agent_role: str | None = None
+    raw: str = ""
+    json_: Any = Field(default=None, alias="json")
+
+
+class Recalled(BaseModel):
+    """A memory that was recalled into a kickoff: what its echo is compared with."""
+
+    model_config = ConfigDict(extra="allow")
+    event_id: str
+    span: str
+    session: str
+    text: str
+
+
+class KickoffCompleted(Body):
+    """`crewmem.kickoff.completed`"""
+
+    type: ClassVar[str] = "crewmem.kickoff.completed"
+    crew: str | None = None
+    crew_key: str = ""
+    inputs: dict[str, Any] = {}
+    raw: str = ""
+    json_: Any = Field(default=None, alias="json")
+    tasks: list[TaskOutput] = []
+    token_usage: dict[str, Any] | None = None
+    recalled: list[Recalled] = []
+    truncated: bool = False
+
+
+class KickoffError(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    type: str
+    message: str
+    task_index: int | None = None
+
+
+class KickoffFailed(KickoffCompleted):
+    """`crewmem.kickoff.failed`: the tasks that were done, and what went wrong."""
+
+    type: ClassVar[str] = "crewmem.kickoff.failed"
+    error: KickoffError
+
+
+class MemoryRemembered(Body):
+    """`crewmem.memory.remembered`: an explicit memory. `ttl` in seconds from the event's time; `importance` 0 to 1."""
+
+    type: ClassVar[str] = "crewmem.memory.remembered"
+    content: Annotated[str, Field(min_length=1)]
+    metadata: dict[str, Any] = {}
+    ttl: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    key: str | None = None
+    importance: Annotated[float, Field(ge=0, le=1)] = 0.5
+    kind: str = "note"
+    speaker: str | None = None
+    agent_role: str | None = None
+    crew: str | None = None
+
+
+class SpanRef(BaseModel):
+    event_id: str
+    span: str
+
+
+class MemoryForgotten(Body):
+    """`crewmem.memory.forgotten`: the memory's span and those of every event counted as its duplicate."""
+
+    type: ClassVar[str] = "crewmem.memory.forgotten"
+    spans: Annotated[list[SpanRef], Field(min_length=1)]
+
+
+class SessionForgotten(Body):
+    """`crewmem.session.forgotten`: everything of the session before this position."""
+
+    type: ClassVar[str] = "crewmem.session.forgotten"
+    erased_keys: list[str] = []
+
+
+class PositionRef(BaseModel):
+    partition: int
+    offset: int
+
+
+class EventRedriven(Body):
+    """`crewmem.event.redriven`: a dead letter was put on the log again."""
+
+    type: ClassVar[str] = "crewmem.event.redriven"
+    position: PositionRef
+    event_id: str | None = None
+
+
+class EventDiscarded(Body):
+    """`crewmem.event.discarded`: an operator decided that a dead letter is of no use."""
+
+    type: ClassVar[str] = "crewmem.event.discarded"
+    position: PositionRef
+    event_id: str | None = None
+
+
+class RulesApplied(Body):
+    """`crewmem.rules.applied`: from this position of its partition on, these rules decide. `rules` is the file's text."""
+
+    type: ClassVar[str] = "crewmem.rules.applied"
+    rules: str
+    sha256: str
+
+
+KickoffBody = KickoffCompleted | KickoffFailed
+SESSION_BODIES: tuple[type[Body], ...] = (
+    KickoffCompleted, KickoffFailed, MemoryRemembered, MemoryForgotten, SessionForgotten,
+)  # fmt: skip
+CONTROL_BODIES: tuple[type[Body], ...] = (EventRedriven, EventDiscarded, RulesApplied)
+BODIES: dict[str, type[Body]] = {body.type: body for body in SESSION_BODIES + CONTROL_BODIES}
+PUBLISHABLE = frozenset({KickoffCompleted.type, KickoffFailed.type, MemoryRemembered.type})
+"""The types that `POST /v1/events` takes; the service itself writes the others."""
+
+Durability = Literal["outbox", "log"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One immutable happening. `time` is aware, UTC; `scope` is None only for control events."""
+
+    body: Body
+    scope: Scope | None
+    id: str = field(default_factory=new_event_id)
+    time: datetime = field(default_factory=utc_now)
+    source: str = ""
+    traceparent: str | None = None
+
+    @property
+    def type(self) -> str:
+        return self.body.type
+
+    @property
+    def key(self) -> str | None:
+        """The record key, or None for a control event."""
+        return self.scope.key if self.scope else None

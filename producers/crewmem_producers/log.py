@@ -1,0 +1,93 @@
+"""The event log: a few partitions of records that are only ever appended.
+
+`EventLog` is the contract; `log_sqlite.SqliteLog` (one machine) and `log_kafka.KafkaLog` (the fleet) keep it, and
+`tests/producers/conformance_log.py` is its suite.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+Header = tuple[str, bytes]
+
+
+class Position(NamedTuple):
+    """A place on the log."""
+
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is appended: key, body and headers as bytes. With `partition` None the key decides (names.partition_of)."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[Header, ...] = ()
+    partition: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRecord:
+    """What is read: a record at its position. `timestamp_ms` is the log's own clock (UTC, milliseconds)."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[Header, ...]
+    timestamp_ms: int
+
+    @property
+    def position(self) -> Position:
+        return Position(self.partition, self.offset)
+
+    @property
+    def crc(self) -> int:
+        """CRC-32 over key, body and headers, so that a refilled log is told from the one that was read before."""
+        crc = zlib.crc32(self.key or b"")
+        crc = zlib.crc32(self.value or b"", crc)
+        for name, value in self.headers:
+            crc = zlib.crc32(name.encode("utf-8", "surrogateescape"), crc)
+            crc = zlib.crc32(value or b"", crc)
+        return crc
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name as text (undecodable bytes replaced), or None."""
+        for candidate, value in self.headers:
+            if candidate == name:
+                return (value or b"").decode("utf-8", "replace")
+        return None
+
+
+class EventLog(Protocol):
+    """Append-only partitions. Every method raises LogUnavailable when the log does not answer; never loses in silence."""
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions the log has; fixed when it is created. Known after `start`."""
+
+    async def start(self) -> None:
+        """Connects; raises LogRefused when the log is not what crewmem needs."""
+
+    async def append(self, records: Sequence[Record]) -> list[Position]:
+        """Appends in order and returns each record's position once the log has acknowledged it durably.
+
+        After an error some of the records may be on the log: appending them again is harmless, their `ce_id` tells.
+        """
+
+    async def read(self, partition: int, offset: int, *, limit: int = 500) -> list[LoggedRecord]:
+        """Up to `limit` records of `partition` from `offset` on, in order; empty at the end of the log."""
+
+    async def first(self) -> dict[int, int]:
+        """Offset of the first record still there, for each partition (equals `end` of an empty one)."""
+
+    async def end(self) -> dict[int, int]:
+        """Offset that the next record will get, for each partition."""
+
+    async def close(self) -> None:
+        """Frees connections and files; safe to call twice."""

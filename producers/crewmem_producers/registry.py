@@ -1,0 +1,35 @@
+"""The registry: the small mutable state that every service and consumer follows.
+
+Keys are `apikey/<sha256>`, `datakey/<id>`, `generation/<gen>`, `active`, `producer/<source>`; values are JSON objects.
+`registry_sqlite.SqliteRegistry` and `registry_kafka.KafkaRegistry` keep the contract;
+`tests/producers/conformance_registry.py` is its suite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+Value = Mapping[str, Any]
+
+
+class Registry(Protocol):
+    """A replicated map. Reads come from a local view that follows the truth within a second; `refresh` waits for it."""
+
+    async def start(self) -> None:
+        """Reads the whole registry and starts following it. Raises RegistryUnavailable."""
+
+    async def put(self, key: str, value: Value) -> None:
+        """Writes durably; this process sees it at once, every other within a second. Raises RegistryUnavailable."""
+
+    async def refresh(self) -> None:
+        """Returns once the local view holds everything that was written before the call. Raises RegistryUnavailable."""
+
+    def get(self, key: str) -> Value | None:
+        """The value in the local view, or None."""
+
+    def items(self, prefix: str) -> dict[str, Value]:
+        """Every key of the local view that starts with `prefix`, with its value."""
+
+    async def close(self) -> None:
+        """Stops following; safe to call twice."""

@@ -1,0 +1,1 @@
+"""What is remembered: the store, its ledger, embedders, search and generations."""

@@ -1,0 +1,49 @@
+"""The errors of the store and the recall service.
+
+CrewmemError
+├── StoreUnavailable     (producers) the store does not answer
+├── StoreRefused         the store is not one that this program may use
+│   ├── EmbedderMismatch written with another embedder
+│   ├── NamespaceMismatch written under another CREWMEM_NAMESPACE
+│   ├── LayoutTooNew     written by a newer crewmem
+│   ├── PartitionsChanged the log's number of partitions is not the generation's
+│   └── LogMismatch      the log is not the one that this store was made from
+├── UnknownGeneration    no such generation is live
+└── EmbedderUnavailable  the embedder's model cannot be loaded
+"""
+
+from __future__ import annotations
+
+from crewmem_producers.errors import CrewmemError
+
+
+class StoreRefused(CrewmemError):
+    """The store cannot be used as it is; the message names the remedy."""
+
+
+class EmbedderMismatch(StoreRefused):
+    """The store was written with another embedder. Set CREWMEM_EMBEDDER back, or move with `crewmem replay --embedder NAME`."""
+
+
+class NamespaceMismatch(StoreRefused):
+    """The store belongs to another CREWMEM_NAMESPACE. Set that one, or choose another CREWMEM_STORE."""
+
+
+class LayoutTooNew(StoreRefused):
+    """The store was written by a newer crewmem. Update this program."""
+
+
+class PartitionsChanged(StoreRefused):
+    """The log's number of partitions changed, so sessions moved. Restore it, or run `crewmem replay`."""
+
+
+class LogMismatch(StoreRefused):
+    """The log was wiped, shortened or refilled since the store was written. `crewmem replay` builds from the log as it is."""
+
+
+class UnknownGeneration(CrewmemError, LookupError):
+    """No generation of that name is live. `crewmem stats` lists them."""
+
+
+class EmbedderUnavailable(CrewmemError):
+    """The embedder's model cannot be loaded. Check its name (CREWMEM_EMBEDDER), and that its package or hub is there."""

@@ -1,0 +1,136 @@
+"""The store: memory rows and a ledger for each generation and partition.
+
+`Store` is the contract; `lance.LanceStore` (a folder or an S3 URI) and `memory.MemoryStore` (the twin for tests) keep it;
+`tests/store/conformance_store.py` is its suite. Calls block (call them from a worker thread); each raises
+StoreUnavailable when the store does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from crewmem_store.rows import LedgerRow, MemoryRow, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class StoreNote:
+    """What a store says of itself; written at its creation and checked at every start."""
+
+    namespace: str
+    layout_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of one table version, in (partition, offset, span) order. `matrix` is float32 (n, d): row i's vector."""
+
+    rows: Sequence[MemoryRow]
+    matrix: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """An LLM summary for a stored row: shown to people and agents, never searched."""
+
+    id: str
+    summary: str
+    summariser: str
+
+
+class PartitionView(Protocol):
+    """Memory rows and ledger of one partition at ONE version: what a batch is decided from."""
+
+    def rows(self, scope: str) -> Sequence[MemoryRow]:
+        """Every row of the scope, tombstones included (also those that an Erase left under its record key)."""
+
+    def ledger(self, ce_id: str) -> Sequence[LedgerRow]:
+        """The ledger rows of that event id, by offset."""
+
+
+class PartitionStore(Protocol):
+    """One partition of one generation, as its owner writes it."""
+
+    def last(self) -> LedgerRow | None:
+        """The ledger's row with the largest offset: the consumer resumes at its offset + 1."""
+
+    def rules(self) -> LedgerRow | None:
+        """The newest ledger row of a `crewmem.rules.applied` record; its `detail` is the rules' text."""
+
+    def view(self, *, scopes: Collection[str], ce_ids: Collection[str]) -> PartitionView:
+        """What these scopes and event ids hold, read from one version of each table."""
+
+    def commit(self, *, rows: Sequence[MemoryRow], updates: Sequence[object], ledger: Sequence[LedgerRow]) -> None:
+        """One merge with all rows (an id that is there already keeps what it has), the updates in order (see
+        `updates`), then the ledger rows (an offset that is there already stays). Repeating it changes nothing."""
+
+    def unsummarised(self, *, summariser: str, limit: int) -> Sequence[MemoryRow]:
+        """Rows with text whose `summariser` is not this one, oldest first: the backlog of LLM summaries."""
+
+    def set_summaries(self, summaries: Sequence[Summary]) -> None:
+        """Adds LLM summaries to rows that still have text."""
+
+    def maintain(self) -> None:
+        """Optimises, when enough was committed since the last time, and makes durable what was written (once a
+        second at most). Called by the owner between batches; cheap when nothing is due."""
+
+    def close(self) -> None:
+        """Makes durable what was written; safe to call twice."""
+
+
+class StoreReader(Protocol):
+    """One generation as recall reads it: always the newest version, all partitions."""
+
+    @property
+    def generation(self) -> str: ...
+
+    def rows(self, scopes: Collection[str], *, partitions: Collection[int]) -> Rows:
+        """Rows with text of these scopes (exact match); the partitions are where they lie. Vectors included.
+
+        Rows of a scope below its last erasure's offset are left out. Expired and superseded rows are included:
+        whoever searches decides by time.
+        """
+
+    def scopes(self, tenant: str) -> dict[str, int]:
+        """Every scope of the tenant that has rows with text -> its partition."""
+
+    def get(self, id: str) -> MemoryRow | None:
+        """The row of that memory id, a tombstone too (with `duplicate_of`), or None."""
+
+    def by_event(self, event_id: str) -> Sequence[MemoryRow]:
+        """Every row of that event, tombstones too."""
+
+    def duplicates(self, id: str) -> Sequence[MemoryRow]:
+        """The tombstones with `duplicate_of` = id."""
+
+    def last_offset(self, partition: int) -> int:
+        """The ledger's largest offset, or -1: what is in the view of this generation."""
+
+    def has_event(self, partition: int, event_id: str) -> bool:
+        """Whether the ledger holds a row of that event id."""
+
+    def ledger(self, partition: int, *, start: int, limit: int) -> Sequence[LedgerRow]:
+        """Ledger rows from offset `start` on, in order."""
+
+    def outcomes(self, partition: int) -> dict[str, int]:
+        """How many ledger rows have each outcome."""
+
+
+class Store(Protocol):
+    """Every generation of one namespace."""
+
+    def open(self, *, namespace: str) -> None:
+        """Creates the store or checks its note. Raises NamespaceMismatch, LayoutTooNew, StoreUnavailable."""
+
+    def partition(self, generation: str, partition: int, *, dimensions: int) -> PartitionStore:
+        """That partition for writing; its tables are made when they are not there. `dimensions` is the vectors' d."""
+
+    def reader(self, generation: str) -> StoreReader:
+        """That generation for reading; partitions that nobody has written yet are empty."""
+
+    def drop(self, generation: str) -> None:
+        """Removes the generation's tables; harmless when there are none."""
+
+    def close(self) -> None:
+        """Safe to call twice."""

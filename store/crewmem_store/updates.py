@@ -1,0 +1,61 @@
+"""Updates of older rows: the effects that a record has on memories before it.
+
+A store applies each with its `where` evaluated at commit. All but `Forget` and `Erase` touch only rows that have text
+(`text is not null`), and never a row at or after the causing event (`offset < before_offset`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SupersedeKey:
+    """Rows of `scope` with `key` and `superseded_at` null get `superseded_at = at` (UTC)."""
+
+    scope: str
+    key: str
+    before_offset: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SupersedeFailures:
+    """Rows of `scope`, kind `failure`, this crew and task, `superseded_at` null, get `superseded_at = at` (UTC)."""
+
+    scope: str
+    crew: str | None
+    task_key: str
+    before_offset: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """The row `id`'s `expires_at` becomes the later of the two; None (for ever) is the latest of all."""
+
+    id: str
+    before_offset: int
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Rows with these ids lose text, content, summary, vector, source_hash, key and metadata; the ids stay as tombstones."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Erase:
+    """Every row of `scope` below `before_offset` loses the same and its crew, agent role, task key and parent too.
+
+    The scope is replaced by its record key (`Scope.key`), so that no name of the session is left.
+    """
+
+    scope: str
+    before_offset: int
+
+
+Update = SupersedeKey | SupersedeFailures | Extend | Forget | Erase
