@@ -89,9 +89,7 @@ def decode(record: LoggedRecord | Record, *, upcasters: Mapping[tuple[str, int],
     )  # fmt: skip
 
 
-def parse_body(
-    model: type[Body], data: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS
-) -> Body:
+def parse_body(model: type[Body], data: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS) -> Body:
     """A JSON body as its model, upcast to SCHEMA_VERSION. Raises InvalidEvent, NewerSchema."""
     try:
         raw = json.loads(data)

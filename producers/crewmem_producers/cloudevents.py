@@ -1,0 +1,81 @@
+"""Events in CloudEvents 1.0 JSON, as `POST /v1/events` takes them in batches (`application/cloudevents-batch+json`)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from crewmem_producers.codec import body_json, format_time, parse_body
+from crewmem_producers.errors import InvalidEvent, InvalidName
+from crewmem_producers.events import BODIES, PUBLISHABLE, Event
+from crewmem_producers.names import Scope
+
+BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
+MAX_BATCH_EVENTS = 500
+MAX_BATCH_BYTES = 16 * 1024 * 1024
+RELAY_HEADER = "crewmem-relay"
+
+_ID = re.compile(r"[\x21-\x7e]{1,100}")
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """One event as a CloudEvents JSON object; `data` is its body, with the session's name and without the tenant."""
+    data = json.loads(body_json(event.body))
+    data.pop("tenant", None)
+    if event.scope:
+        data["session"] = event.scope.session
+    ce: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event.id,
+        "type": event.type,
+        "source": event.source,
+        "time": format_time(event.time),
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+    return ce | ({"traceparent": event.traceparent} if event.traceparent else {})
+
+
+def from_json(value: object, *, tenant: str) -> Event:
+    """The event of a CloudEvents JSON object, under the tenant of the caller's key whatever the object says.
+
+    Raises InvalidEvent (`bad_header`, `unknown_type`, `wrong_schema`), NewerSchema.
+    """
+    if not isinstance(value, dict) or value.get("specversion") != "1.0":
+        raise InvalidEvent("not a CloudEvents 1.0 object", reason="bad_header")
+    event_id, kind, time = value.get("id"), value.get("type"), value.get("time")
+    if not isinstance(event_id, str) or not _ID.fullmatch(event_id):
+        raise InvalidEvent("`id` is 1 to 100 printable ASCII characters", reason="bad_header")
+    if not isinstance(kind, str) or kind not in PUBLISHABLE:
+        raise InvalidEvent(f"`type` is one of {', '.join(sorted(PUBLISHABLE))}, not {kind!r}", reason="unknown_type")
+    body = parse_body(BODIES[kind], json.dumps(value.get("data")).encode("utf-8", "surrogatepass"))
+    try:
+        scope = Scope.of(tenant, body.session)
+    except InvalidName as error:
+        raise InvalidEvent(str(error), reason="wrong_schema") from error
+    return Event(
+        body=body,
+        scope=scope,
+        id=event_id,
+        time=_time(time),
+        source=_text(value, "source"),
+        traceparent=_text(value, "traceparent") or None,
+    )
+
+
+def _time(value: object) -> datetime:
+    try:
+        time = datetime.fromisoformat(value if isinstance(value, str) else "")
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidEvent(f"`time` is no RFC 3339 time: {value!r}", reason="bad_header") from error
+
+
+def _text(value: Mapping[str, Any], name: str) -> str:
+    text = value.get(name, "")
+    if not isinstance(text, str) or len(text) > 200:
+        raise InvalidEvent(f"`{name}` is a string of at most 200 characters", reason="bad_header")
+    return text

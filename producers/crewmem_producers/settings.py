@@ -1,0 +1,265 @@
+"""Every setting of crewmem: one model a role, one name a setting; read here and nowhere else.
+
+A setting `base_url` is `base_url=` as argument, CREWMEM_BASE_URL in the environment (CREWMEM_BASE_URL_FILE names a file that
+holds it, for secrets), `base_url` in crewmem.toml, then its default; in that order.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
+
+from crewmem_producers.errors import SettingsError
+from crewmem_producers.names import check_tenant, normalise_session
+
+PREFIX = "CREWMEM_"
+CONFIG_VARIABLE = "CREWMEM_CONFIG"
+CONFIG_NAME = "crewmem.toml"
+DEFAULT_BASE_URL = "http://127.0.0.1:8765"
+OUTSIDE_THE_MODELS = frozenset({CONFIG_VARIABLE, "CREWMEM_LOCOMO"})
+"""Names that are no setting of a role: where the file is, and what a benchmark reads."""
+TEST_PREFIX = "CREWMEM_TEST_"
+
+
+def config_path(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """CREWMEM_CONFIG, else the nearest crewmem.toml going up from the working directory, else the user's. None: no file."""
+    if named := environ.get(CONFIG_VARIABLE):
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise SettingsError(f"{CONFIG_VARIABLE} names {path}, and there is no such file")
+        return path
+    here = Path.cwd()
+    user = Path(environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "crewmem"
+    candidates = [folder / CONFIG_NAME for folder in (here, *here.parents, user)]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read_config(path: Path | None) -> dict[str, Any]:
+    """The settings in that file, a flat table. Raises SettingsError for what is no TOML."""
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from error
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """CREWMEM_<NAME>_FILE: the content of the file it names, white space at the end removed."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
+        if not path:
+            return None, field_name, False
+        try:
+            return Path(path).expanduser().read_text("utf-8").rstrip(), field_name, False
+        except OSError as error:
+            raise SettingsError(f"{PREFIX}{field_name.upper()}_FILE cannot be read: {error}") from error
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+class _TomlSource(PydanticBaseSettingsSource):
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        table = read_config(config_path())
+        return {name: value for name, value in table.items() if name in self.settings_cls.model_fields}
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _FileSource(settings_cls), _TomlSource(settings_cls)
+
+
+class CommonSettings(_Settings):
+    """What every role has."""
+
+    namespace: str = Field("crewmem", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description="prefix of topics and groups")
+    tenant: str = Field("default", description="tenant of the Kafka transport, of the first key and of `up`")
+    home: Path = Field(Path("~/.crewmem"), description="folder of the SQLite log, the store, the key and the outbox")
+    source: str = Field(default_factory=socket.gethostname, max_length=200, description="name of this host in events")
+
+    @field_validator("tenant")
+    @classmethod
+    def _tenant(cls, value: str) -> str:
+        return check_tenant(value)
+
+    @field_validator("home")
+    @classmethod
+    def _home(cls, value: Path) -> Path:
+        return value.expanduser()
+
+
+class KafkaSettings(CommonSettings):
+    """How Apache Kafka is reached; without `kafka_bootstrap` there is no broker and the log is SQLite."""
+
+    kafka_bootstrap: str | None = Field(None, description="host:port,... of Apache Kafka; unset: no broker")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how the brokers are spoken to"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field("PLAIN", description="SASL mechanism")
+    kafka_sasl_username: str | None = Field(None, description="SASL user")
+    kafka_sasl_password: SecretStr | None = Field(None, description="SASL password")
+    kafka_ca_file: Path | None = Field(None, description="CA certificates (PEM) that sign the brokers'")
+    kafka_cert_file: Path | None = Field(None, description="client certificate (PEM)")
+    kafka_key_file: Path | None = Field(None, description="client key (PEM)")
+    kafka_key_password: SecretStr | None = Field(None, description="password of the client key")
+    kafka_partitions: int = Field(12, ge=1, le=1000, description="partitions of a new events topic; fixed afterwards")
+    kafka_replication: int = Field(-1, ge=-1, description="replicas of a new topic; -1: the brokers' default")
+
+
+class CrewSettings(KafkaSettings):
+    """A process that runs crews, or that asks the service."""
+
+    base_url: str = Field(DEFAULT_BASE_URL, pattern=r"^https?://\S+$", description="address of the recall service")
+    api_key: SecretStr | None = Field(None, description="key for the service; default: the one that `up` wrote")
+    session: str | None = Field(None, description="session of crews and of Memstore when none is given")
+    durability: Literal["outbox", "log"] = Field("outbox", description="`log`: publishing waits for the log, or raises")
+    flush_seconds: float = Field(2.0, ge=0, le=300, description="how long the end of a kickoff waits for the log")
+    recall_timeout_seconds: float = Field(5.0, gt=0, le=300, description="how long a kickoff waits for recalled memory")
+    outbox_dir: Path | None = Field(None, description="folder of the outbox; default: <home>/outbox")
+    outbox_max_mb: int = Field(1024, ge=1, description="size at which the outbox refuses, in MB")
+    publish_inputs: list[str] = Field([], description="names of the kickoff inputs that are published")
+    top_k: int = Field(8, ge=1, le=100, description="memories recalled into a kickoff, at most")
+    max_tokens: int = Field(600, ge=1, description="tokens of recalled memory in a prompt, at most")
+    threshold: float = Field(0.25, ge=0, le=1, description="least cosine of a recalled memory")
+
+    @field_validator("session")
+    @classmethod
+    def _session(cls, value: str | None) -> str | None:
+        return None if value is None else normalise_session(value)
+
+    @property
+    def outbox_folder(self) -> Path:
+        return (self.outbox_dir or self.home / "outbox").expanduser()
+
+    def resolved_api_key(self) -> str | None:
+        """`api_key`, else what `crewmem up` left in <home>/api_key when the service is the local default one."""
+        if self.api_key is not None:
+            return self.api_key.get_secret_value()
+        path = self.home / "api_key"
+        if self.base_url.rstrip("/") == DEFAULT_BASE_URL and path.is_file():
+            return path.read_text("utf-8").strip() or None
+        return None
+
+
+class StoreSettings(KafkaSettings):
+    """Where memory is kept and how it is embedded: consumers and the service agree on these."""
+
+    store: str | None = Field(None, description="folder or s3://bucket/prefix of the store; default: <home>/store")
+    s3_endpoint: str | None = Field(None, description="address of an S3 server other than AWS")
+    s3_region: str = Field("us-east-1", description="S3 region")
+    s3_access_key: str | None = Field(None, description="S3 access key; unset: the usual AWS sources")
+    s3_secret_key: SecretStr | None = Field(None, description="S3 secret key")
+    embedder: str = Field("all-MiniLM-L6-v2", description="sentence-transformers model that memory is embedded with")
+    embedder_threads: int | None = Field(None, ge=1, description="CPU threads of the embedder; unset: all cores")
+
+    @property
+    def store_uri(self) -> str:
+        return self.store or str(self.home / "store")
+
+
+class ConsumerSettings(StoreSettings):
+    """`crewmem consume`."""
+
+    batch_rows: int = Field(500, ge=1, le=5000, description="rows that are written at once, at most")
+    batch_wait_ms: int = Field(200, ge=0, le=10_000, description="how long a batch that is not full waits, ms")
+    group_instance_id: str | None = Field(None, description="static Kafka membership; unset: dynamic")
+    consumer_host: str = Field("0.0.0.0", description="address of the consumer's health and metrics")
+    consumer_port: int = Field(8766, ge=0, le=65535, description="port of the consumer's health and metrics")
+    llm_base_url: str | None = Field(None, description="OpenAI-compatible endpoint for summaries; unset: none")
+    llm_model: str | None = Field(None, description="its model")
+    llm_api_key: SecretStr | None = Field(None, description="its key")
+    llm_timeout_seconds: float = Field(60.0, gt=0, description="how long one summary may take")
+
+
+class ServiceSettings(StoreSettings):
+    """`crewmem serve`."""
+
+    host: str = Field("127.0.0.1", description="address that the service listens on")
+    port: int = Field(8765, ge=0, le=65535, description="port that the service listens on")
+    admin_key: SecretStr | None = Field(None, description="a first API key with every right (am_live_ and 32 hex digits)")
+    keys_file: Path | None = Field(None, description="YAML file of API keys, the declarative way")
+    rate_limit_per_minute: int | None = Field(None, ge=1, description="requests a minute and key; unset: no limit")
+
+
+ROLES: dict[str, type[CommonSettings]] = {
+    "crew": CrewSettings, "consumer": ConsumerSettings, "service": ServiceSettings,
+}  # fmt: skip
+
+S = TypeVar("S", bound=CommonSettings)
+
+
+def load(model: type[S], **arguments: Any) -> S:
+    """The settings of a role; `arguments` that are None are left out. Raises SettingsError, one line a mistake."""
+    try:
+        return model(**{name: value for name, value in arguments.items() if value is not None})
+    except ValidationError as error:
+        lines = [_mistake(item["loc"], item["msg"]) for item in error.errors(include_url=False, include_input=False)]
+        raise SettingsError("\n".join(lines)) from error
+    except SourceError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _mistake(location: tuple[int | str, ...], message: str) -> str:
+    name = str(location[0]) if location else "settings"
+    return f"{PREFIX}{name.upper()}: {message.removeprefix('Value error, ')}"
+
+
+def known_names() -> dict[str, type[CommonSettings]]:
+    """Every setting -> the first role that has it."""
+    return {name: model for model in reversed(ROLES.values()) for name in model.model_fields}
+
+
+def unknown_names(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """A sentence for each CREWMEM_* variable and each line of crewmem.toml that is no setting, with the nearest right name."""
+    names = known_names()
+    variables = {PREFIX + name.upper() for name in names} | OUTSIDE_THE_MODELS
+    variables |= {f"{variable}_FILE" for variable in variables}
+    said = [
+        f"{variable} is no setting{_nearest(variable, variables)}"
+        for variable in sorted(environ)
+        if variable.startswith(PREFIX) and not variable.startswith(TEST_PREFIX) and variable not in variables
+    ]
+    path = config_path(environ)
+    said += [f"{name} in {path} is no setting{_nearest(name, set(names))}" for name in read_config(path) if name not in names]
+    return said
+
+
+def _nearest(name: str, candidates: set[str]) -> str:
+    match = difflib.get_close_matches(name, candidates, n=1)
+    return f"; did you mean {match[0]}?" if match else "; `crewmem config show` lists them"
+
+
+def origin(model: type[CommonSettings], name: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Where the setting's value comes from: a variable's name, the file's path, or `default`."""
+    variable = PREFIX + name.upper()
+    if environ.get(variable):
+        return variable
+    if environ.get(f"{variable}_FILE"):
+        return f"{variable}_FILE"
+    path = config_path(environ)
+    return str(path) if name in read_config(path) else "default"

@@ -1,0 +1,82 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pytest
+from crewmem_producers.codec import decode, encode
+from crewmem_producers.errors import InvalidEvent, NewerSchema
+from crewmem_producers.events import Event, MemoryRemembered
+from crewmem_producers.log import Record
+from crewmem_producers.names import Scope
+
+
+def remembered(content: str = "Acme has no API docs", session: str = "p") -> Event:
+    return Event(body=MemoryRemembered(content=content), scope=Scope.of("default", session), source="here")
+
+
+@given(st.text(min_size=1).filter(lambda text: text.isprintable()))
+def test_an_event_survives_the_way_through_a_record(content: str) -> None:
+    event = remembered(content)
+    back = decode(encode(event))
+    assert (back.id, back.time, back.scope, back.source) == (event.id, event.time, event.scope, event.source)
+    assert isinstance(back.body, MemoryRemembered) and back.body.content == content
+
+
+def replaced(record: Record, name: str, value: bytes | None) -> Record:
+    headers = tuple((n, v) for n, v in record.headers if n != name)
+    return Record(record.key, record.value, headers + (((name, value),) if value is not None else ()))
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (Record(b"k", None, encode(remembered()).headers), "null_body"),
+        (Record(b"k", b"\x00\xff", encode(remembered()).headers), "bad_encoding"),
+        (replaced(encode(remembered()), "ce_id", b"\xff\xfe"), "bad_header"),
+        (replaced(encode(remembered()), "ce_id", None), "bad_header"),
+        (replaced(encode(remembered()), "ce_time", b"yesterday"), "bad_header"),
+        (replaced(encode(remembered()), "ce_type", b"something.else"), "unknown_type"),
+        (replaced(encode(remembered()), "content-encoding", b"br"), "bad_encoding"),
+        (Record(b"other", encode(remembered()).value, encode(remembered()).headers), "wrong_key"),
+    ],
+)
+def test_what_is_no_event_is_refused_with_its_reason(record: Record, reason: str) -> None:
+    with pytest.raises(InvalidEvent) as caught:
+        decode(record)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"not json", "not_json"),
+        (b"[1]", "not_json"),
+        (b'{"schema_version": 1, "tenant": "default", "session": "p"}', "wrong_schema"),
+        (b'{"schema_version": "1", "tenant": "default", "session": "p", "content": "x"}', "wrong_schema"),
+        (b'{"schema_version": 1, "tenant": "default", "session": " p ", "content": "x"}', "wrong_schema"),
+    ],
+)
+def test_a_body_that_is_not_of_its_type_is_refused_with_its_reason(body: bytes, reason: str) -> None:
+    record = replaced(encode(remembered()), "content-encoding", None)
+    with pytest.raises(InvalidEvent) as caught:
+        decode(Record(record.key, body, record.headers))
+    assert caught.value.reason == reason
+
+
+def test_a_body_of_a_newer_version_is_told_from_a_bad_one() -> None:
+    record = replaced(encode(remembered()), "content-encoding", None)
+    with pytest.raises(NewerSchema):
+        decode(Record(record.key, b'{"schema_version": 2, "tenant": "default", "session": "p"}', record.headers))
+
+
+def test_an_upcaster_makes_the_next_version_of_an_old_body() -> None:
+    record = replaced(encode(remembered()), "content-encoding", None)
+    old = b'{"schema_version": 1, "tenant": "default", "session": "p", "words": "from before"}'
+    upcasters = {(MemoryRemembered.type, 1): lambda body: {**body, "content": body["words"]}}
+    event = decode(Record(record.key, old, record.headers), upcasters=upcasters)
+    assert isinstance(event.body, MemoryRemembered)
+    assert event.body.content == "from before" and event.body.schema_version == 2
+
+
+def test_unknown_fields_are_kept() -> None:
+    event = Event(body=MemoryRemembered(content="x", later="yes"), scope=Scope.of("default", "p"))  # type: ignore[call-arg]
+    assert decode(encode(event)).body.model_extra == {"later": "yes"}
