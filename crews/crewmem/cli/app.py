@@ -1,0 +1,56 @@
+"""The program `crewmem`: its commands, what every one of them checks first, and how an error ends it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from crewmem_producers.errors import CrewmemError, SettingsError
+from crewmem_producers.settings import unknown_names
+from typer.core import TyperGroup
+
+from crewmem.cli import config
+from crewmem.cli.console import note, say
+from crewmem.cli.exits import exit_code
+
+
+class _Program(TyperGroup):
+    """Ends every CrewmemError as its message on stderr and its exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CrewmemError as error:
+            note(f"crewmem: {error}", style="red")
+            raise typer.Exit(exit_code(error)) from error
+
+
+app = typer.Typer(
+    cls=_Program,
+    name="crewmem",
+    help="Durable shared memory for fleets of CrewAI crews.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 a check failed, 2 usage or setting, 3 unreachable, 4 refused with a remedy.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(version("crewmem"))
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    if unknown := unknown_names():
+        raise SettingsError("\n".join(unknown))
+
+
+app.add_typer(config.app, name="config")

@@ -1,0 +1,51 @@
+"""`crewmem config`: every setting with its value and where that comes from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from crewmem_producers.settings import PREFIX, ROLES, CrewSettings, config_path, load, origin
+
+from crewmem.cli.console import print_json, print_table, say
+from crewmem.cli.settings_docs import render
+
+app = typer.Typer(help="Settings: their values, where they come from, what they mean.", no_args_is_help=True)
+_MASK = "**********"
+
+
+@app.command()
+def show(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Print every setting with its value and origin; secrets are masked."""
+    settings = _values()
+    if as_json:
+        print_json(settings)
+        return
+    path = config_path()
+    say(f"crewmem.toml: {path or 'none found'}\n")
+    print_table(
+        ("setting", "value", "from"), [(PREFIX + name.upper(), _shown(s["value"]), s["from"]) for name, s in settings.items()]
+    )
+
+
+@app.command()
+def docs() -> None:
+    """Print docs/settings.md: what every setting means."""
+    say(render().rstrip())
+
+
+def _values() -> dict[str, dict[str, Any]]:
+    models = list(ROLES.values())
+    loaded = {model: load(model) for model in models}
+    shown: dict[str, dict[str, Any]] = {}
+    for model in models:
+        for name, value in loaded[model].model_dump(mode="json").items():
+            shown.setdefault(name, {"value": value, "from": origin(model, name)})
+    crew = loaded[CrewSettings]
+    if isinstance(crew, CrewSettings) and crew.api_key is None and crew.resolved_api_key():
+        shown["api_key"] = {"value": _MASK, "from": str(crew.home / "api_key")}
+    return shown
+
+
+def _shown(value: object) -> str:
+    return "(not set)" if value is None else str(value)

@@ -1,0 +1,67 @@
+"""How the command line prints: results on stdout, progress and complaints on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+PIPED_WIDTH = 160
+"""Columns of a table that no terminal shows."""
+
+
+def out() -> Console:
+    return _console(stderr=False)
+
+
+def err() -> Console:
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, PIPED_WIDTH)
+    return console
+
+
+def say(text: str, *, style: str = "") -> None:
+    """One line on stdout, never wrapped; `text` is taken as it is, brackets too."""
+    out().print(Text(text, style=style), soft_wrap=True)
+
+
+def note(text: str, *, style: str = "") -> None:
+    """One line on stderr: what a script does not want."""
+    err().print(Text(text, style=style), soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """`value` as indented JSON on stdout; what JSON has no word for (a time, a path) as text."""
+    out().print(Text(json.dumps(value, indent=2, ensure_ascii=False, default=str)), soft_wrap=True)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
+    """A table of plain text cells; None is an empty cell."""
+    table = Table(
+        *columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0)
+    )
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    out().print(table)
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """A spinner on stderr while something takes long; a plain line where there is no terminal."""
+    console = err()
+    if not console.is_terminal:
+        console.print(Text(f"{text} ..."), soft_wrap=True)
+        yield
+        return
+    with console.status(Text(text)):
+        yield
