@@ -4,6 +4,7 @@ services, settings, linked files; and that their Python compiles. Exits 1 and na
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 import shlex
 import sys
@@ -61,7 +62,7 @@ def command_faults(line: str) -> Iterator[str]:
 
 
 def scaled(words: list[str]) -> list[str]:
-    return [word.partition("=")[0] for before, word in zip(words, words[1:], strict=False) if before == "--scale"]
+    return [word.partition("=")[0] for before, word in itertools.pairwise(words) if before == "--scale"]
 
 
 def crewmem_faults(line: str, words: list[str]) -> Iterator[str]:
