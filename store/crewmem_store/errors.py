@@ -9,10 +9,15 @@ CrewmemError
 │   ├── PartitionsChanged the log's number of partitions is not the generation's
 │   └── LogMismatch      the log is not the one that this store was made from
 ├── UnknownGeneration    no such generation is live
-└── EmbedderUnavailable  the embedder's model cannot be loaded
+├── EmbedderUnavailable  the embedder's model cannot be loaded
+├── InvalidKey           the API key is unknown, expired or revoked
+├── UnknownKey           no API key has that name or hash
+└── RequestRefused       a call to the recall service that it cannot answer as asked
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from crewmem_producers.errors import CrewmemError
 
@@ -47,3 +52,24 @@ class UnknownGeneration(CrewmemError, LookupError):
 
 class EmbedderUnavailable(CrewmemError):
     """The embedder's model cannot be loaded. Check its name (CREWMEM_EMBEDDER), and that its package or hub is there."""
+
+
+class InvalidKey(CrewmemError):
+    """The API key is unknown, expired or revoked. `crewmem keys create` makes a new one."""
+
+
+class UnknownKey(CrewmemError, LookupError):
+    """No API key, or more than one, is meant by that name or hash. `crewmem keys list` shows them."""
+
+
+class RequestRefused(CrewmemError):
+    """The recall service cannot answer a call as it was asked; `status` (HTTP) and `code` say why, the message what to do.
+
+    `headers` go with the answer (Retry-After).
+    """
+
+    def __init__(self, status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.headers = dict(headers or {})

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from crewmem_store.rows import LedgerRow, MemoryRow, Vector
+from crewmem_store.updates import Update
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,9 @@ class PartitionView(Protocol):
     """Memory rows and ledger of one partition at ONE version: what a batch is decided from."""
 
     def rows(self, scope: str) -> Sequence[MemoryRow]:
-        """Every row of the scope, tombstones included (also those that an Erase left under its record key)."""
+        """Every row of the scope, tombstones included (also those that an Erase left under its record key), by offset
+        and span. `content`, `summary`, `metadata`, `agent_role`, `parent`, `importance` and `summariser` are left out:
+        nothing is decided from them."""
 
     def ledger(self, ce_id: str) -> Sequence[LedgerRow]:
         """The ledger rows of that event id, by offset."""
@@ -61,7 +64,7 @@ class PartitionStore(Protocol):
     def view(self, *, scopes: Collection[str], ce_ids: Collection[str]) -> PartitionView:
         """What these scopes and event ids hold, read from one version of each table."""
 
-    def commit(self, *, rows: Sequence[MemoryRow], updates: Sequence[object], ledger: Sequence[LedgerRow]) -> None:
+    def commit(self, *, rows: Sequence[MemoryRow], updates: Sequence[Update], ledger: Sequence[LedgerRow]) -> None:
         """One merge with all rows (an id that is there already keeps what it has), the updates in order (see
         `updates`), then the ledger rows (an offset that is there already stays). Repeating it changes nothing."""
 
@@ -69,7 +72,7 @@ class PartitionStore(Protocol):
         """Rows with text whose `summariser` is not this one, oldest first: the backlog of LLM summaries."""
 
     def set_summaries(self, summaries: Sequence[Summary]) -> None:
-        """Adds LLM summaries to rows that still have text."""
+        """Adds LLM summaries to rows that still have text, and with them the name of who wrote them."""
 
     def maintain(self) -> None:
         """Optimises, when enough was committed since the last time, and makes durable what was written (once a
