@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from crewmem.cli.app import app
-from crewmem.cli.exits import CheckFailed, exit_code
+from crewmem.cli.errors import CheckFailed
+from crewmem.cli.exits import exit_code
 from crewmem.cli.settings_docs import render
 from crewmem_producers import errors
 from crewmem_store.errors import EmbedderMismatch

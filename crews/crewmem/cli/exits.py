@@ -6,6 +6,8 @@ from enum import IntEnum
 
 from crewmem_producers.errors import CrewmemError, TokenTimeout, Unavailable
 
+from crewmem.cli.errors import CheckFailed
+
 
 class Exit(IntEnum):
     """0 done, 1 a check failed, 2 usage or setting, 3 unreachable, 4 refused with a remedy."""
@@ -15,10 +17,6 @@ class Exit(IntEnum):
     USAGE = 2
     UNREACHABLE = 3
     REFUSED = 4
-
-
-class CheckFailed(CrewmemError):
-    """A check found something wrong; what it printed says what, and what to do."""
 
 
 def exit_code(error: CrewmemError) -> Exit:

@@ -1,0 +1,23 @@
+"""The errors of the command line.
+
+CrewmemError
+├── CheckFailed   a check found something wrong (exit code 1)
+├── HomeInUse     another `crewmem up` runs on the same folder
+└── AddressInUse  something else listens where the service should
+"""
+
+from __future__ import annotations
+
+from crewmem_producers.errors import CrewmemError
+
+
+class CheckFailed(CrewmemError):
+    """A check found something wrong; what it printed says what, and what to do."""
+
+
+class HomeInUse(CrewmemError):
+    """Another `crewmem up` runs on this folder. Stop that one, or choose another folder with `--home`."""
+
+
+class AddressInUse(CrewmemError):
+    """Something else listens on this address. Stop it, or choose another port with `--port`."""

@@ -1,0 +1,86 @@
+"""What `crewmem up` holds while it runs: its home folder, its address, and the key that it keeps."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from crewmem_producers.errors import SettingsError
+
+from crewmem.cli.errors import AddressInUse, HomeInUse
+
+KEY_FILE = "api_key"
+_LOCK_FILE = "up.lock"
+_PID_FILE = "up.pid"
+
+
+@contextmanager
+def hold_home(home: Path) -> Iterator[None]:
+    """Makes the folder (0700) and holds it for this process; the kernel lets go of it when the process dies.
+
+    Raises HomeInUse; SettingsError for a folder that cannot be made or written to.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(home / _LOCK_FILE)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise HomeInUse(
+            f"another `crewmem up`{_holder(home)} runs on {home}: stop that one, or choose another folder with --home"
+        ) from error
+    except OSError as error:
+        raise SettingsError(f"CREWMEM_HOME: {home} cannot be used: {error.strerror}") from error
+    try:
+        (home / _PID_FILE).write_text(str(os.getpid()), "utf-8")
+        yield
+    finally:
+        (home / _PID_FILE).unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(home: Path) -> str:
+    try:
+        return f" (process {int((home / _PID_FILE).read_text('utf-8'))})"
+    except (OSError, ValueError):
+        return ""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket bound to that address (port 0: a free one), not listening yet. Raises AddressInUse, SettingsError."""
+    bound = None
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        if bound is not None:
+            bound.close()
+        if error.errno == errno.EADDRINUSE:
+            raise AddressInUse(
+                f"something listens on {host}:{port} already: stop it, or choose another port with --port {port + 1}"
+            ) from error
+        raise SettingsError(f"CREWMEM_HOST: the service cannot listen on {host}:{port}: {error.strerror}") from error
+    return bound
+
+
+def kept_key(home: Path) -> str | None:
+    """The key in the home folder, or None when there is none."""
+    path = home / KEY_FILE
+    return (path.read_text("utf-8").strip() or None) if path.is_file() else None
+
+
+def keep_key(home: Path, key: str) -> None:
+    """Writes the key so that only its owner reads it; whole or not at all, also when the process is killed meanwhile."""
+    partial = home / f".{KEY_FILE}.{os.getpid()}"
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(key + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(home / KEY_FILE)
