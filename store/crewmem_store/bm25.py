@@ -1,0 +1,92 @@
+"""BM25 over exactly the texts that are searched: no statistic comes from any other scope.
+
+Words are case-folded, English stop words are left out, the rest is stemmed (Snowball English).
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import snowballstemmer
+
+Floats = npt.NDArray[np.float64]
+
+K1 = 1.2
+"""How soon a word's repeats in one text stop counting."""
+B = 0.75
+"""How much a text's length counts against it."""
+MAX_QUERY_TERMS = 256
+"""A longer query is searched by its first so many different words."""
+
+_WORD = re.compile(r"\w+")
+_STOP_TEXT = """
+a about above after again against all am an and any are aren as at be because been before being below between both
+but by can cannot could couldn d did didn do does doesn doing don down during each few for from further had hadn has
+hasn have haven having he her here hers herself him himself his how i if in into is isn it its itself just ll m me
+more most my myself no nor not now of off on once only or other our ours ourselves out over own re s same shall she
+should shouldn so some such t than that the their theirs them themselves then there these they this those through
+to too under until up ve very was wasn we were weren what when where which while who whom why will with won would
+wouldn you your yours yourself yourselves
+"""
+_STOP_WORDS = frozenset(_STOP_TEXT.split())
+
+
+class _Stemmer(threading.local):
+    """One stemmer a thread: a stemmer holds the word it works on."""
+
+    def __init__(self) -> None:
+        self.stem: Any = snowballstemmer.stemmer("english")
+
+
+_stemmer = _Stemmer()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A text as BM25 sees it: how often each stem is in it, and how many there are."""
+
+    counts: Mapping[str, int]
+    length: int
+
+
+@lru_cache(maxsize=65_536)
+def terms(text: str) -> Terms:
+    """The stems of a text. Remembered by text, since most of what a recall reads was read by the one before."""
+    words = [word for word in _WORD.findall(unicodedata.normalize("NFKC", text).casefold()) if word not in _STOP_WORDS]
+    stems = _stemmer.stem.stemWords(words)
+    return Terms(counts=Counter(stems), length=len(stems))
+
+
+def frequencies(query: Terms, documents: Sequence[Terms]) -> Floats:
+    """How often each of the query's terms is in each document: float64 (documents, terms)."""
+    wanted = {term: column for column, term in enumerate(list(query.counts)[:MAX_QUERY_TERMS])}
+    table = np.zeros((len(documents), len(wanted)))
+    for row, document in enumerate(documents):
+        # The smaller side is walked: a query of one word over long texts, or a long query over short ones.
+        small, large = sorted((wanted.keys(), document.counts.keys()), key=len)
+        for term in small:
+            if term in large:
+                table[row, wanted[term]] = document.counts[term]
+    return table
+
+
+def scores(table: Floats, lengths: Floats) -> Floats:
+    """BM25 of each document: float64 (documents,), at least 0. `table` is from `frequencies`, `lengths` the documents'."""
+    count = len(lengths)
+    if not table.size or not lengths.any():
+        return np.zeros(count)
+    holding = np.count_nonzero(table, axis=0)
+    idf = np.log1p((count - holding + 0.5) / (holding + 0.5))
+    norm = K1 * (1 - B + B * lengths / lengths.mean())
+    # A document without words has no terms either: its row is 0 whatever the norm is.
+    saturated = table * (K1 + 1) / np.maximum(table + norm[:, None], 1e-9)
+    return np.asarray(saturated @ idf)
