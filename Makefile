@@ -35,7 +35,7 @@ bench-full: $(VENV)/.dev ## the long form, no limit
 	@$(BIN)/python bench/run.py --full $(ARGS)
 
 docs: $(VENV)/.dev ## write the generated pages of docs/ again
-	@$(BIN)/python scripts/settings_table.py
+	@$(BIN)/crewmem config docs > docs/settings.md
 
 stack-up: ## Apache Kafka, consumers and the recall service with docker compose
 	@scripts/stack up $(ARGS)

@@ -10,11 +10,11 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import typer
 import yaml
-from click import Command, Group
-from crewmem.cli import app
+from crewmem.cli.app import app
 from crewmem_producers.settings import OUTSIDE_THE_MODELS, TEST_PREFIX, known_names
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,15 +66,15 @@ def scaled(words: list[str]) -> list[str]:
 
 
 def crewmem_faults(line: str, words: list[str]) -> Iterator[str]:
-    command: Command = COMMANDS
+    command: Any = COMMANDS
     for word in words:
         if word in ("|", "&&", ";", ">", "&"):
             return
-        if isinstance(command, Group) and not word.startswith("-"):
-            if "|" not in word and word not in command.commands and not word.isupper():
+        if (children := getattr(command, "commands", None)) and not word.startswith("-"):
+            if "|" not in word and word not in children and not word.isupper():
                 yield f"`{line}`: crewmem knows no {word}"
                 return
-            command = command.commands.get(word, command)
+            command = children.get(word, command)
         elif word.startswith("--") and len(word) > 2:
             options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
             if word.partition("=")[0] not in options | {"--help", "--version"}:
@@ -89,8 +89,14 @@ def python_faults(block: str) -> Iterator[str]:
 
 
 def is_setting(name: str) -> bool:
-    bare = name.removesuffix("_FILE").removeprefix("CREWMEM_").lower()
-    return bare in known_names() or name in OUTSIDE_THE_MODELS or name.startswith(TEST_PREFIX) or name in COMPOSE_NAMES
+    bare = name.removeprefix("CREWMEM_").lower()
+    return (
+        bare in known_names()
+        or bare.removesuffix("_file") in known_names()
+        or name in OUTSIDE_THE_MODELS
+        or name.startswith(TEST_PREFIX)
+        or name in COMPOSE_NAMES
+    )
 
 
 COMPOSE_NAMES = set(re.findall(r"\$\{(\w+)", "".join(path.read_text("utf-8") for path in ROOT.glob("docker-compose*.yml"))))
