@@ -10,9 +10,14 @@ from crewmem_producers.errors import CrewmemError, SettingsError
 from crewmem_producers.settings import unknown_names
 from typer.core import TyperGroup
 
-from crewmem.cli import config
+from crewmem.cli import config, keys
 from crewmem.cli.console import note, say
 from crewmem.cli.exits import exit_code
+from crewmem.cli.forget import forget
+from crewmem.cli.memories import list_memories, recall
+from crewmem.cli.remember import remember
+from crewmem.cli.services import consume, serve
+from crewmem.cli.up import up
 
 
 class _Program(TyperGroup):
@@ -53,4 +58,12 @@ def program(
         raise SettingsError("\n".join(unknown))
 
 
+app.command()(up)
+app.command()(serve)
+app.command()(consume)
+app.command()(remember)
+app.command()(recall)
+app.command("list")(list_memories)
+app.command()(forget)
+app.add_typer(keys.app, name="keys")
 app.add_typer(config.app, name="config")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from crewmem_producers.errors import CrewmemError, TokenTimeout, Unavailable
+from crewmem_producers.errors import CrewmemError, Unavailable
 
 from crewmem.cli.errors import CheckFailed
 
@@ -20,10 +20,10 @@ class Exit(IntEnum):
 
 
 def exit_code(error: CrewmemError) -> Exit:
-    """The exit code of an error: what is away is 3, a wrong name, value or file 2, a check 1, every other refusal 4."""
+    """A failed check is 1, a wrong name, value or file 2, what is away or too slow 3, every other refusal 4."""
     if isinstance(error, CheckFailed):
         return Exit.CHECK_FAILED
-    if isinstance(error, Unavailable | TokenTimeout):
+    if isinstance(error, Unavailable | TimeoutError):
         return Exit.UNREACHABLE
     if isinstance(error, ValueError):
         return Exit.USAGE

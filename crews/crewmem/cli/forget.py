@@ -1,0 +1,81 @@
+"""`crewmem forget`: one memory, all memories of an event, or a whole session."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+from crewmem_producers.codec import encode
+from crewmem_producers.errors import ServiceUnavailable, SettingsError, TransportRefused
+from crewmem_producers.events import Event, SessionForgotten
+from crewmem_producers.freshness import Mark
+from crewmem_producers.names import Scope
+from crewmem_producers.settings import CrewSettings, load
+
+from crewmem.cli import parts
+from crewmem.cli.console import note, print_json, say
+from crewmem.cli.options import AsJson
+
+_WAIT_SECONDS = 15.0
+
+
+def forget(
+    id: Annotated[str | None, typer.Argument(help="Id of a memory or of an event.", show_default=False)] = None,
+    session: Annotated[
+        str | None, typer.Option("--session", "-s", help="Forget everything of this session.", show_default=False)
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Forget a memory, an event's memories, or a session: the text leaves the store and does not come back."""
+    if (id is None) == (session is None):
+        raise typer.BadParameter("give an id, or --session NAME")
+    settings = load(CrewSettings)
+    answer = _forget_id(settings, str(id)) if session is None else _forget_session(settings, session, yes=yes)
+    if as_json:
+        print_json(answer)
+    elif answer["deleted"]:
+        say(f"forgotten: {answer['id']}")
+    else:
+        say(f"will be forgotten once a consumer has read it: {answer['id']} (token {answer['token']})")
+
+
+def _forget_id(settings: CrewSettings, id: str) -> dict[str, Any]:
+    from urllib.parse import quote
+
+    return parts.call(settings, "DELETE", f"/v1/memory/forget/{quote(id, safe='')}", wait_seconds=_WAIT_SECONDS)
+
+
+def _forget_session(settings: CrewSettings, session: str, *, yes: bool) -> dict[str, Any]:
+    scope = Scope.of(settings.tenant, session)
+    if not yes:
+        _ask(scope)
+    token = asyncio.run(_append(settings, scope))
+    note("its events stay on the log, readable to whoever may read the log; no replay brings them back as memories")
+    return {"deleted": _applied(settings, scope, token), "id": scope.session, "token": token}
+
+
+def _ask(scope: Scope) -> None:
+    question = f"Forget everything of session {scope.session!r} of tenant {scope.tenant}?"
+    try:
+        typer.confirm(question, abort=True, err=True)
+    except typer.Abort as error:
+        raise SettingsError("nothing is forgotten; give --yes to forget a session without being asked") from error
+
+
+async def _append(settings: CrewSettings, scope: Scope) -> str:
+    event = Event(body=SessionForgotten(), scope=scope, source=settings.source)
+    async with parts.existing_log(settings) as log:
+        [position] = await log.append([encode(event)])
+    return str(Mark(position.partition, position.offset))
+
+
+def _applied(settings: CrewSettings, scope: Scope, token: str) -> bool:
+    """Whether the view that the service answers from holds it now."""
+    asked = {"q": scope.session, "session": scope.session, "top_k": 1, "after": token, "wait_seconds": _WAIT_SECONDS}
+    try:
+        return bool(parts.call(settings, "POST", "/v1/memory/recall", json=asked, wait_seconds=_WAIT_SECONDS).get("fresh"))
+    except (ServiceUnavailable, TransportRefused, SettingsError) as error:
+        note(f"the service cannot be asked whether it is done: {error}", style="yellow")
+        return False

@@ -1,0 +1,103 @@
+"""`crewmem keys`: who may ask the recall service for what."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from crewmem_producers.events import utc_now
+from crewmem_producers.settings import KafkaSettings, load
+
+from crewmem.cli import parts
+from crewmem.cli.console import note, print_json, print_table, say
+from crewmem.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from crewmem_store.keys import Key
+
+app = typer.Typer(help="API keys of the recall service.", no_args_is_help=True)
+_EVERY_SESSION = ["*"]
+_USUAL_RIGHTS = ["read", "write"]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Option(help="What the key is for.")],
+    session: Annotated[
+        list[str], typer.Option(help="Sessions it may use, `user-*` for a pattern; repeatable.")
+    ] = _EVERY_SESSION,
+    right: Annotated[list[str], typer.Option(help="read, write or admin; repeatable.")] = _USUAL_RIGHTS,
+    tenant: Annotated[str | None, typer.Option(help="Whose memories; default: CREWMEM_TENANT.", show_default=False)] = None,
+    expires_in_days: Annotated[float | None, typer.Option(min=0, help="Days until it expires.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key and print it: the only time that it can be seen."""
+    from crewmem_store.keys import create as create_key
+
+    settings = load(KafkaSettings, tenant=tenant)
+    expires_at = None if expires_in_days is None else _in_days(expires_in_days)
+
+    async def made() -> str:
+        async with parts.registry(settings) as registry:
+            return await create_key(
+                registry, tenant=settings.tenant, name=name, sessions=session, rights=right, expires_at=expires_at
+            )
+
+    key = asyncio.run(made())
+    if as_json:
+        made_key = {"key": key, "name": name, "tenant": settings.tenant, "sessions": session, "rights": right}
+        print_json(made_key | {"expires_at": expires_at})
+        return
+    note(
+        f"key {name!r} of tenant {settings.tenant}: {', '.join(right)} on sessions {', '.join(session)}; it is not shown again"
+    )
+    say(key)
+
+
+def _in_days(days: float) -> datetime:
+    try:
+        return utc_now() + timedelta(days=days)
+    except OverflowError as error:
+        raise typer.BadParameter(f"{days:g} days from now is no date") from error
+
+
+@app.command("list")
+def list_keys(as_json: AsJson = False) -> None:
+    """Print every key: its name, what it may do, and the start of its hash."""
+    from crewmem_store.keys import list_keys
+
+    async def listed() -> list[Key]:
+        async with parts.registry(load(KafkaSettings)) as registry:
+            return list_keys(registry)
+
+    keys = asyncio.run(listed())
+    if as_json:
+        print_json([{"hash": key.hash, **key.record()} for key in keys])
+        return
+    columns = ("name", "tenant", "rights", "sessions", "state", "created", "hash")
+    print_table(columns, [_row(key) for key in keys])
+
+
+def _row(key: Key) -> tuple[Any, ...]:
+    if key.revoked_at:
+        state = f"revoked {key.revoked_at[:10]}"
+    elif not key.lives(utc_now()):
+        state = "expired"
+    else:
+        state = f"until {key.expires_at[:10]}" if key.expires_at else "valid"
+    return key.name, key.tenant, ", ".join(key.rights), ", ".join(key.sessions), state, key.created_at[:10], key.hash[:12]
+
+
+@app.command()
+def revoke(key: Annotated[str, typer.Argument(help="Its name, the start of its hash, or the key itself.")]) -> None:
+    """End a key; every service refuses it within seconds, for good."""
+    from crewmem_store.keys import revoke as revoke_key
+
+    async def revoked() -> Key:
+        async with parts.registry(load(KafkaSettings)) as registry:
+            return await revoke_key(registry, key)
+
+    done = asyncio.run(revoked())
+    say(f"revoked {done.name!r} of tenant {done.tenant} ({done.hash[:12]})")

@@ -1,0 +1,64 @@
+"""Opens what a command works on, and closes it again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+from crewmem_producers.errors import SettingsError
+from crewmem_producers.log import EventLog
+from crewmem_producers.registry import Registry
+from crewmem_producers.settings import CrewSettings, KafkaSettings
+
+LOG_FILE = "log.sqlite3"
+"""The SQLite log in the home folder."""
+
+
+@asynccontextmanager
+async def event_log(settings: KafkaSettings) -> AsyncIterator[EventLog]:
+    """The event log, started. Raises LogUnavailable, LogRefused."""
+    from crewmem_producers.connect import open_log
+
+    log = open_log(settings)
+    try:
+        await log.start()
+        yield log
+    finally:
+        await log.close()
+
+
+@asynccontextmanager
+async def existing_log(settings: KafkaSettings) -> AsyncIterator[EventLog]:
+    """The event log that services and consumers use; SettingsError where there is none, so that no empty one is made."""
+    if not settings.kafka_bootstrap and not (settings.home / LOG_FILE).is_file():
+        raise SettingsError(
+            f"there is no event log in {settings.home}: run this where the log is, with CREWMEM_KAFKA_BOOTSTRAP "
+            "or with the CREWMEM_HOME of `crewmem up`"
+        )
+    async with event_log(settings) as log:
+        yield log
+
+
+@asynccontextmanager
+async def registry(settings: KafkaSettings) -> AsyncIterator[Registry]:
+    """The registry, started. Raises RegistryUnavailable."""
+    from crewmem_producers.connect import open_registry
+
+    opened = open_registry(settings)
+    try:
+        await opened.start()
+        yield opened
+    finally:
+        await opened.close()
+
+
+def call(settings: CrewSettings, method: Literal["GET", "POST", "DELETE"], path: str, **what: Any) -> dict[str, Any]:
+    """One call to the recall service, as `crewmem.client.Client.call` makes it; raises what that raises."""
+    from crewmem.client import Client
+
+    client = Client(settings)
+    try:
+        return client.call(method, path, **what)
+    finally:
+        client.close()

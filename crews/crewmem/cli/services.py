@@ -1,0 +1,43 @@
+"""`crewmem serve` and `crewmem consume`: one part of the fleet a process."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+from crewmem_producers.settings import ConsumerSettings, ServiceSettings, load
+
+from crewmem.cli.console import note, say
+
+
+def serve() -> None:
+    """Run the recall service until SIGTERM or ctrl-C; its settings are CREWMEM_*."""
+    settings = load(ServiceSettings)
+    from crewmem_store.service.serve import serve as serve_until
+
+    async def until_signal() -> None:
+        stop = stop_at_signal()
+        await serve_until(settings, stop=stop, ready=lambda url: say(f"ready {url}"))
+
+    asyncio.run(until_signal())
+    note("stopped")
+
+
+def consume() -> None:
+    """Run a consumer of the log until SIGTERM or ctrl-C; its settings are CREWMEM_*."""
+    settings = load(ConsumerSettings)
+    from crewmem_consumers.consumer import run
+
+    async def until_signal() -> None:
+        await run(settings, stop=stop_at_signal())
+
+    asyncio.run(until_signal())
+    note("stopped")
+
+
+def stop_at_signal() -> asyncio.Event:
+    """An event of the running loop that SIGTERM or ctrl-C sets."""
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    return stop

@@ -1,0 +1,99 @@
+"""Log, registry, store, embedder, consumer and recall service of one machine in one process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crewmem_producers.registry import Registry
+from crewmem_producers.settings import ConsumerSettings, ServiceSettings
+
+from crewmem.cli import parts
+from crewmem.cli.applied import apply_default_rules
+from crewmem.cli.home import KEY_FILE, bind, keep_key, kept_key
+
+Working = Callable[[str], AbstractContextManager[None]]
+"""Shows that something takes long, for as long as it is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What a user needs to know of a stack that runs. `new_key` is there only when the key was made just now."""
+
+    url: str
+    home: Path
+    key_file: Path | None
+    new_key: str | None
+
+
+async def run(
+    *,
+    service: ServiceSettings,
+    consumer: ConsumerSettings,
+    stop: asyncio.Event,
+    ready: Callable[[Started], None],
+    working: Working,
+) -> None:
+    """Runs until `stop` is set, then stops cleanly; calls `ready` once the service listens.
+
+    Raises AddressInUse before anything is opened, and whatever ends the consumer or the service.
+    """
+    if service.port:
+        bind(service.host, service.port).close()
+    async with AsyncExitStack() as opened:
+        with working("opening the log and the store"):
+            log = await opened.enter_async_context(parts.event_log(service))
+            registry = await opened.enter_async_context(parts.registry(service))
+            from crewmem_store.connect import open_store
+
+            store = await asyncio.to_thread(open_store, service)
+            opened.push_async_callback(asyncio.to_thread, store.close)
+        with working(f"loading the embedding model {service.embedder}"):
+            from crewmem_store.embedders import open_embedder
+
+            embedder = await asyncio.to_thread(open_embedder, service.embedder, threads=service.embedder_threads)
+        new_key = await first_key(service, registry)
+        await apply_default_rules(log, source=service.source)
+        from crewmem_consumers import consumer as consuming
+        from crewmem_store.service.serve import serve
+
+        key_file = None if service.admin_key else service.home / KEY_FILE
+        shared: dict[str, Any] = {"log": log, "registry": registry, "store": store, "embedder": embedder}
+        await _together(
+            stop,
+            consuming.run(consumer, stop=stop, **shared),
+            serve(service, stop=stop, ready=lambda url: ready(Started(url, service.home, key_file, new_key)), **shared),
+        )
+
+
+async def _together(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -> None:
+    """Runs all parts; when one ends, `stop` ends the others. Raises what ended it."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.set()
+        await asyncio.gather(*tasks)
+
+
+async def first_key(settings: ServiceSettings, registry: Registry) -> str | None:
+    """Sees to it that the key in the home folder is a key; a key that was made now is returned.
+
+    A key that is kept but that the registry does not know (its file was lost) is put back; a revoked one is replaced.
+    """
+    from crewmem_store import keys
+
+    if settings.admin_key is not None:
+        return None
+    kept = kept_key(settings.home)
+    known = {key.hash: key for key in keys.list_keys(registry)}
+    record = known.get(keys.hash_key(kept)) if kept else None
+    if record is not None and record.revoked_at is None:
+        return None
+    key = kept if kept and record is None else keys.make_key()
+    keep_key(settings.home, key)
+    return await keys.create(registry, tenant=settings.tenant, name="up", key=key)

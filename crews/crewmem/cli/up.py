@@ -1,0 +1,54 @@
+"""`crewmem up`: log, consumer and recall service in one process, on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from crewmem_producers.errors import SettingsError
+from crewmem_producers.settings import DEFAULT_BASE_URL, ConsumerSettings, ServiceSettings, load
+
+from crewmem.cli.console import note, say, working
+from crewmem.cli.home import hold_home
+from crewmem.cli.options import Home
+from crewmem.cli.services import stop_at_signal
+from crewmem.cli.stack import Started, run
+
+
+def up(
+    home: Home = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (CREWMEM_HOST).", show_default=False)] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on (CREWMEM_PORT); 0: a free one.", show_default=False, min=0, max=65535)
+    ] = None,
+) -> None:
+    """Run log (SQLite), consumer and recall service on this machine, until ctrl-C.
+
+    Prints the address, the data folder, the key's file, the key itself the first time, then `ready`.
+    """
+    service = load(ServiceSettings, home=home, host=host, port=port)
+    consumer = load(ConsumerSettings, home=home)
+    if service.kafka_bootstrap:
+        raise SettingsError(
+            "CREWMEM_KAFKA_BOOTSTRAP is set, and `crewmem up` works without a broker: unset it, or run "
+            "`crewmem consume` and `crewmem serve`"
+        )
+    with hold_home(service.home):
+        asyncio.run(_until_signal(service, consumer))
+    note("stopped")
+
+
+async def _until_signal(service: ServiceSettings, consumer: ConsumerSettings) -> None:
+    await run(service=service, consumer=consumer, stop=stop_at_signal(), ready=_print_ready, working=working)
+
+
+def _print_ready(started: Started) -> None:
+    say(f"url       {started.url}")
+    say(f"data      {started.home}")
+    say(f"key file  {started.key_file or 'none: CREWMEM_ADMIN_KEY is the key'}")
+    if started.new_key:
+        say(f"key       {started.new_key}   (shown this once)")
+    if started.url != DEFAULT_BASE_URL:
+        note(f"in a crew's process: CREWMEM_BASE_URL={started.url} CREWMEM_API_KEY_FILE={started.key_file}")
+    say("ready")
