@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from crewmem_producers.names import partition_of
+
 Header = tuple[str, bytes]
 
 
@@ -29,6 +31,14 @@ class Record:
     value: bytes | None
     headers: tuple[Header, ...] = ()
     partition: int | None = None
+
+    def partition_in(self, partitions: int) -> int:
+        """Where the record goes; one with neither key nor partition goes to 0. Raises ValueError for one out of range."""
+        if self.partition is None:
+            return 0 if self.key is None else partition_of(self.key, partitions)
+        if not 0 <= self.partition < partitions:
+            raise ValueError(f"the log has partitions 0 to {partitions - 1}, not {self.partition}")
+        return self.partition
 
 
 @dataclass(frozen=True, slots=True)

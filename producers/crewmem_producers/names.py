@@ -80,9 +80,10 @@ def memory_id(partition: int, scope: str, event_id: str, span: str) -> str:
     return f"{partition}-{memory_hash(scope, event_id, span)}"
 
 
-def partition_of(key: str, partitions: int) -> int:
+def partition_of(key: str | bytes, partitions: int) -> int:
     """The partition of a record key: murmur2 as Apache Kafka's default partitioner computes it."""
-    return (_murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+    data = key.encode() if isinstance(key, str) else key
+    return (_murmur2(data) & 0x7FFFFFFF) % partitions
 
 
 def _murmur2(data: bytes) -> int:

@@ -1,0 +1,107 @@
+"""The registry of one machine: a table of the SQLite file that also holds the log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import sqlite3
+from pathlib import Path
+
+from crewmem_producers.errors import RegistryUnavailable
+from crewmem_producers.registry import Value
+from crewmem_producers.sqlite import Database, transaction
+
+logger = logging.getLogger(__name__)
+
+FOLLOW_SECONDS = 0.25
+"""How often the table is looked at for what other processes wrote."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS registry (
+    namespace TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, change INTEGER NOT NULL,
+    PRIMARY KEY (namespace, key)
+);
+CREATE INDEX IF NOT EXISTS registry_changes ON registry (namespace, change)
+"""
+
+_PUT = """
+INSERT INTO registry (namespace, key, value, change)
+VALUES (:namespace, :key, :value, (SELECT coalesce(max(change), 0) + 1 FROM registry WHERE namespace = :namespace))
+ON CONFLICT (namespace, key) DO UPDATE SET value = excluded.value, change = excluded.change
+"""
+_CHANGES = "SELECT change, key, value FROM registry WHERE namespace = ? AND change > ? ORDER BY change"
+
+
+class SqliteRegistry:
+    """The registry of one namespace. Every write gets the next change number; a reader asks for those above its last."""
+
+    def __init__(self, path: Path, *, namespace: str, follow_seconds: float = FOLLOW_SECONDS) -> None:
+        self._namespace = namespace
+        self._follow_seconds = follow_seconds
+        self._database = Database(path, schema=SCHEMA, unavailable=RegistryUnavailable)
+        self._view: dict[str, Value] = {}
+        self._change = 0
+        self._follower: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Reads the whole registry and starts following it. Raises RegistryUnavailable, LogRefused for another file."""
+        await self._database.open()
+        try:
+            await self.refresh()
+        except BaseException:
+            await self._database.close()
+            raise
+        self._follower = asyncio.create_task(self._follow(), name="registry")
+
+    async def put(self, key: str, value: Value) -> None:
+        """Writes durably; this process sees it at once. Raises RegistryUnavailable."""
+        row = {"namespace": self._namespace, "key": key, "value": json.dumps(value)}
+
+        def write(connection: sqlite3.Connection) -> None:
+            with transaction(connection):
+                connection.execute(_PUT, row)
+
+        await self._database.run(write)
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Returns once the local view holds everything that was written before. Raises RegistryUnavailable."""
+
+        # Applied on the database's one thread: two that refresh at once cannot put an older value over a newer one.
+        def catch_up(connection: sqlite3.Connection) -> None:
+            for change, key, value in connection.execute(_CHANGES, (self._namespace, self._change)):
+                self._view[key] = json.loads(value)
+                self._change = change
+
+        await self._database.run(catch_up)
+
+    def get(self, key: str) -> Value | None:
+        return self._view.get(key)
+
+    def items(self, prefix: str) -> dict[str, Value]:
+        return {key: value for key, value in self._view.copy().items() if key.startswith(prefix)}
+
+    async def close(self) -> None:
+        """Stops following; safe to call twice."""
+        follower, self._follower = self._follower, None
+        if follower is not None:
+            follower.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await follower
+        await self._database.close()
+
+    async def _follow(self) -> None:
+        failing = False
+        while True:
+            await asyncio.sleep(self._follow_seconds)
+            try:
+                await self.refresh()
+                if failing:
+                    logger.info("the registry can be read again")
+                failing = False
+            except RegistryUnavailable as error:
+                if not failing:
+                    logger.warning("the registry cannot be followed, its last known state holds: %s", error)
+                failing = True

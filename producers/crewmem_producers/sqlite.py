@@ -1,0 +1,118 @@
+"""A SQLite file that many processes share: opened durably, used from one thread, its errors mapped."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
+
+from crewmem_producers.errors import LogRefused, Unavailable
+
+FILE_VERSION = 1
+"""`user_version` of the file; an older program refuses a newer file."""
+
+BUSY_SECONDS = 30.0
+"""How long a write waits for another process's write."""
+
+T = TypeVar("T")
+
+
+class Database:
+    """One connection to the file, on a thread of its own: calls from any coroutine queue up and none blocks the loop.
+
+    `unavailable` is what an error of SQLite becomes.
+    """
+
+    def __init__(self, path: Path, *, schema: str, unavailable: type[Unavailable]) -> None:
+        self._path = path
+        self._schema = schema
+        self._unavailable = unavailable
+        self._connection: sqlite3.Connection | None = None
+        self._thread: ThreadPoolExecutor | None = None
+
+    async def open(self) -> None:
+        """Opens the file, made with its folder when it is not there. Raises `unavailable`; LogRefused for another file."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sqlite-{self._path.stem}")
+        try:
+            self._connection = await asyncio.wrap_future(self._thread.submit(self._connect))
+        except BaseException:
+            await self.close()
+            raise
+
+    async def run(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        """What `call` returns, called with the connection on its thread. Raises `unavailable` for errors of SQLite."""
+        thread, connection = self._thread, self._connection
+        if thread is None or connection is None:
+            raise self._unavailable(f"{self._path} is not open")
+        try:
+            return await asyncio.wrap_future(thread.submit(call, connection))
+        except sqlite3.Error as error:
+            raise self.failed(error) from error
+
+    def failed(self, error: sqlite3.Error) -> Unavailable:
+        """The error of crewmem for an error of SQLite."""
+        return self._unavailable(f"{self._path}: {error}")
+
+    async def close(self) -> None:
+        """Waits for the calls that were made before; safe to call twice."""
+        thread, self._thread = self._thread, None
+        connection, self._connection = self._connection, None
+        if thread is None:
+            return
+        if connection is not None:
+            await asyncio.wrap_future(thread.submit(connection.close))
+        thread.shutdown(wait=False)
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return connect(self._path, schema=self._schema)
+        except (OSError, sqlite3.OperationalError) as error:
+            raise self._unavailable(f"{self._path} cannot be opened: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise LogRefused(f"{self._path} is no file of crewmem ({error}): move it away or name another home") from error
+
+
+# What SQLite's own waiting does not cover: two processes that switch a new file to WAL at once.
+@retry(retry=retry_if_exception(sqlite3.OperationalError), stop=stop_after_delay(5), wait=wait_random(0, 0.1), reraise=True)
+def connect(path: Path, *, schema: str) -> sqlite3.Connection:
+    """A connection whose commits are on disk when they return; `schema` is run inside one transaction.
+
+    Raises sqlite3.Error, LogRefused for a file of a newer crewmem.
+    """
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = ON")  # an erased data key leaves no bytes behind
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > FILE_VERSION:
+            raise LogRefused(f"{path} was written by a newer crewmem (version {version} of the file): update this one")
+        with transaction(connection):
+            for statement in schema.split(";"):
+                connection.execute(statement)
+            if version < FILE_VERSION:
+                connection.execute(f"PRAGMA user_version = {FILE_VERSION}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """A write transaction that holds the file's one write lock from its start: rolled back by an error, else committed."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,111 @@
+"""The conformance suite of the registry contract: subclass `RegistryConformance` and give it an `open_registry` fixture.
+
+`open_registry()` gives a new, not started registry object at the test's one place each time; `open_registry("other")`
+one of another namespace at the same place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from crewmem_producers.errors import RegistryUnavailable
+from crewmem_producers.registry import Registry
+
+OpenRegistry = Callable[..., Registry]
+
+
+async def follows(registry: Registry, key: str, value: object) -> None:
+    """Returns once the registry's own following has brought the value; no refresh."""
+    async with asyncio.timeout(30):
+        while registry.get(key) != value:
+            await asyncio.sleep(0.02)
+
+
+class RegistryConformance:
+    async def test_what_was_put_is_seen_at_once(self, open_registry: OpenRegistry) -> None:
+        registry = open_registry()
+        await registry.start()
+        assert registry.get("active") is None
+        await registry.put("active", {"generation": "g1"})
+        assert registry.get("active") == {"generation": "g1"}
+        await registry.close()
+
+    async def test_a_later_process_finds_everything(self, open_registry: OpenRegistry) -> None:
+        first = open_registry()
+        await first.start()
+        for n in range(30):
+            await first.put(f"apikey/{n}", {"n": n, "text": "größe \U0001f600", "none": None, "list": [1, {"a": 2.5}]})
+        await first.close()
+        second = open_registry()
+        await second.start()
+        assert len(second.items("apikey/")) == 30
+        assert second.get("apikey/7") == {"n": 7, "text": "größe \U0001f600", "none": None, "list": [1, {"a": 2.5}]}
+        await second.close()
+
+    async def test_others_follow_by_themselves(self, open_registry: OpenRegistry) -> None:
+        writer, reader = open_registry(), open_registry()
+        await writer.start()
+        await reader.start()
+        await writer.put("apikey/a", {"revoked": False})
+        await follows(reader, "apikey/a", {"revoked": False})
+        await writer.put("apikey/a", {"revoked": True})
+        await follows(reader, "apikey/a", {"revoked": True})
+        await writer.close()
+        await reader.close()
+
+    async def test_refresh_waits_for_what_was_written_before(self, open_registry: OpenRegistry) -> None:
+        writer, reader = open_registry(), open_registry()
+        await writer.start()
+        await reader.start()
+        for n in range(10):
+            await writer.put("active", {"n": n})
+            await reader.refresh()
+            assert reader.get("active") == {"n": n}
+        await writer.close()
+        await reader.close()
+
+    async def test_the_last_of_writes_at_once_is_what_everyone_sees(self, open_registry: OpenRegistry) -> None:
+        registries = [open_registry() for _ in range(3)]
+        for registry in registries:
+            await registry.start()
+        await asyncio.gather(*(registries[n % 3].put("active", {"n": n}) for n in range(15)))
+        for registry in registries:
+            await registry.refresh()
+        seen = [registry.get("active") for registry in registries]
+        assert seen[0] is not None
+        assert seen[0] == seen[1] == seen[2]
+        for registry in registries:
+            await registry.close()
+
+    async def test_items_are_those_of_the_prefix(self, open_registry: OpenRegistry) -> None:
+        registry = open_registry()
+        await registry.start()
+        for key in ("generation/g1", "generation/g10", "active", "apikey/generation/"):
+            await registry.put(key, {"key": key})
+        assert registry.items("generation/") == {name: {"key": name} for name in ("generation/g1", "generation/g10")}
+        assert len(registry.items("")) == 4
+        await registry.close()
+
+    async def test_namespaces_see_nothing_of_each_other(self, open_registry: OpenRegistry) -> None:
+        mine, other = open_registry(), open_registry("other")
+        await mine.start()
+        await other.start()
+        await mine.put("active", {"generation": "g1"})
+        await other.refresh()
+        assert other.items("") == {}
+        await mine.close()
+        await other.close()
+
+    async def test_a_registry_that_is_not_started_or_closed_is_unavailable(self, open_registry: OpenRegistry) -> None:
+        registry = open_registry()
+        with pytest.raises(RegistryUnavailable):
+            await registry.refresh()
+        await registry.start()
+        await registry.put("active", {"n": 1})
+        await registry.close()
+        await registry.close()
+        with pytest.raises(RegistryUnavailable):
+            await registry.put("active", {"n": 2})
+        assert registry.get("active") == {"n": 1}  # the last known state stays readable
