@@ -14,7 +14,9 @@ CrewmemError
 │   └── StoreUnavailable
 ├── LogRefused           the log is not what crewmem needs (partitions, retention, policy)
 ├── TransportRefused     the destination refused the caller (key, rights, address)
+├── EventRefused         the destination refused one event for ever
 ├── OutboxFull           the outbox is at its limit
+├── OutboxBroken         the outbox's file cannot be written or read
 └── TokenTimeout         no freshness token within the time that was given
 """
 
@@ -72,7 +74,14 @@ class RegistryUnavailable(Unavailable):
 
 
 class ServiceUnavailable(Unavailable):
-    """The recall service does not answer. Start it (`crewmem up` or `crewmem serve`) or check CREWMEM_BASE_URL."""
+    """The recall service does not answer. Start it (`crewmem up` or `crewmem serve`) or check CREWMEM_BASE_URL.
+
+    `retry_after_seconds` is how long the service asked to be left alone, if it did.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class StoreUnavailable(Unavailable):
@@ -87,8 +96,16 @@ class TransportRefused(CrewmemError):
     """The destination refused the caller: a wrong API key, right or address. Check CREWMEM_API_KEY and CREWMEM_BASE_URL."""
 
 
+class EventRefused(CrewmemError):
+    """The destination refused an event for ever. `crewmem outbox status` shows it among the dead letters."""
+
+
 class OutboxFull(CrewmemError):
     """The outbox is full. Start the service or broker so that it drains, or raise CREWMEM_OUTBOX_MAX_MB."""
+
+
+class OutboxBroken(CrewmemError):
+    """The outbox's file cannot be written or read: disk full, no rights, damaged. The message names the file and the remedy."""
 
 
 class TokenTimeout(CrewmemError, TimeoutError):

@@ -1,0 +1,30 @@
+"""Where an outbox lies: one file a destination, so that a relay sends only what is meant for it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from crewmem_producers.settings import CrewSettings
+
+SUFFIX = ".sqlite3"
+
+
+def outbox_path(settings: CrewSettings) -> Path:
+    """The outbox file of these settings: 16 hex digits of SHA-256(transport, address, namespace, tenant or API key).
+
+    The key that `crewmem up` wrote is not part of the name: what was published before there was one belongs to the same
+    destination.
+    """
+    if settings.kafka_bootstrap:
+        parts = ("kafka", settings.kafka_bootstrap, settings.namespace, settings.tenant)
+    else:
+        key = settings.api_key.get_secret_value() if settings.api_key else ""
+        parts = ("http", settings.base_url.rstrip("/"), settings.namespace, key)
+    name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return settings.outbox_folder / f"{name}{SUFFIX}"
+
+
+def outbox_files(folder: Path) -> list[Path]:
+    """Every outbox in the folder, of whatever destination."""
+    return sorted(folder.glob(f"*{SUFFIX}"))

@@ -1,0 +1,67 @@
+"""What `publish` gives back: the ids of what was published, and the freshness token once the log has it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from crewmem_producers.errors import EventRefused, TokenTimeout
+from crewmem_producers.freshness import Mark, format_token, parse_token
+from crewmem_producers.transport import Fate, Refused
+from crewmem_producers.waiting import pauses
+
+
+class Receipt:
+    """`ids` are the event ids in order; a kickoff that was published in pieces has several."""
+
+    def __init__(self, *, ids: Sequence[str], fates: Callable[[], Sequence[Fate] | None]) -> None:
+        """`fates` gives every event's fate, or None while one of them still waits."""
+        self.ids = tuple(ids)
+        self._fates = fates
+        self._token: str | None = None
+
+    def token(self, timeout_seconds: float) -> str:
+        """The freshness token, for a recall with `after=`. Raises TokenTimeout, EventRefused, OutboxBroken."""
+        for pause in pauses(timeout_seconds):
+            if self._look():
+                break
+            time.sleep(pause)
+        return self._found(timeout_seconds)
+
+    async def atoken(self, timeout_seconds: float) -> str:
+        """`token` for asyncio; blocks no loop."""
+        for pause in pauses(timeout_seconds):
+            if await asyncio.to_thread(self._look):
+                break
+            await asyncio.sleep(pause)
+        return await asyncio.to_thread(self._found, timeout_seconds)
+
+    def _look(self) -> bool:
+        if self._token is None and (fates := self._fates()) is not None:
+            self._token = _joined(fates)
+        return self._token is not None
+
+    def _found(self, timeout_seconds: float) -> str:
+        if self._look() and self._token is not None:
+            return self._token
+        raise TokenTimeout(
+            f"the log did not acknowledge {', '.join(self.ids)} within {timeout_seconds:g} s; "
+            "what is in the outbox will be sent later (`crewmem outbox status`)"
+        )
+
+
+def _joined(fates: Sequence[Fate]) -> str:
+    """One token for all: of each partition only its highest offset, since that one implies the others."""
+    refused = [fate.reason for fate in fates if isinstance(fate, Refused)]
+    if refused:
+        raise EventRefused(f"{len(refused)} of {len(fates)} events were refused for ever: {refused[0]}")
+    highest: dict[int, int] = {}
+    others: list[Mark] = []
+    for fate in fates:
+        for mark in parse_token(fate.token) if not isinstance(fate, Refused) else []:
+            if mark.offset is None:
+                others.append(mark)
+            else:
+                highest[mark.partition] = max(mark.offset, highest.get(mark.partition, 0))
+    return format_token([Mark(partition, offset) for partition, offset in sorted(highest.items())] + others)

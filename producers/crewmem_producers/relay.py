@@ -1,0 +1,173 @@
+"""The relay: takes events from the outbox in order, sends them, and takes out what the log has acknowledged.
+
+One process relays an outbox; the others look every half second whether its lock is free. What cannot be sent now is tried
+again with a growing pause; a refused caller (a wrong key) keeps every event and is tried again at long intervals; an event
+that is refused for ever becomes a dead letter of the outbox and blocks nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+from crewmem_producers.cloudevents import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
+from crewmem_producers.errors import CrewmemError, InvalidEvent, OutboxBroken, TransportRefused, Unavailable
+from crewmem_producers.events import Event
+from crewmem_producers.outbox import Outbox, Waiting
+from crewmem_producers.relay_lock import RelayLock
+from crewmem_producers.transport import Fate, Refused, RelayReport, Transport
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 0.1
+"""How soon events of other processes are seen; those of this one wake the relay."""
+TAKEOVER_SECONDS = 0.5
+FIRST_RETRY_SECONDS = 0.1
+LAST_RETRY_SECONDS = 5.0
+REFUSED_SECONDS = 30.0
+LONGEST_RETRY_AFTER_SECONDS = 60.0
+REPORT_SECONDS = 1.0
+IDLE_REPORT_SECONDS = 30.0
+
+
+def backoff(failures: int, chance: float) -> float:
+    """Seconds until the next try after so many failures in a row; `chance` in [0, 1) spreads many relays."""
+    return min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 10)) * (0.5 + chance / 2)
+
+
+class Relay:
+    """Lives on one event loop; `run` it there. `wake` is called on that loop when this process has appended."""
+
+    def __init__(
+        self,
+        *,
+        outbox: Outbox,
+        transport: Transport,
+        lock: RelayLock,
+        tenant: str,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._outbox, self._transport, self._lock, self._tenant = outbox, transport, lock, tenant
+        self._clock, self._chance = clock, chance
+        self._woken = asyncio.Event()
+        self._failures = 0
+        self._error: str | None = None
+        self._untidy = True
+        self._reported = -IDLE_REPORT_SECONDS
+
+    def wake(self) -> None:
+        """There is something to send."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Relays until cancelled, then lets go of connections and lock."""
+        try:
+            while True:
+                await self._pause(await self.step())
+        finally:
+            self._lock.release()
+            await self._transport.close()
+
+    async def step(self) -> float:
+        """Sends at most one batch. Seconds until the next step is due; never raises a CrewmemError."""
+        self._woken.clear()
+        try:
+            if not self._lock.acquire():
+                return TAKEOVER_SECONDS
+            return await self._relay()
+        except Unavailable as error:
+            return self._failed(error, getattr(error, "retry_after_seconds", None))
+        except TransportRefused as error:
+            return self._refused(error)
+        except OutboxBroken as error:
+            return self._broken(error)
+
+    async def _pause(self, seconds: float) -> None:
+        if self._failures:  # a new event is no reason to ask again sooner
+            await asyncio.sleep(seconds)
+        elif seconds:
+            try:
+                await asyncio.wait_for(self._woken.wait(), seconds)
+            except TimeoutError:
+                return
+
+    async def _relay(self) -> float:
+        batch = self._outbox.batch(max_events=MAX_BATCH_EVENTS, max_bytes=MAX_BATCH_BYTES // 2)
+        await self._report(REPORT_SECONDS if batch else IDLE_REPORT_SECONDS)
+        if not batch:
+            self._tidy()
+            return IDLE_SECONDS
+        fates = await self._send(batch)
+        self._outbox.settle(zip(batch, fates, strict=True))
+        self._tell_refused(batch, fates)
+        self._recovered()
+        return 0.0
+
+    async def _send(self, batch: Sequence[Waiting]) -> list[Fate]:
+        events: list[Event] = []
+        unreadable: dict[int, Fate] = {}
+        for row in batch:
+            try:
+                events.append(row.event(tenant=self._tenant))
+            except InvalidEvent as error:
+                unreadable[row.seq] = Refused(f"{error.reason}: {error}")
+        sent = iter(await self._transport.send(events) if events else [])
+        return [unreadable[row.seq] if row.seq in unreadable else next(sent) for row in batch]
+
+    async def _report(self, every_seconds: float) -> None:
+        """Says how the outbox stands, at most that often. That this fails is no reason not to send."""
+        if self._clock() - self._reported < every_seconds:
+            return
+        self._reported = self._clock()
+        status = self._outbox.status()
+        report = RelayReport(status.depth, status.oldest_seconds or 0.0, version("crewmem"))
+        try:
+            await self._transport.report(report)
+        except CrewmemError as error:
+            log.warning("the state of the outbox could not be reported: %s", error)
+
+    def _tidy(self) -> None:
+        if self._untidy:
+            self._outbox.tidy()
+            self._untidy = False
+
+    def _tell_refused(self, batch: Sequence[Waiting], fates: Sequence[Fate]) -> None:
+        for row, fate in zip(batch, fates, strict=True):
+            if isinstance(fate, Refused):
+                log.error("event %s is refused for ever (%s): now a dead letter of %s", row.id, fate.reason, self._outbox.path)
+
+    def _recovered(self) -> None:
+        if self._failures:
+            log.info("events are sent again")
+        self._failures, self._error, self._untidy = 0, None, True
+
+    def _failed(self, error: Unavailable, retry_after_seconds: float | None) -> float:
+        self._note(error, logging.WARNING, "it is kept and sent later")
+        return max(backoff(self._failures, self._chance()), min(retry_after_seconds or 0.0, LONGEST_RETRY_AFTER_SECONDS))
+
+    def _refused(self, error: TransportRefused) -> float:
+        self._note(error, logging.ERROR, f"it is kept and tried again every {REFUSED_SECONDS:.0f} s")
+        return REFUSED_SECONDS
+
+    def _broken(self, error: OutboxBroken) -> float:
+        self._failures += 1
+        if self._failures == 1:
+            log.error("the relay stands still: %s", error)
+        return backoff(self._failures, self._chance())
+
+    def _note(self, error: CrewmemError, level: int, what_now: str) -> None:
+        """One line for a row of the same failures; the last one can be read from the outbox by every process."""
+        self._failures += 1
+        if str(error) == self._error:
+            return
+        self._error = str(error)
+        log.log(level, "what waits in the outbox %s cannot be sent: %s; %s", self._outbox.path, error, what_now)
+        try:
+            self._outbox.note_error(self._error)
+        except OutboxBroken as broken:
+            log.error("the relay cannot write its state: %s", broken)

@@ -1,0 +1,142 @@
+"""The transport of a crew that knows only the recall service: batches to `POST /v1/events`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import httpx
+
+from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, MAX_BATCH_BYTES, RELAY_HEADER, to_json
+from crewmem_producers.errors import ServiceUnavailable, TransportRefused
+from crewmem_producers.events import Event
+from crewmem_producers.transport import Delivered, Fate, Refused, RelayReport
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
+"""The service answers after the log has acknowledged."""
+
+_RETRIED = frozenset({408, 425, 429})
+_ABOUT_THE_EVENTS = frozenset({400, 413, 422})
+"""Answers to a whole batch that some event in it has caused."""
+
+
+class HttpTransport:
+    """Posts in order; keeps one connection. The key is asked for anew for every connection, so that a new one is found."""
+
+    def __init__(
+        self, *, base_url: str, api_key: Callable[[], str | None], transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        """`transport` replaces the network, as httpx means it."""
+        self._url = f"{base_url.rstrip('/')}/v1/events"
+        self._api_key = api_key
+        self._transport = transport
+        self._client: httpx.AsyncClient | None = None
+        self._header = ""
+
+    async def send(self, events: Sequence[Event]) -> list[Fate]:
+        """See `Transport.send`. Batches over 16 MiB go in pieces."""
+        bodies = [json.dumps(to_json(event), ensure_ascii=False, separators=(",", ":")).encode() for event in events]
+        fates: list[Fate] = []
+        for batch in _batches(bodies):
+            fates += await self._send(batch)
+        return fates
+
+    async def report(self, report: RelayReport) -> None:
+        """Goes out as a header of the next batch."""
+        self._header = f"depth={report.depth},oldest_seconds={report.oldest_seconds:.1f},version={report.version}"
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def _send(self, batch: list[bytes]) -> list[Fate]:
+        response = await self._post(b"[" + b",".join(batch) + b"]")
+        if response.status_code == 200:
+            return _fates(response, len(batch), self._url)
+        if response.status_code in _ABOUT_THE_EVENTS:
+            return await self._halved(batch, response)
+        await self.close()  # the next try asks for the key again
+        if response.status_code in _RETRIED or response.status_code >= 500:
+            raise ServiceUnavailable(
+                f"{self._url} answered {response.status_code}: {_said(response)}", retry_after_seconds=_retry_after(response)
+            )
+        raise TransportRefused(
+            f"{self._url} answered {response.status_code}: {_said(response)}. Check CREWMEM_API_KEY and CREWMEM_BASE_URL"
+        )
+
+    async def _halved(self, batch: list[bytes], response: httpx.Response) -> list[Fate]:
+        """Finds the event that a whole batch was refused for, so that it blocks no other."""
+        if len(batch) == 1:
+            return [Refused(f"{response.status_code}: {_said(response)}")]
+        middle = len(batch) // 2
+        return await self._send(batch[:middle]) + await self._send(batch[middle:])
+
+    async def _post(self, content: bytes) -> httpx.Response:
+        headers = {"content-type": BATCH_CONTENT_TYPE} | ({RELAY_HEADER: self._header} if self._header else {})
+        try:
+            return await self._connected().post(self._url, content=content, headers=headers)
+        except (httpx.TransportError, OSError) as error:
+            await self.close()
+            raise ServiceUnavailable(f"{self._url} does not answer: {error or type(error).__name__}") from error
+        except httpx.InvalidURL as error:
+            raise TransportRefused(f"CREWMEM_BASE_URL is no address: {error}") from error
+
+    def _connected(self) -> httpx.AsyncClient:
+        if self._client is None:
+            key = self._api_key()
+            self._client = httpx.AsyncClient(
+                headers={"authorization": f"Bearer {key}"} if key else {},
+                timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+                transport=self._transport,
+            )
+        return self._client
+
+
+def _batches(bodies: Sequence[bytes]) -> list[list[bytes]]:
+    """In order, each at most MAX_BATCH_BYTES with brackets and commas; a larger event goes alone."""
+    batches: list[list[bytes]] = []
+    size = MAX_BATCH_BYTES
+    for body in bodies:
+        if not batches or size + len(body) + 1 > MAX_BATCH_BYTES:
+            batches.append([])
+            size = 1
+        batches[-1].append(body)
+        size += len(body) + 1
+    return batches
+
+
+def _fates(response: httpx.Response, count: int, url: str) -> list[Fate]:
+    try:
+        results = response.json()["results"]
+        fates = [_fate(result) for result in results]
+    except (ValueError, KeyError, TypeError) as error:
+        raise TransportRefused(f"{url} is no crewmem service: {response.text[:200]!r}. Check CREWMEM_BASE_URL") from error
+    if len(fates) != count:
+        raise TransportRefused(f"{url} answered for {len(fates)} of {count} events: is it a crewmem service?")
+    return fates
+
+
+def _fate(result: dict[str, Any]) -> Fate:
+    if result["status"] == "accepted":
+        return Delivered(token=str(result["token"]))
+    if result["status"] == "refused":
+        return Refused(reason=str(result.get("error") or "refused"))
+    raise ValueError(f"no such status: {result['status']!r}")
+
+
+def _said(response: httpx.Response) -> str:
+    """The service's `{error, message}` in a line, else the first of its text."""
+    try:
+        answer = response.json()
+        return f"{answer['error']}: {answer['message']}"
+    except (ValueError, KeyError, TypeError):
+        return " ".join(response.text[:200].split())
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Retry-After in seconds; its other form, a date, is left to the relay's own backoff."""
+    text = response.headers.get("retry-after", "")
+    return float(text) if text.isdecimal() else None
