@@ -204,6 +204,9 @@ class ServiceSettings(StoreSettings):
     admin_key: SecretStr | None = Field(None, description="a first API key with every right (am_live_ and 32 hex digits)")
     keys_file: Path | None = Field(None, description="YAML file of API keys, the declarative way")
     rate_limit_per_minute: int | None = Field(None, ge=1, description="requests a minute and key; unset: no limit")
+    recency_weight: float = Field(0.05, ge=0, le=1, description="what being new adds to a memory's rank, at most")
+    recency_half_life_days: float = Field(30.0, gt=0, le=36_500, description="days after which half of that is left")
+    importance_weight: float = Field(0.1, ge=0, le=1, description="what its importance (0 to 1) moves a memory's rank")
 
 
 ROLES: dict[str, type[CommonSettings]] = {

@@ -1,7 +1,7 @@
 """API keys: who may ask for what. The registry holds each key's SHA-256, never the key.
 
-A record `apikey/<sha256>` is `{tenant, name, sessions, rights, created_at, expires_at, revoked_at}`. Once revoked, a key
-stays revoked.
+A record `apikey/<sha256>` is `{tenant, name, sessions, rights, created_at, expires_at, revoked_at, declared}`.
+Once revoked, a key stays revoked.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ ALL_RIGHTS = (Right.READ, Right.WRITE, Right.ADMIN)
 class Key:
     """One API key as the registry holds it. `hash` is the SHA-256 of the key, hex; times are RFC 3339, UTC.
 
-    In a session pattern `*` stands for any run of characters, and every other character for itself.
+    In a session pattern `*` stands for any run of characters, and every other character for itself. `declared`: a keys
+    file holds it.
     """
 
     hash: str
@@ -57,6 +58,7 @@ class Key:
     created_at: str
     expires_at: str | None = None
     revoked_at: str | None = None
+    declared: bool = False
 
     @classmethod
     def parse(cls, registry_key: str, value: Mapping[str, Any]) -> Self:
@@ -70,6 +72,7 @@ class Key:
             created_at=value["created_at"],
             expires_at=value.get("expires_at"),
             revoked_at=value.get("revoked_at"),
+            declared=bool(value.get("declared")),
         )
 
     @cached_property
@@ -121,9 +124,9 @@ async def create(
     made = Key(
         hash=hash_key(key),
         tenant=check_tenant(tenant),
-        name=_check_name(name),
+        name=check_name(name),
         sessions=check_patterns(sessions),
-        rights=_check_rights(rights),
+        rights=check_rights(rights),
         created_at=format_time(clock()),
         expires_at=format_time(expires_at) if expires_at else None,
     )
@@ -193,13 +196,15 @@ def check_patterns(patterns: Iterable[str]) -> tuple[str, ...]:
     return found
 
 
-def _check_name(name: str) -> str:
+def check_name(name: str) -> str:
+    """A key's name, stripped. Raises SettingsError."""
     if not isinstance(name, str) or not 1 <= len(name.strip()) <= _MAX_NAME or not name.isprintable():
         raise SettingsError(f"a key's name has 1 to {_MAX_NAME} printable characters")
     return name.strip()
 
 
-def _check_rights(rights: Iterable[str]) -> tuple[Right, ...]:
+def check_rights(rights: Iterable[str]) -> tuple[Right, ...]:
+    """Raises SettingsError for a right that there is not, and for none."""
     given = {rights} if isinstance(rights, str) else set(rights)
     if not given or not given <= set(ALL_RIGHTS):
         raise SettingsError(f"a key's rights are some of {', '.join(ALL_RIGHTS)}")

@@ -33,7 +33,7 @@ from crewmem_store.store import Rows
 class Weights:
     """What each signal counts for. `short` and `long` are w at texts of `short_words` and fewer, `long_words` and more."""
 
-    short: float = 0.5
+    short: float = 0.6
     long: float = 0.8
     short_words: int = 40
     long_words: int = 200

@@ -1,0 +1,51 @@
+"""The recall service as a FastAPI application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from crewmem_producers.events import utc_now
+from crewmem_producers.log import EventLog
+from crewmem_producers.registry import Registry
+from crewmem_producers.settings import ServiceSettings
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from crewmem_store.embedder import Embedder
+from crewmem_store.service import accounting, events, forget, health, listing, recall, remember
+from crewmem_store.service.answers import handle_errors
+from crewmem_store.service.auth import Door
+from crewmem_store.service.parts import Parts, Readers
+from crewmem_store.service.producers import ProducerReports
+from crewmem_store.store import Store
+
+_DESCRIPTION = "Durable shared memory for crews: remember, recall, forget, list. Every error is `{error, message}`."
+_ROUTERS = (remember.router, recall.router, forget.router, listing.router, events.router, accounting.router, health.router)
+
+
+def create_app(
+    *,
+    settings: ServiceSettings,
+    log: EventLog,
+    registry: Registry,
+    store: Store,
+    embedder: Embedder,
+    clock: Callable[[], datetime] = utc_now,
+) -> FastAPI:
+    """The application over collaborators that are started and opened already; it closes none of them.
+
+    `serve.serve` makes one with collaborators of its own, and declares the keys of the settings first.
+    """
+
+    # FastAPI's own page takes its scripts from a CDN; this one serves them from its package.
+    app = FastAPIOffline(redoc_url=None, title="crewmem", version="1", description=_DESCRIPTION, static_url="/docs-assets")
+    app.state.parts = parts = Parts(
+        settings=settings, log=log, registry=registry, store=store, embedder=embedder, clock=clock,
+        readers=Readers(store), producers=ProducerReports(registry, clock=clock),
+    )  # fmt: skip
+    for router in _ROUTERS:
+        app.include_router(router)
+    handle_errors(app)
+    app.add_middleware(Door, parts=parts)
+    return app

@@ -1,0 +1,94 @@
+"""`POST /v1/events`: a batch of CloudEvents from a crew host's relay, appended to the log under the caller's tenant."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, MAX_BATCH_EVENTS, RELAY_HEADER, from_json
+from crewmem_producers.codec import encode
+from crewmem_producers.errors import InvalidEvent
+from crewmem_producers.freshness import Mark, format_token
+from crewmem_producers.log import Record
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic_core import PydanticSerializationError
+from starlette.concurrency import run_in_threadpool
+
+from crewmem_store.errors import RequestRefused
+from crewmem_store.keys import Key
+from crewmem_store.service import shapes
+from crewmem_store.service.answers import answer
+from crewmem_store.service.auth import Writer
+from crewmem_store.service.parts import Parts, parts_of
+
+router = APIRouter(tags=["events"])
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            BATCH_CONTENT_TYPE: {"schema": {"type": "array", "items": {"type": "object"}, "maxItems": MAX_BATCH_EVENTS}}
+        },
+    }
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One event of the batch: its record, or why it is refused for ever. `source` is of the event."""
+
+    id: str | None
+    record: Record | None = None
+    source: str = ""
+    refusal: str = ""
+
+
+@router.post("/v1/events", response_model=shapes.EventsAnswer, responses=shapes.ERRORS, openapi_extra=_BODY)
+async def events(request: Request, key: Writer, parts: Annotated[Parts, Depends(parts_of)]) -> Response:
+    """Takes up to 500 CloudEvents and answers for each, in order, once the log has acknowledged those that are accepted."""
+    _check_content_type(request)
+    judged = await run_in_threadpool(_judge_all, await request.body(), key)
+    taken = [one.record for one in judged if one.record is not None]
+    marks = iter([Mark(*position) for position in await parts.log.append(taken)] if taken else [])
+    await parts.producers.heard(request.headers.get(RELAY_HEADER), sources={one.source for one in judged}, tenant=key.tenant)
+    return answer({"results": [_result(one, next(marks) if one.record else None) for one in judged]})
+
+
+def _check_content_type(request: Request) -> None:
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != BATCH_CONTENT_TYPE:
+        raise RequestRefused(400, "invalid_request", f"send content-type: {BATCH_CONTENT_TYPE}, not {given or 'none'}")
+
+
+def _judge_all(body: bytes, key: Key) -> list[Judged]:
+    """Raises RequestRefused for what is no batch; an event that cannot be taken is refused alone."""
+    try:
+        batch = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestRefused(400, "invalid_request", f"the body is not JSON: {error}") from error
+    if not isinstance(batch, list):
+        raise RequestRefused(400, "invalid_request", "the body is a JSON array of CloudEvents")
+    if len(batch) > MAX_BATCH_EVENTS:
+        raise RequestRefused(413, "too_large", f"a batch has at most {MAX_BATCH_EVENTS} events, this one {len(batch)}")
+    return [_judge(value, key) for value in batch]
+
+
+def _judge(value: Any, key: Key) -> Judged:
+    event_id = value.get("id") if isinstance(value, dict) else None
+    name = event_id if isinstance(event_id, str) else None
+    try:
+        event = from_json(value, tenant=key.tenant)
+        assert event.scope is not None  # every type that may be published belongs to a session
+        if not key.allows(event.scope.session):
+            return Judged(name, refusal=f"forbidden_session: this key may not use session {event.scope.session!r}")
+        return Judged(name, record=encode(event), source=event.source)
+    except InvalidEvent as error:
+        return Judged(name, refusal=f"{error.reason}: {error}")
+    except (PydanticSerializationError, RecursionError) as error:
+        return Judged(name, refusal=f"wrong_schema: its data cannot be written as JSON: {error}")
+
+
+def _result(judged: Judged, mark: Mark | None) -> dict[str, str | None]:
+    if mark is None:
+        return {"id": judged.id, "status": "refused", "error": judged.refusal}
+    return {"id": judged.id, "status": "accepted", "token": format_token([mark])}

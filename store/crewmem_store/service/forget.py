@@ -1,0 +1,94 @@
+"""`DELETE /v1/memory/forget/{id}`: forgets a memory, or all memories of an event, with everything that repeats them.
+
+An id of another tenant, or of a session that the key may not use, is unknown: that it exists is not told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+from crewmem_producers.events import Event, MemoryForgotten, SpanRef
+from crewmem_producers.freshness import Mark, format_token
+from crewmem_producers.names import Scope
+from fastapi import APIRouter, Depends, Query, Response
+from starlette.concurrency import run_in_threadpool
+
+from crewmem_store.errors import RequestRefused
+from crewmem_store.keys import Key
+from crewmem_store.rows import MemoryRow
+from crewmem_store.service import freshness, shapes
+from crewmem_store.service.answers import answer
+from crewmem_store.service.asks import ForgetQuery
+from crewmem_store.service.auth import Writer
+from crewmem_store.service.parts import Parts, View, parts_of
+from crewmem_store.service.publish import publish
+from crewmem_store.store import StoreReader
+
+router = APIRouter(tags=["memory"])
+
+
+@router.delete(
+    "/v1/memory/forget/{id:path}",
+    response_model=shapes.Forgotten,
+    responses={202: {"model": shapes.Forgotten}, **shapes.ERRORS},
+)
+async def forget(
+    id: str, ask: Annotated[ForgetQuery, Query()], key: Writer, parts: Annotated[Parts, Depends(parts_of)]
+) -> Response:
+    """`id` is a memory's or an event's. 200 once nothing of it can be recalled, 202 with a token when that takes longer."""
+    view = await parts.view()
+    named = await _named(id, key=key, parts=parts, view=view, seconds=ask.wait_seconds)
+    if not named:
+        raise RequestRefused(404, "not_found", "no memory and no event of this id can be forgotten with this key")
+    marks = [await _append(parts, scope, spans) for scope, spans in named.items()]
+    content: dict[str, Any] = {"deleted": True, "id": id}
+    if await freshness.wait(view.reader, marks, seconds=ask.wait_seconds):
+        return answer(content)
+    return answer({**content, "deleted": False, "token": format_token(marks)}, status=202)
+
+
+Named = dict[Scope, list[SpanRef]]
+"""What is to be forgotten: the spans, by scope."""
+
+
+async def _append(parts: Parts, scope: Scope, spans: list[SpanRef]) -> Mark:
+    event = Event(body=MemoryForgotten(spans=spans), scope=scope, time=parts.clock(), source=parts.settings.source)
+    return (await publish(parts.log, event)).mark
+
+
+async def _named(id: str, *, key: Key, parts: Parts, view: View, seconds: float) -> Named:
+    """What the id means; when it is not in the view, then in the view as of the log's end now."""
+    named = await run_in_threadpool(_find, view.reader, id, key)
+    if not named:
+        ends = await freshness.ends(parts.log, range(view.generation.partitions))
+        await freshness.wait(view.reader, ends, seconds=seconds)
+        named = await run_in_threadpool(_find, view.reader, id, key)
+    return named
+
+
+def _find(reader: StoreReader, id: str, key: Key) -> Named:
+    row = reader.get(id)
+    rows = [row] if row is not None else reader.by_event(id)
+    named: dict[Scope, dict[tuple[str, str], SpanRef]] = {}
+    for one in _with_repeats(reader, (row for row in rows if _may(key, row))):
+        refs = named.setdefault(Scope.parse(one.scope or ""), {})
+        refs[(one.event_id, one.span)] = SpanRef(event_id=one.event_id, span=one.span)
+    return {scope: list(refs.values()) for scope, refs in named.items()}
+
+
+def _may(key: Key, row: MemoryRow) -> bool:
+    """Whether the key may use the row's session. A row of an erased session has no session any more."""
+    scope = Scope.parse(row.scope) if row.scope else None
+    return scope is not None and scope.tenant == key.tenant and key.allows(scope.session)
+
+
+def _with_repeats(reader: StoreReader, rows: Iterable[MemoryRow]) -> Sequence[MemoryRow]:
+    """The memories that have text, and every row counted as a repeat of one of them. A repeat stands for what it repeats:
+    else the same thing would be recalled again."""
+    found: list[MemoryRow] = []
+    for row in rows:
+        survivor = reader.get(row.duplicate_of) if row.duplicate_of else row
+        if survivor is not None and survivor.text is not None:
+            found += [survivor, *reader.duplicates(survivor.id)]
+    return found

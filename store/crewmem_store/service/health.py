@@ -1,0 +1,60 @@
+"""`/health/live`, `/health/ready` and `/metrics`: for probes and monitors, without a key."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Annotated
+
+from crewmem_producers.errors import CrewmemError
+from fastapi import APIRouter, Depends, Response
+from starlette.concurrency import run_in_threadpool
+
+from crewmem_store.service import progress
+from crewmem_store.service.answers import answer
+from crewmem_store.service.metrics import CONTENT_TYPE
+from crewmem_store.service.parts import Parts, View, parts_of
+
+router = APIRouter(tags=["operation"])
+OK = "ok"
+
+
+@router.get("/health/live")
+async def live() -> Response:
+    """The process answers."""
+    return answer({"status": "live"})
+
+
+@router.get("/health/ready")
+async def ready(parts: Annotated[Parts, Depends(parts_of)]) -> Response:
+    """Whether recalls can be answered: 200, or 503 with what is away."""
+    checks = {"log": await _said(parts.log.end()), "store": await _said(_look(parts))}
+    bad = [f"{name}: {said}" for name, said in checks.items() if said != OK]
+    if bad:
+        problem = {"status": "not ready", "error": "unavailable", "message": "; ".join(bad), "checks": checks}
+        return answer(problem, status=503)
+    return answer({"status": "ready", "checks": checks})
+
+
+@router.get("/metrics")
+async def metrics(parts: Annotated[Parts, Depends(parts_of)]) -> Response:
+    """Prometheus text. What cannot be read now is left out, and `/health/ready` says why."""
+    try:
+        view = await parts.view()
+        measured = await progress.measure(parts.log, view.reader, now=parts.clock())
+    except CrewmemError:
+        measured = []
+    body = await run_in_threadpool(parts.metrics.text, measured, outbox_events=parts.producers.waiting())
+    return Response(body, media_type=CONTENT_TYPE)
+
+
+async def _look(parts: Parts) -> None:
+    view: View = await parts.view()
+    await run_in_threadpool(view.reader.last_offset, 0)
+
+
+async def _said(check: Awaitable[object]) -> str:
+    try:
+        await check
+    except CrewmemError as error:
+        return str(error)
+    return OK

@@ -1,0 +1,82 @@
+"""What a caller may ask at most: calls a minute, bytes a body."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from datetime import datetime
+
+from crewmem_producers.cloudevents import MAX_BATCH_BYTES
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive
+
+from crewmem_store.errors import RequestRefused
+
+MAX_BODY_BYTES = 1024 * 1024
+"""Of every call but `POST /v1/events`, which takes MAX_BATCH_BYTES."""
+EVENTS_PATH = "/v1/events"
+
+
+class RateLimit:
+    """At most `per_minute` calls of one key in a minute of the clock; None: as many as it likes. Thread-safe."""
+
+    def __init__(self, per_minute: int | None, *, clock: Callable[[], datetime]) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._minute = -1
+        self._calls: dict[str, int] = {}
+
+    def count(self, key_hash: str) -> None:
+        """Counts a call. Raises RequestRefused (429) with the seconds until the next minute."""
+        if self._per_minute is None:
+            return
+        now = self._clock().timestamp()
+        with self._lock:
+            if self._minute != (minute := int(now // 60)):
+                self._minute, self._calls = minute, {}
+            self._calls[key_hash] = calls = self._calls.get(key_hash, 0) + 1
+        if calls > self._per_minute:
+            wait = max(1, math.ceil(60 - now % 60))
+            message = f"this key may call {self._per_minute} times a minute; try again in {wait} s"
+            raise RequestRefused(429, "rate_limited", message, headers={"Retry-After": str(wait)})
+
+
+async def bounded(receive: Receive, *, path: str, headers: Headers) -> Receive:
+    """A `receive` that gives the whole body at once, read here. Raises RequestRefused (413) as soon as it is too large."""
+    limit = MAX_BATCH_BYTES if path == EVENTS_PATH else MAX_BODY_BYTES
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length[:20]) > limit:
+        raise _too_large(limit)
+    body = await _read(receive, limit)
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()  # what comes after a body: the caller has gone
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > limit:
+            raise _too_large(limit)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def _too_large(limit: int) -> RequestRefused:
+    return RequestRefused(413, "too_large", f"the body is over {limit} bytes")

@@ -1,0 +1,55 @@
+"""What the service counts, as Prometheus reads it. No tenant and no session is ever a label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from crewmem_store.service.progress import PartitionProgress
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 30.0)
+
+
+class Metrics:
+    """The counts of one service since it started."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.recall_seconds = Histogram(
+            "crewmem_recall_seconds", "How long a recall took, waiting for freshness left out.",
+            buckets=_BUCKETS, registry=self._registry,
+        )  # fmt: skip
+
+    def text(self, progress: Sequence[PartitionProgress], *, outbox_events: Mapping[str, int]) -> bytes:
+        """The exposition: what was counted, and how far the active generation is just now."""
+        return generate_latest(self._registry) + generate_latest(_Snapshot(progress, outbox_events))
+
+
+class _Snapshot:
+    """Figures that are read when they are asked for, in the shape of a collector."""
+
+    def __init__(self, progress: Sequence[PartitionProgress], outbox_events: Mapping[str, int]) -> None:
+        self._progress = progress
+        self._outbox_events = outbox_events
+
+    def collect(self) -> Iterable[Metric]:
+        records = CounterMetricFamily("crewmem_records", "Records by outcome, in the active generation.", labels=["outcome"])
+        lag = GaugeMetricFamily("crewmem_lag_records", "Records on the log that are not in the view yet.", labels=["partition"])
+        oldest = GaugeMetricFamily(
+            "crewmem_oldest_unprocessed_seconds", "Age of the first record that is not in the view yet.", labels=["partition"]
+        )
+        totals: dict[str, int] = {}
+        for one in self._progress:
+            lag.add_metric([str(one.partition)], one.lag)
+            oldest.add_metric([str(one.partition)], one.oldest_unprocessed_seconds)
+            for outcome, count in one.outcomes.items():
+                totals[outcome] = totals.get(outcome, 0) + count
+        for outcome, count in sorted(totals.items()):
+            records.add_metric([outcome], count)
+        outbox = GaugeMetricFamily("crewmem_outbox_events", "Events waiting in outboxes, by crew host.", labels=["source"])
+        for source, count in sorted(self._outbox_events.items()):
+            outbox.add_metric([source], count)
+        return [records, lag, oldest, outbox]

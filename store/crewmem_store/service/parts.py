@@ -1,0 +1,90 @@
+"""What every call works with: the collaborators of one service, and the generation that answers one request."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from crewmem_producers.log import EventLog
+from crewmem_producers.names import Scope, partition_of
+from crewmem_producers.registry import Registry
+from crewmem_producers.settings import ServiceSettings
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+from crewmem_store import generations
+from crewmem_store.embedder import Embedder
+from crewmem_store.generations import Generation
+from crewmem_store.search import Weights
+from crewmem_store.service.metrics import Metrics
+from crewmem_store.service.producers import ProducerReports
+from crewmem_store.store import Rows, Store, StoreReader
+
+
+class Readers:
+    """One reader a generation, opened at its first use. Its methods block; thread-safe."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._readers: dict[str, StoreReader] = {}
+
+    def of(self, generation: str) -> StoreReader:
+        with self._lock:
+            if generation not in self._readers:
+                self._readers[generation] = self._store.reader(generation)
+            return self._readers[generation]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One generation, from a request's start to its end."""
+
+    generation: Generation
+    reader: StoreReader
+
+    def partition(self, scope: Scope) -> int:
+        return partition_of(scope.key, self.generation.partitions)
+
+    def rows(self, scopes: Collection[Scope]) -> Rows:
+        """Blocks."""
+        return self.reader.rows({str(scope) for scope in scopes}, partitions={self.partition(scope) for scope in scopes})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The collaborators, started and opened by whoever made them."""
+
+    settings: ServiceSettings
+    log: EventLog
+    registry: Registry
+    store: Store
+    embedder: Embedder
+    clock: Callable[[], datetime]
+    readers: Readers
+    producers: ProducerReports
+    metrics: Metrics = field(default_factory=Metrics)
+
+    @property
+    def weights(self) -> Weights:
+        """The signals of recall as the settings tune them."""
+        return Weights(
+            recency=self.settings.recency_weight,
+            half_life=timedelta(days=self.settings.recency_half_life_days),
+            importance=self.settings.importance_weight,
+        )
+
+    async def view(self) -> View:
+        """The active generation. Raises UnknownGeneration before there is one, EmbedderMismatch, PartitionsChanged."""
+        generation = generations.active(self.registry)
+        generations.check(generation, embedder=self.embedder, partitions=self.log.partitions)
+        return View(generation, await run_in_threadpool(self.readers.of, generation.name))
+
+
+def parts_of(request: Request) -> Parts:
+    """The dependency of every route."""
+    parts = request.app.state.parts
+    assert isinstance(parts, Parts)
+    return parts

@@ -1,0 +1,65 @@
+"""Which crew hosts publish, as their relays report it: registry records `producer/<source>`."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+
+from crewmem_producers.codec import format_time
+from crewmem_producers.errors import RegistryUnavailable
+from crewmem_producers.registry import Registry
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "producer/"
+EVERY = timedelta(seconds=30)
+FORGOTTEN_AFTER = timedelta(minutes=10)
+"""A host that has not reported for so long does not count as one with events waiting."""
+_REPORT = re.compile(r"depth=(\d{1,12}),oldest_seconds=(\d{1,12}(?:\.\d{1,6})?),version=([\w.+-]{1,40})")
+
+
+class ProducerReports:
+    """Writes what relays report with their batches, one record a source, every 30 s at most."""
+
+    def __init__(self, registry: Registry, *, clock: Callable[[], datetime]) -> None:
+        self._registry = registry
+        self._clock = clock
+
+    async def heard(self, header: str | None, *, sources: Collection[str], tenant: str) -> None:
+        """Notes the report of a batch. A header that is none is left out, and so is one that the registry cannot take
+        now: the next batch brings another."""
+        report = _REPORT.fullmatch(header) if header else None
+        if report is None:
+            if header:
+                logger.warning("a relay sent a header that is no report: %.100r", header)
+            return
+        depth, oldest, version = report.groups()
+        now = self._clock()
+        value = {
+            "transport": "http", "tenant": tenant, "depth": int(depth), "oldest_seconds": float(oldest),
+            "version": version, "seen_at": format_time(now),
+        }  # fmt: skip
+        for source in sorted(source for source in sources if source):
+            if self._due(PREFIX + source, now):
+                await self._put(PREFIX + source, value)
+
+    def waiting(self) -> dict[str, int]:
+        """Events that wait in the outbox of each source that has reported lately."""
+        now = self._clock()
+        return {
+            name.removeprefix(PREFIX): int(value["depth"])
+            for name, value in self._registry.items(PREFIX).items()
+            if now - datetime.fromisoformat(value["seen_at"]) < FORGOTTEN_AFTER
+        }
+
+    def _due(self, name: str, now: datetime) -> bool:
+        before = self._registry.get(name)
+        return before is None or now - datetime.fromisoformat(before["seen_at"]) >= EVERY
+
+    async def _put(self, name: str, value: dict[str, object]) -> None:
+        try:
+            await self._registry.put(name, value)
+        except RegistryUnavailable as error:
+            logger.warning("a relay's report is not kept: %s", error)

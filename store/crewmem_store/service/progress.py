@@ -1,0 +1,56 @@
+"""How far a generation is along the log, by partition: what accounting, metrics and health say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from crewmem_producers.log import EventLog
+from starlette.concurrency import run_in_threadpool
+
+from crewmem_store.store import StoreReader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionProgress:
+    """One partition. `log_end` is the offset that the next record gets; `processed` counts ledger rows, `outcomes` sorts
+    them; `lag` counts records that the ledger does not have yet, the first of them as old as
+    `oldest_unprocessed_seconds`."""
+
+    partition: int
+    log_start: int
+    log_end: int
+    processed: int
+    outcomes: Mapping[str, int]
+    lag: int
+    oldest_unprocessed_seconds: float
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+async def measure(log: EventLog, reader: StoreReader, *, now: datetime) -> list[PartitionProgress]:
+    """Every partition, by number. Raises LogUnavailable, StoreUnavailable."""
+    first, end = await log.first(), await log.end()
+    return [await _measure_one(log, reader, p, first=first[p], end=end[p], now=now) for p in sorted(end)]
+
+
+async def _measure_one(
+    log: EventLog, reader: StoreReader, partition: int, *, first: int, end: int, now: datetime
+) -> PartitionProgress:
+    last = await run_in_threadpool(reader.last_offset, partition)
+    outcomes = await run_in_threadpool(reader.outcomes, partition)
+    start = max(last + 1, first)
+    waiting = await log.read(partition, start, limit=1) if start < end else []
+    oldest = max(now.timestamp() - waiting[0].timestamp_ms / 1000, 0.0) if waiting else 0.0
+    return PartitionProgress(
+        partition=partition,
+        log_start=first,
+        log_end=end,
+        processed=sum(outcomes.values()),
+        outcomes=outcomes,
+        lag=max(end - start, 0),
+        oldest_unprocessed_seconds=oldest,
+    )

@@ -1,0 +1,109 @@
+"""`GET` and `POST /v1/memory/recall`: what the memory knows of a question. Nothing is written."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Any
+
+from crewmem_producers.freshness import LATEST
+from crewmem_producers.names import ALL_SESSIONS, SHARED
+from fastapi import APIRouter, Depends, Query, Response
+from starlette.concurrency import run_in_threadpool
+
+from crewmem_store import context, search
+from crewmem_store.errors import RequestRefused
+from crewmem_store.keys import Key
+from crewmem_store.rows import Vector
+from crewmem_store.search import Filters, Hit, Question
+from crewmem_store.service import freshness, sessions, shapes
+from crewmem_store.service.answers import answer, memory_json
+from crewmem_store.service.asks import RecallAsk, RecallQuery
+from crewmem_store.service.auth import Reader
+from crewmem_store.service.parts import Parts, View, parts_of
+from crewmem_store.store import Rows
+
+router = APIRouter(tags=["memory"])
+_DOCUMENTED: dict[str, Any] = {"response_model": shapes.RecallAnswer, "responses": {**shapes.ERRORS, **shapes.NOT_FRESH}}
+
+
+@router.get("/v1/memory/recall", **_DOCUMENTED)
+async def recall_get(ask: Annotated[RecallQuery, Query()], key: Reader, parts: Annotated[Parts, Depends(parts_of)]) -> Response:
+    """The memories that answer `q`, best first. `score` is a cosine from 0 to 1."""
+    return await recall(ask, key=key, parts=parts)
+
+
+@router.post("/v1/memory/recall", **_DOCUMENTED)
+async def recall_post(ask: RecallAsk, key: Reader, parts: Annotated[Parts, Depends(parts_of)]) -> Response:
+    """The same as GET, with the question in the body, so that it stays out of access logs."""
+    return await recall(ask, key=key, parts=parts)
+
+
+async def recall(ask: RecallAsk, *, key: Key, parts: Parts) -> Response:
+    view = await parts.view()
+    fresh = await _fresh(ask, key=key, parts=parts, view=view)
+    now = parts.clock()
+    with parts.metrics.recall_seconds.time():
+        vector, rows = await asyncio.gather(
+            run_in_threadpool(_embed, parts, ask.q), _rows(ask, key=key, view=view)
+        )  # fmt: skip
+        question = _question(ask, vector, now)
+        hits = await run_in_threadpool(search.recall, rows, question, weights=parts.weights)
+        content = await run_in_threadpool(_content, ask, hits, parts=parts, now=now)
+    return answer(content if fresh is None else {**content, "fresh": fresh})
+
+
+async def _fresh(ask: RecallAsk, *, key: Key, parts: Parts, view: View) -> bool | None:
+    """Whether the view holds what `after` asks for; None when nothing was asked. Raises RequestRefused (504 not_fresh)."""
+    if ask.after is None:
+        return None
+    partitions = _partitions(ask, key=key, view=view) if ask.after == LATEST else set()
+    marks = await freshness.marks(ask.after, log=parts.log, view=view, partitions=partitions)
+    fresh = await freshness.wait(view.reader, marks, seconds=ask.wait_seconds)
+    if ask.strict and not fresh:
+        message = f"the view does not hold that after {ask.wait_seconds} s; ask again, or without `strict`"
+        raise RequestRefused(504, "not_fresh", message)
+    return fresh
+
+
+def _partitions(ask: RecallAsk, *, key: Key, view: View) -> set[int]:
+    """Where the sessions that are asked for lie; with `*` that is everywhere, since one may be new."""
+    if ask.session and ALL_SESSIONS in ask.session:
+        return set(range(view.generation.partitions))
+    return {view.partition(sessions.allowed(key, session)) for session in ask.session or [SHARED]}
+
+
+async def _rows(ask: RecallAsk, *, key: Key, view: View) -> Rows:
+    scopes = await sessions.readable(key, ask.session, view.reader)
+    return await run_in_threadpool(view.rows, scopes)
+
+
+def _embed(parts: Parts, text: str) -> Vector:
+    vector: Vector = parts.embedder.embed([text])[0]
+    return vector
+
+
+def _question(ask: RecallAsk, vector: Vector, now: datetime) -> Question:
+    filters = Filters(
+        crew=ask.crew, agent_role=ask.agent_role, kind=ask.kind, metadata=ask.metadata or {},
+        since=ask.since, until=ask.until,
+    )  # fmt: skip
+    return Question(
+        text=ask.q, vector=vector, now=now, top_k=ask.top_k, threshold=ask.threshold, as_of=ask.as_of, filters=filters
+    )
+
+
+def _content(ask: RecallAsk, hits: list[Hit], *, parts: Parts, now: datetime) -> dict[str, Any]:
+    extra: dict[str, Any] = {}
+    if ask.format == "context":
+        made = context.block(hits, now=ask.as_of or now, max_tokens=ask.max_tokens, embedder=parts.embedder)
+        hits, extra = list(made.hits), {"context": made.text, "tokens": made.tokens}
+    memories = [_memory(hit, explain=ask.explain) for hit in hits]
+    return {"memories": memories, "count": len(memories), "query": ask.q, **extra}
+
+
+def _memory(hit: Hit, *, explain: bool) -> dict[str, Any]:
+    shown = {**memory_json(hit.row), "score": round(hit.score, 6)}
+    if explain:
+        shown["explain"] = {"rank": round(hit.rank, 6), **{name: round(value, 6) for name, value in hit.signals.items()}}
+    return shown

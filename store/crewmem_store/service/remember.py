@@ -1,0 +1,74 @@
+"""`POST /v1/memory/remember`: one explicit memory, appended to the log and waited for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from crewmem_producers.errors import CrewmemError
+from crewmem_producers.events import Event, MemoryRemembered
+from crewmem_producers.names import SHARED, Scope, memory_id
+from fastapi import APIRouter, Depends, Response
+from starlette.concurrency import run_in_threadpool
+
+from crewmem_store.rows import MemoryRow
+from crewmem_store.service import freshness, shapes
+from crewmem_store.service.answers import answer, memory_json
+from crewmem_store.service.asks import RememberAsk
+from crewmem_store.service.auth import Writer
+from crewmem_store.service.parts import Parts, View, parts_of
+from crewmem_store.service.publish import Published, publish
+from crewmem_store.service.sessions import allowed
+
+router = APIRouter(tags=["memory"])
+SPAN = "content"
+
+
+@router.post(
+    "/v1/memory/remember",
+    status_code=201,
+    response_model=shapes.Remembered,
+    responses={202: {"model": shapes.Accepted}, **shapes.ERRORS},
+)
+async def remember(ask: RememberAsk, key: Writer, parts: Annotated[Parts, Depends(parts_of)]) -> Response:
+    """Remembers `content`: 201 once it can be recalled, 202 with a token when that takes longer than `wait_seconds`."""
+    scope = allowed(key, SHARED if ask.session is None else ask.session)
+    published = await publish(parts.log, event_of(ask, scope, parts))
+    row = await _arrived(parts, scope, published, seconds=ask.wait_seconds)
+    if row is None:
+        place = memory_id(published.mark.partition, str(scope), published.event.id, SPAN)
+        return answer({"id": place, "token": published.token, "session": scope.session}, status=202)
+    return answer(_remembered(row, published), status=201)
+
+
+def event_of(ask: RememberAsk, scope: Scope, parts: Parts) -> Event:
+    """The event that the ask stands for. Its time is `created_at` if that is given, else now."""
+    given = ask.model_dump(
+        include={"content", "metadata", "ttl", "key", "importance", "kind", "parent", "speaker"}, exclude_none=True
+    )
+    body = MemoryRemembered(**given)
+    return Event(body=body, scope=scope, time=ask.created_at or parts.clock(), source=parts.settings.source)
+
+
+async def _arrived(parts: Parts, scope: Scope, published: Published, *, seconds: float) -> MemoryRow | None:
+    """The row that the event became, or the one that it repeats; None when the view does not show it in time."""
+    try:
+        view = await parts.view()
+        if not await freshness.wait(view.reader, [published.mark], seconds=seconds):
+            return None
+        return await run_in_threadpool(_survivor, view, published, scope)
+    except CrewmemError:
+        # The log has it: that the view cannot be looked at now takes nothing back.
+        return None
+
+
+def _survivor(view: View, published: Published, scope: Scope) -> MemoryRow | None:
+    row = view.reader.get(memory_id(published.mark.partition, str(scope), published.event.id, SPAN))
+    if row is not None and row.duplicate_of:
+        row = view.reader.get(row.duplicate_of)
+    return row if row is not None and row.text is not None else None
+
+
+def _remembered(row: MemoryRow, published: Published) -> dict[str, Any]:
+    shown = memory_json(row)
+    content = {name: shown[name] for name in ("id", "content", "session", "metadata", "created_at")}
+    return content if row.event_id == published.event.id else {**content, "duplicate": True}

@@ -1,0 +1,76 @@
+"""The recall service as a process: its collaborators, opened as the settings say, behind a port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from crewmem_producers.connect import open_log, open_registry
+from crewmem_producers.events import utc_now
+from crewmem_producers.log import EventLog
+from crewmem_producers.registry import Registry
+from crewmem_producers.settings import ServiceSettings
+from starlette.concurrency import run_in_threadpool
+
+from crewmem_store.connect import open_store
+from crewmem_store.embedder import Embedder
+from crewmem_store.embedders import open_embedder
+from crewmem_store.service.app import create_app
+from crewmem_store.service.declared import declare
+from crewmem_store.service.server import served
+from crewmem_store.store import Store
+
+
+def _unheard(url: str) -> None:
+    del url
+
+
+async def serve(
+    settings: ServiceSettings,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[str], None] = _unheard,
+    log: EventLog | None = None,
+    registry: Registry | None = None,
+    store: Store | None = None,
+    embedder: Embedder | None = None,
+) -> None:
+    """Serves until `stop` is set. What is handed in is started already and stays open; the rest is opened here and closed.
+
+    Before the first call the registry holds CREWMEM_ADMIN_KEY and the keys of CREWMEM_KEYS_FILE. `ready(url)` is called
+    once calls are answered. Raises SettingsError (address, keys), StoreRefused, LogRefused, EmbedderUnavailable, Unavailable.
+    """
+    async with contextlib.AsyncExitStack() as opened:
+        registry = registry or await _registry(settings, opened)
+        await declare(settings, registry, clock=utc_now)
+        app = create_app(
+            settings=settings,
+            log=log or await _log(settings, opened),
+            registry=registry,
+            store=store or await _store(settings, opened),
+            embedder=embedder or await run_in_threadpool(open_embedder, settings.embedder, threads=settings.embedder_threads),
+        )
+        port = await opened.enter_async_context(served(app, host=settings.host, port=settings.port))
+        ready(f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}")
+        await stop.wait()
+
+
+async def _log(settings: ServiceSettings, opened: contextlib.AsyncExitStack) -> EventLog:
+    log = open_log(settings)
+    opened.push_async_callback(log.close)
+    await log.start()
+    return log
+
+
+async def _registry(settings: ServiceSettings, opened: contextlib.AsyncExitStack) -> Registry:
+    registry = open_registry(settings)
+    opened.push_async_callback(registry.close)
+    await registry.start()
+    return registry
+
+
+async def _store(settings: ServiceSettings, opened: contextlib.AsyncExitStack) -> Store:
+    store = await run_in_threadpool(open_store, settings)
+    opened.push_async_callback(run_in_threadpool, store.close)
+    return store

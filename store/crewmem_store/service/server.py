@@ -1,0 +1,49 @@
+"""An ASGI application on a port, inside a running loop and without signal handlers: those are the process's own affair."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+from crewmem_producers.errors import SettingsError
+from fastapi import FastAPI
+
+GRACE_SECONDS = 10
+"""How long calls in flight may take once the server is told to stop."""
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def served(app: FastAPI, *, host: str, port: int) -> AsyncIterator[int]:
+    """Serves the app and gives the port that it listens on (port 0 takes a free one).
+
+    Leaving it stops taking calls and lets those in flight finish. Raises SettingsError when the address cannot be had.
+    """
+    listener = _listen(host, port)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS)
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started and not task.done():
+            await asyncio.sleep(0.01)
+        taken: int = listener.getsockname()[1]
+        yield taken
+    finally:
+        server.should_exit = True
+        await task
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise SettingsError(f"{host}:{port} cannot be listened on: {error}. Set CREWMEM_HOST and CREWMEM_PORT") from error
