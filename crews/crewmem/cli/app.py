@@ -10,11 +10,12 @@ from crewmem_producers.errors import CrewmemError, SettingsError
 from crewmem_producers.settings import unknown_names
 from typer.core import TyperGroup
 
-from crewmem.cli import config, keys
+from crewmem.cli import config, keys, outbox, rules, topics
 from crewmem.cli.console import note, say
 from crewmem.cli.exits import exit_code
 from crewmem.cli.forget import forget
 from crewmem.cli.memories import list_memories, recall
+from crewmem.cli.producers import producers
 from crewmem.cli.remember import remember
 from crewmem.cli.services import consume, serve
 from crewmem.cli.up import up
@@ -65,5 +66,9 @@ app.command()(remember)
 app.command()(recall)
 app.command("list")(list_memories)
 app.command()(forget)
+app.add_typer(rules.app, name="rules")
+app.add_typer(topics.app, name="topics")
 app.add_typer(keys.app, name="keys")
+app.add_typer(outbox.app, name="outbox")
+app.command()(producers)
 app.add_typer(config.app, name="config")

@@ -11,9 +11,6 @@ from crewmem_producers.log import EventLog
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import CrewSettings, KafkaSettings
 
-LOG_FILE = "log.sqlite3"
-"""The SQLite log in the home folder."""
-
 
 @asynccontextmanager
 async def event_log(settings: KafkaSettings) -> AsyncIterator[EventLog]:
@@ -31,7 +28,9 @@ async def event_log(settings: KafkaSettings) -> AsyncIterator[EventLog]:
 @asynccontextmanager
 async def existing_log(settings: KafkaSettings) -> AsyncIterator[EventLog]:
     """The event log that services and consumers use; SettingsError where there is none, so that no empty one is made."""
-    if not settings.kafka_bootstrap and not (settings.home / LOG_FILE).is_file():
+    from crewmem_producers.connect import sqlite_path
+
+    if not settings.kafka_bootstrap and not sqlite_path(settings).is_file():
         raise SettingsError(
             f"there is no event log in {settings.home}: run this where the log is, with CREWMEM_KAFKA_BOOTSTRAP "
             "or with the CREWMEM_HOME of `crewmem up`"

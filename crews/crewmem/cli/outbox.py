@@ -1,0 +1,95 @@
+"""`crewmem outbox`: what this machine's crews have published and the log does not have yet."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from crewmem_producers.errors import ServiceUnavailable
+from crewmem_producers.settings import CrewSettings, load
+from rich.progress import Progress
+
+from crewmem.cli.console import err, note, print_json, print_table, say
+from crewmem.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from crewmem_producers.outbox import OutboxStatus
+    from crewmem_producers.publisher import Publisher
+
+app = typer.Typer(help="What waits on this machine to be sent.", no_args_is_help=True)
+
+_LOOK_SECONDS = 0.2
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Print what waits in each outbox of this machine (one a destination), and what was refused for ever."""
+    found = _statuses(load(CrewSettings))
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        say("nothing was ever published from here")
+        return
+    columns = ("outbox", "waiting", "oldest", "size", "delivered", "refused for ever", "turned away", "last error")
+    print_table(columns, [_row(outbox) for outbox in found])
+    for outbox in found:
+        for letter in outbox["letters"]:
+            note(f"refused for ever: {letter['id']}: {letter['reason']}", style="yellow")
+
+
+@app.command()
+def flush(
+    timeout_seconds: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait.")] = 60.0, as_json: AsJson = False
+) -> None:
+    """Send what waits for the destination of these settings, and wait until it is on the log."""
+    from crewmem_producers.publisher import Publisher
+
+    publisher = Publisher(load(CrewSettings))
+    try:
+        waiting = publisher.status().depth
+        after = _drained(publisher, waiting, timeout_seconds)
+    finally:
+        publisher.close()
+    if as_json:
+        print_json({"sent": waiting - after.depth, "waiting": after.depth})
+    if after.depth:
+        raise ServiceUnavailable(f"{after.depth} events still wait in {after.path}: {after.error or 'not sent in time'}")
+    if not as_json:
+        say(f"sent {waiting}; nothing waits any more")
+
+
+def _drained(publisher: Publisher, waiting: int, timeout_seconds: float) -> OutboxStatus:
+    """The status once nothing waits or the time is over."""
+    end = time.monotonic() + timeout_seconds
+    with Progress(console=err(), transient=True) as progress:
+        task = progress.add_task("sending", total=waiting)
+        while True:
+            now = publisher.status()
+            progress.update(task, completed=max(waiting - now.depth, 0))
+            if not now.depth or time.monotonic() >= end:
+                return now
+            time.sleep(_LOOK_SECONDS)
+
+
+def _statuses(settings: CrewSettings) -> list[dict[str, Any]]:
+    from crewmem_producers.destination import outbox_files, outbox_path
+    from crewmem_producers.outbox import Outbox
+
+    found = []
+    for path in outbox_files(settings.outbox_folder):
+        outbox = Outbox(path, max_bytes=settings.outbox_max_mb * 1_000_000)
+        letters = [{"id": letter.id, "reason": letter.reason} for letter in outbox.dead_letters()]
+        ours = path == outbox_path(settings)
+        found.append({**asdict(outbox.status()), "path": str(path), "ours": ours, "letters": letters})
+        outbox.close()
+    return found
+
+
+def _row(outbox: dict[str, Any]) -> tuple[Any, ...]:
+    oldest = "" if outbox["oldest_seconds"] is None else f"{outbox['oldest_seconds']:.0f} s"
+    size = f"{outbox['bytes'] / 1e6:.1f} MB"
+    path = outbox["path"] if outbox["ours"] else f"{outbox['path']} (other settings)"
+    return path, outbox["depth"], oldest, size, outbox["delivered"], outbox["dead_letters"], outbox["refused"], outbox["error"]

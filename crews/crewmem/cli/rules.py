@@ -1,0 +1,72 @@
+"""`crewmem rules`: what is kept, as what and why."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from crewmem_producers.log import Position
+from crewmem_producers.settings import KafkaSettings, load
+
+from crewmem.cli import parts
+from crewmem.cli.applied import apply_rules
+from crewmem.cli.console import note, print_json, print_table, say
+from crewmem.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from crewmem_consumers.rules import Rule, RuleSet
+
+app = typer.Typer(help="The rules that decide what is remembered.", no_args_is_help=True)
+
+RuleFile = Annotated[Path, typer.Argument(help="A rule file, such as crewmem.rules.yaml.")]
+
+
+@app.command()
+def check(file: RuleFile, as_json: AsJson = False) -> None:
+    """Check a rule file: every mistake is told with file, line and reason."""
+    rules = _load(file)
+    if as_json:
+        print_json({"file": str(file), "sha256": rules.sha256, "rules": [_described(rule) for rule in rules.rules]})
+        return
+    columns = ("line", "rule", "action", "with", "why")
+    print_table(columns, [(rule.line, rule.name, _action(rule), _with(rule), rule.why) for rule in rules.rules])
+    say(f"{file}: {len(rules.rules)} rules, no mistake")
+
+
+@app.command()
+def apply(file: RuleFile, as_json: AsJson = False) -> None:
+    """Put a rule file in force: from now on it decides, on every consumer."""
+    rules = _load(file)
+    settings = load(KafkaSettings)
+
+    async def applied() -> list[Position]:
+        async with parts.existing_log(settings) as log:
+            return await apply_rules(log, rules.text, source=settings.source)
+
+    positions = asyncio.run(applied())
+    if as_json:
+        print_json({"sha256": rules.sha256, "positions": [position._asdict() for position in positions]})
+        return
+    say(f"{file} ({rules.sha256[:12]}) decides from here on: {', '.join(f'{p.partition}:{p.offset}' for p in positions)}")
+    note("what was decided before stays; `crewmem replay` decides everything anew with it")
+
+
+def _load(file: Path) -> RuleSet:
+    from crewmem_consumers.rules import RuleSet
+
+    return RuleSet.load(file)
+
+
+def _action(rule: Rule) -> str:
+    return "keep" if rule.keeps else "drop"
+
+
+def _with(rule: Rule) -> str:
+    return ", ".join(f"{name}={value}" for name, value in rule.keep.model_dump(mode="json", exclude_unset=True).items())
+
+
+def _described(rule: Rule) -> dict[str, Any]:
+    settled = rule.keep.model_dump(mode="json", exclude_unset=True)
+    return {"line": rule.line, "name": rule.name, "action": _action(rule), "with": settled, "why": rule.why}
