@@ -79,8 +79,12 @@ class Database:
             raise LogRefused(f"{self._path} is no file of crewmem ({error}): move it away or name another home") from error
 
 
-# What SQLite's own waiting does not cover: two processes that switch a new file to WAL at once.
-@retry(retry=retry_if_exception(sqlite3.OperationalError), stop=stop_after_delay(5), wait=wait_random(0, 0.1), reraise=True)
+def _busy(error: BaseException) -> bool:
+    """What SQLite's own waiting does not cover: two processes that switch a new file to WAL at once."""
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+
+
+@retry(retry=retry_if_exception(_busy), stop=stop_after_delay(10), wait=wait_random(0, 0.1), reraise=True)
 def connect(path: Path, *, schema: str) -> sqlite3.Connection:
     """A connection whose commits are on disk when they return; `schema` is run inside one transaction.
 
