@@ -1,0 +1,70 @@
+"""The errors that a crew's project meets; `crewmem_producers.errors` has the rest of the tree.
+
+CrewmemError
+├── SessionMissing       a kickoff without a session
+├── NotFresh             the view did not reach the token in time (`strict=True`)
+├── RequestRefused       the service refused the arguments (400, 413)
+│   └── NotFound         no such memory (404)
+├── TransportRefused     (producers) the destination refused the caller
+│   ├── KeyRefused       the API key is missing, wrong, revoked or expired (401)
+│   └── RightRefused     the API key may not do that, or not in that session (403)
+└── ServiceUnavailable   (producers) connection, time-out, 429 or 5xx
+"""
+
+from __future__ import annotations
+
+from crewmem_producers.errors import (
+    CrewmemError,
+    InvalidName,
+    LogUnavailable,
+    MissingExtra,
+    OutboxFull,
+    ServiceUnavailable,
+    SettingsError,
+    TokenTimeout,
+    TransportRefused,
+    Unavailable,
+)
+
+__all__ = [
+    "CrewmemError",
+    "InvalidName",
+    "KeyRefused",
+    "LogUnavailable",
+    "MissingExtra",
+    "NotFound",
+    "NotFresh",
+    "OutboxFull",
+    "RequestRefused",
+    "RightRefused",
+    "ServiceUnavailable",
+    "SessionMissing",
+    "SettingsError",
+    "TokenTimeout",
+    "TransportRefused",
+    "Unavailable",
+]
+
+
+class SessionMissing(CrewmemError, LookupError):
+    """No session was given, and guessing one would mix customers. The message names the ways to give one."""
+
+
+class NotFresh(CrewmemError, TimeoutError):
+    """The view did not reach the freshness token in time. Ask again, or recall without `strict`."""
+
+
+class RequestRefused(CrewmemError, ValueError):
+    """The service refused the arguments; the message says which and why. Mend the call: repeating it changes nothing."""
+
+
+class NotFound(RequestRefused, LookupError):
+    """No memory or event has that id in a session that this key may use. `crewmem list` shows what there is."""
+
+
+class KeyRefused(TransportRefused):
+    """The API key is missing, wrong, revoked or expired. Check CREWMEM_API_KEY; `crewmem keys create` makes a new one."""
+
+
+class RightRefused(TransportRefused):
+    """The API key lacks the right, or may not use that session. `crewmem keys list` shows what it may do."""

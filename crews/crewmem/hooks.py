@@ -1,0 +1,163 @@
+"""The one place that touches CrewAI's hooks: they find the kickoff that runs, and hand over to it.
+
+EXECUTION_START, INPUT and EXECUTION_END run on the kickoff's own path in every form of kickoff, each exactly once;
+PRE_MODEL_CALL runs before each LLM call, with the messages of that call: what is put there reaches this call's agent
+and nobody else, whatever crews share the agent, and no template is applied to it any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from crewai.hooks import HookAborted, InterceptionPoint, get_hooks, register_hook, unregister_hook
+from crewai.utilities.crew.crew_context import get_crew_context
+from crewmem_producers.errors import CrewmemError
+
+from crewmem.connection import Connection
+from crewmem.kickoff import Kickoff, Options
+
+logger = logging.getLogger("crewmem")
+
+Configuration = tuple[Options, Connection]
+
+_current: ContextVar[Kickoff | None] = ContextVar("crewmem_kickoff", default=None)
+
+
+class _Configurations:
+    """Which configuration holds for a crew: its own, else the process's."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.installed: Configuration | None = None
+        self.of_crew: dict[str, Configuration] = {}
+
+    def find(self, crew: Any) -> Configuration | None:
+        with self.lock:
+            return self.of_crew.get(str(crew.id), self.installed)
+
+
+_configurations = _Configurations()
+
+
+def install_for_all(configuration: Configuration | None) -> Configuration | None:
+    """Every crew of this process from now on; None takes it back. Returns what held before."""
+    with _configurations.lock:
+        before, _configurations.installed = _configurations.installed, configuration
+    _register()
+    return before
+
+
+def install_for(crew: Any, configuration: Configuration) -> None:
+    """This crew object, until it is collected."""
+    with _configurations.lock:
+        _configurations.of_crew[str(crew.id)] = configuration
+    weakref.finalize(crew, _configurations.of_crew.pop, str(crew.id), None)
+    _register()
+
+
+def _register() -> None:
+    """Registers what is not registered: twice would publish twice, and someone may have cleared CrewAI's hooks."""
+    with _configurations.lock:
+        for point, hook in _HOOKS.items():
+            if hook not in get_hooks(point):
+                register_hook(point, hook)
+
+
+def unregister() -> None:
+    """Takes crewmem out of this process's crews."""
+    install_for_all(None)
+    with _configurations.lock:
+        _configurations.of_crew.clear()
+        for point, hook in _HOOKS.items():
+            unregister_hook(point, hook)
+
+
+def _on_start(context: Any) -> None:
+    crew = context.crew
+    if crew is None:  # a flow: its crews start themselves
+        return
+    outer = _current.get()
+    if outer is not None and outer.crew is crew:  # left behind by a kickoff that was cancelled or interrupted
+        outer = None
+    _current.set(outer)
+    if (found := _configurations.find(crew)) is not None:
+        options, connection = found
+        _current.set(Kickoff(crew=crew, options=options, connection=connection, inputs=dict(context.inputs or {}), outer=outer))
+
+
+def _on_input(context: Any) -> None:
+    kickoff = _current.get()
+    if kickoff is None or kickoff.crew is not context.crew:
+        return
+    kickoff.begin(dict(context.inputs or {}))
+    for agent in {id(agent): agent for agent in (*context.crew.agents, *(t.agent for t in context.crew.tasks))}.values():
+        # An executor copies the hooks when it is made; one that is older than install() has not got ours.
+        hooks = getattr(getattr(agent, "agent_executor", None), "before_llm_call_hooks", None)
+        if hooks is not None and _before_model_call not in hooks:
+            hooks.append(_before_model_call)
+
+
+def _on_model_call(context: Any) -> None:
+    kickoff, crew = _current.get(), get_crew_context()
+    if kickoff is None or context.agent is None or crew is None or crew.id != str(kickoff.crew.id):
+        return
+    block = kickoff.block_for(context.agent)
+    if block is not None:
+        put_block(context.messages, block)
+
+
+def _on_end(context: Any) -> None:
+    kickoff = _current.get()
+    if kickoff is None or kickoff.crew is not context.crew:
+        return
+    _current.set(kickoff.outer)
+    kickoff.end(output=context.output, error=context.error)
+
+
+def put_block(messages: list[Any], block: str) -> None:
+    """Adds the block to the first message (the system prompt, where there is one), once. Changes the list, no message."""
+    if not messages:
+        return
+    first = messages[0]
+    content = first.get("content") or ""
+    if isinstance(content, list):  # text and images
+        if not any(block in str(part.get("text", "")) for part in content):
+            messages[0] = {**first, "content": [*content, {"type": "text", "text": block}]}
+    elif block not in content:
+        messages[0] = {**first, "content": f"{content}\n\n{block}"}
+
+
+def _safe(hook: Callable[[Any], None]) -> Callable[[Any], None]:
+    """What crewmem means to raise stops the crew; anything else is logged: a crew never stops over a bug of ours."""
+
+    def guarded(context: Any) -> None:
+        try:
+            hook(context)
+        except CrewmemError as error:
+            raise aborting(error) from error
+        except Exception:
+            logger.exception("crewmem failed in %s; the crew goes on without it", hook.__name__)
+
+    return guarded
+
+
+def aborting(error: CrewmemError) -> Exception:
+    """The same error, also as the HookAborted that CrewAI lets through: whoever kicked off catches it by its own class."""
+    kind = type(type(error).__name__, (type(error), HookAborted), {"__module__": type(error).__module__})
+    copy: Any = kind.__new__(kind, str(error))
+    copy.args, copy.reason, copy.source = error.args, str(error), "crewmem"
+    return copy  # type: ignore[no-any-return]
+
+
+_before_model_call = _safe(_on_model_call)
+_HOOKS: dict[InterceptionPoint, Callable[[Any], None]] = {
+    InterceptionPoint.EXECUTION_START: _safe(_on_start),
+    InterceptionPoint.INPUT: _safe(_on_input),
+    InterceptionPoint.PRE_MODEL_CALL: _before_model_call,
+    InterceptionPoint.EXECUTION_END: _safe(_on_end),
+}

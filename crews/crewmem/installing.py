@@ -1,0 +1,65 @@
+"""`crewmem.install(...)`: every crew of this process remembers, and no crew is changed for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from crewmem_producers.settings import CrewSettings, load, unknown_names
+
+from crewmem.extras import require_crewai
+from crewmem.kickoff import Options, names_of
+from crewmem.sessions import Session, check
+
+logger = logging.getLogger("crewmem")
+
+
+def install(
+    session: Session | None = None,
+    *,
+    agents: Sequence[Any] | None = None,
+    publish: bool = True,
+    recall: bool = True,
+    strict: bool = False,
+    **settings: Any,
+) -> None:
+    """Every kickoff of this process starts with what was recalled, and is published when it ends.
+
+    `session`: a name, a list (reads all, writes to the first), `crewmem.AGENT_ROLE`, or a function of the crew and its
+    inputs; without it, it comes from `inputs["crewmem_session"]`, a `with crewmem.session(...)` block or CREWMEM_SESSION.
+    `agents`: roles or agents that get recalled memory, all by default. `publish=False` and `recall=False` switch off one
+    half. `strict`: a refused key (401, 403) raises instead of logging an error. Further arguments are settings:
+    `base_url`, `api_key`, `top_k`, `max_tokens`, `threshold` and the rest of docs/settings.md.
+
+    Opens nothing. Calling it again replaces what it was told before. Raises SettingsError, InvalidName, MissingExtra.
+    """
+    configuration = configure(session, agents, publish, recall, strict, settings)
+    from crewmem.hooks import install_for_all
+
+    install_for_all(configuration)
+
+
+def configure(
+    session: Session | None,
+    agents: Sequence[Any] | None,
+    publish: bool,
+    recall: bool,
+    strict: bool,
+    settings: dict[str, Any],
+) -> Any:
+    """Checked options and the connection they use."""
+    from crewmem.connection import Connection
+
+    require_crewai()
+    check(session)
+    for sentence in unknown_names():
+        logger.warning("%s", sentence)
+    loaded = load(CrewSettings, **settings)
+    roles = None if agents is None else frozenset(name for agent in agents for name in _roles(agent))
+    options = Options(settings=loaded, session=session, agents=roles, publish=publish, recall=recall, strict=strict)
+    return options, Connection(loaded)
+
+
+def _roles(agent: Any) -> set[str]:
+    return {agent.strip()} if isinstance(agent, str) else names_of(agent)

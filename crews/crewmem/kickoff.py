@@ -1,0 +1,233 @@
+"""One kickoff of one crew: recalled once a session, put into its agents' prompts, published when it ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from crewmem_producers.errors import CrewmemError, InvalidName, TransportRefused, Unavailable
+from crewmem_producers.events import Event, KickoffBody, new_event_id, utc_now
+from crewmem_producers.freshness import LATEST
+from crewmem_producers.names import Scope
+from crewmem_producers.settings import CrewSettings
+
+from crewmem.connection import Connection
+from crewmem.kickoff_events import Ended, bodies_by_role, body_of
+from crewmem.recall_block import Block, make_block
+from crewmem.runs import Run, report
+from crewmem.sessions import INPUT_NAME, Session, Sessions, resolve
+from crewmem.usage import usage_since, usage_so_far
+
+logger = logging.getLogger("crewmem")
+
+MAX_QUERY_CHARACTERS = 4_000
+MAX_RECALL_WAIT_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What `install` and `MemoryCrew` were told. `agents` are roles, None for all."""
+
+    settings: CrewSettings
+    session: Session | None = None
+    agents: frozenset[str] | None = None
+    publish: bool = True
+    recall: bool = True
+    strict: bool = False
+
+
+@dataclass(slots=True)
+class _Recalled:
+    block: Block | None
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    ids: tuple[str, ...] = ()
+    acknowledged: bool = False
+    waiting: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Kickoff:
+    """Used by the threads that run a crew's tasks. Raises CrewmemError only where the crew shall stop."""
+
+    crew: Any
+    options: Options
+    connection: Connection
+    inputs: Mapping[str, Any]
+    clock: Callable[[], datetime] = utc_now
+    execution_id: str = field(default_factory=new_event_id)
+    outer: Kickoff | None = None
+    sessions: Sessions | None = None
+    _recalled: dict[str, _Recalled] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _before: list[Any] = field(default_factory=list)
+    _usage: dict[int, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # A crew that is kicked off again still holds the outputs of its last run.
+        self._before = [task.output for task in self.crew.tasks]
+        self._usage = usage_so_far(self.crew)
+
+    def begin(self, inputs: Mapping[str, Any]) -> None:
+        """Decides the session, from then on fixed. Raises SessionMissing, InvalidName."""
+        self.inputs = inputs
+        self.sessions = resolve(self.options.session, crew=self.crew, inputs=inputs, default=self.options.settings.session)
+
+    def block_for(self, agent: Any) -> str | None:
+        """What this agent's prompt gets; the first agent of a session recalls for all. Raises TransportRefused if strict."""
+        role = str(getattr(agent, "role", "")).strip()
+        if self.sessions is None or not self.options.recall:
+            return None
+        if self.options.agents is not None and self.options.agents.isdisjoint(names_of(agent)):
+            return None
+        try:
+            read = self.sessions.of_role(role).read
+        except InvalidName as error:
+            logger.error("no memory for this agent: its role is no session's name: %s", error)
+            return None
+        key = role if self.sessions.by_role else ""
+        with self._lock:
+            if key not in self._recalled:
+                self._recalled[key] = self._recall(read, role if self.sessions.by_role else None)
+            block = self._recalled[key].block
+        return block.text if block is not None else None
+
+    def end(self, *, output: Any = None, error: BaseException | None = None) -> None:
+        """Publishes, waits for the log, reports. Raises what publishing raises with CREWMEM_DURABILITY=log, or if strict."""
+        if self.sessions is None and not self._begun_late(error):
+            return
+        started = time.perf_counter()
+        events = self._events(self._ended(output, error)) if self._publishes(error) else []
+        sent, problem = self._publish(events)
+        read = self.sessions.read if self.sessions is not None else ()
+        blocks = {name: found.block for name, found in self._recalled.items() if found.block is not None}
+        report(
+            Run(
+                execution_id=self.execution_id,
+                crew=self.crew.name,
+                sessions=read or tuple(sorted(self._recalled)),
+                memories=tuple(memory for block in blocks.values() for memory in block.memories),
+                blocks={name: block.text for name, block in blocks.items()},
+                tokens=sum(block.tokens for block in blocks.values()),
+                best_score=max((b.best_score for b in blocks.values() if b.best_score is not None), default=None),
+                recall_milliseconds=sum(found.milliseconds for found in self._recalled.values()),
+                publish_milliseconds=(time.perf_counter() - started) * 1000,
+                event_ids=sent.ids,
+                published=sent.acknowledged,
+                waiting=sent.waiting,
+                failed=None if error is None else f"{type(error).__name__}: {error}"[:200],
+            )
+        )
+        if problem is not None:
+            raise problem
+
+    def _begun_late(self, error: BaseException | None) -> bool:
+        """Whether a kickoff that failed before its inputs were ready (in a before_kickoff callback) has a session."""
+        if error is None or isinstance(error, CrewmemError):
+            return False
+        try:
+            self.begin(self.inputs)
+        except CrewmemError as missing:
+            logger.warning("the failed kickoff is not published: %s", missing)
+        return self.sessions is not None
+
+    def _recall(self, sessions: tuple[str, ...], role: str | None) -> _Recalled:
+        settings, started = self.options.settings, time.perf_counter()
+        wait = min(MAX_RECALL_WAIT_SECONDS, settings.recall_timeout_seconds)
+        request = {
+            "q": self._query(role), "session": list(sessions), "top_k": settings.top_k, "threshold": settings.threshold,
+            "after": LATEST, "wait_seconds": wait,
+        }  # fmt: skip
+        found: list[dict[str, Any]] = []
+        try:
+            found = self.connection.client.call("POST", "/v1/memory/recall", json=request, wait_seconds=wait)["memories"]
+        except Unavailable as error:
+            logger.warning("the crew starts without memory: %s", error)
+        except CrewmemError as error:
+            logger.error("the crew starts without memory: %s", error)
+            if self.options.strict and isinstance(error, TransportRefused):
+                raise
+        block = make_block(found, now=self.clock(), top_k=settings.top_k, max_tokens=settings.max_tokens)
+        return _Recalled(block=block, milliseconds=(time.perf_counter() - started) * 1000)
+
+    def _query(self, role: str | None) -> str:
+        """The task descriptions (a role's own, when it has any) and the inputs that are text."""
+        tasks = [task for task in self.crew.tasks if role and task.agent and str(task.agent.role).strip() == role]
+        parts = [str(task.description).strip() for task in tasks or self.crew.tasks]
+        parts += [text for name, text in self.inputs.items() if isinstance(text, str) and name != INPUT_NAME]
+        return "\n".join(dict.fromkeys(part for part in parts if part))[:MAX_QUERY_CHARACTERS] or "everything"
+
+    def _publishes(self, error: BaseException | None) -> bool:
+        # That crewmem itself stopped the crew is nothing that the next run should know.
+        return self.options.publish and not isinstance(error, CrewmemError)
+
+    def _ended(self, output: Any, error: BaseException | None) -> Ended:
+        tasks = list(self.crew.tasks)
+        done = [task.output is not None and task.output is not old for task, old in zip(tasks, self._before, strict=False)]
+        if output is not None:
+            outputs = [(_index(tasks, item, at), item) for at, item in enumerate(output.tasks_output)]
+        else:
+            outputs = [(index, task.output) for index, task in enumerate(tasks) if index < len(done) and done[index]]
+        allowed = self.options.settings.publish_inputs
+        return Ended(
+            crew=self.crew,
+            execution_id=self.execution_id,
+            inputs={name: self.inputs[name] for name in allowed if name in self.inputs},
+            outputs=outputs,
+            output=output,
+            error=error,
+            failed_index=done.index(False) if error is not None and False in done else None,
+            token_usage=usage_since(self.crew, self._usage),
+        )
+
+    def _events(self, ended: Ended) -> list[Event]:
+        assert self.sessions is not None
+        memories = {name: found.block.memories for name, found in self._recalled.items() if found.block is not None}
+        if not self.sessions.by_role:
+            return [self._event(self.sessions.write, body_of(ended, memories.get("", ())))]
+        events = []
+        for role, body in bodies_by_role(ended, memories).items():
+            try:
+                events.append(self._event(self.sessions.of_role(role).write, body))
+            except InvalidName as error:
+                logger.error("an agent's outputs are not published: its role is no session's name: %s", error)
+        return events
+
+    def _event(self, session: str, body: KickoffBody) -> Event:
+        settings = self.options.settings
+        return Event(body=body, scope=Scope.of(settings.tenant, session), source=settings.source)
+
+    def _publish(self, events: list[Event]) -> tuple[_Sent, CrewmemError | None]:
+        """What was sent, and what the crew shall be stopped with."""
+        if not events:
+            return _Sent(), None
+        publisher, settings = self.connection.publisher, self.options.settings
+        receipt = None
+        try:
+            receipt = publisher.publish(*events)
+            if not publisher.flush(settings.flush_seconds):
+                return _Sent(receipt.ids, waiting=publisher.status().depth), None
+            receipt.token(0)  # raises where the log refused the event for ever
+        except CrewmemError as error:
+            logger.error("the kickoff is not published: %s", error)
+            stops = settings.durability == "log" or self.options.strict
+            return _Sent(receipt.ids if receipt else ()), error if stops else None
+        return _Sent(receipt.ids, acknowledged=True), None
+
+
+def names_of(agent: Any) -> set[str]:
+    """The roles by which an agent is known: as written, and with the inputs put in."""
+    return {str(role).strip() for role in (agent.role, getattr(agent, "_original_role", None)) if role}
+
+
+def _index(tasks: list[Any], output: Any, position: int) -> int:
+    """The index of the task that made the output; conditional tasks that were skipped have none of their own."""
+    return next((i for i, task in enumerate(tasks) if task.output is output), min(position, len(tasks) - 1))

@@ -1,0 +1,115 @@
+"""A kickoff as events: what its tasks put out, for the log. Prompts and descriptions are never published."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from crewmem_producers.events import KickoffBody, KickoffCompleted, KickoffError, KickoffFailed, Recalled, TaskOutput
+
+MAX_ERROR_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a kickoff ended. `outputs` are CrewAI's task outputs, each with its task's index in the crew.
+
+    `output` is the CrewOutput, None for a failed one; then `error` is what was raised and `failed_index` the task
+    that raised it, where that is known.
+    """
+
+    crew: Any
+    execution_id: str
+    inputs: Mapping[str, Any]
+    outputs: Sequence[tuple[int, Any]]
+    output: Any = None
+    error: BaseException | None = None
+    failed_index: int | None = None
+    token_usage: Mapping[str, Any] | None = None
+
+
+def body_of(ended: Ended, recalled: Iterable[Mapping[str, Any]]) -> KickoffBody:
+    """The whole kickoff as one body; `recalled` are the memories that were put into its prompts."""
+    return _body(ended, _tasks(ended), recalled, final=True, failed=ended.error is not None)
+
+
+def bodies_by_role(ended: Ended, recalled: Mapping[str, Iterable[Mapping[str, Any]]]) -> dict[str, KickoffBody]:
+    """One body for each role that has outputs; what the crew put out as a whole goes to the last task's role, a failure
+    to the failing task's. `recalled` by role."""
+    tasks = _tasks(ended)
+    roles = list(dict.fromkeys(task.agent_role or "" for task in tasks))
+    last = _failing_role(ended, roles) if ended.error else (tasks[-1].agent_role or "" if tasks else None)
+    if last is not None and last not in roles:
+        roles.append(last)
+    return {
+        role: _body(
+            ended,
+            [task for task in tasks if (task.agent_role or "") == role],
+            recalled.get(role, ()),
+            final=role == last,
+            failed=ended.error is not None and role == last,
+        )
+        for role in roles
+        if role
+    }
+
+
+def _body(
+    ended: Ended, tasks: list[TaskOutput], recalled: Iterable[Mapping[str, Any]], *, final: bool, failed: bool
+) -> KickoffBody:
+    output = ended.output if final else None
+    common: dict[str, Any] = {
+        "execution_id": ended.execution_id,
+        "crew": ended.crew.name,
+        "crew_key": ended.crew.key,
+        "inputs": {name: plain(value) for name, value in ended.inputs.items()},
+        "raw": output.raw if output is not None else "",
+        "json": _json(output),
+        "tasks": tasks,
+        "token_usage": dict(ended.token_usage) if ended.token_usage and (final or failed) else None,
+        "recalled": [found for memory in recalled if (found := _recalled(memory)) is not None],
+    }
+    if failed and ended.error is not None:
+        message = str(ended.error)[:MAX_ERROR_CHARACTERS]
+        error = KickoffError(type=type(ended.error).__name__, message=message, task_index=ended.failed_index)
+        return KickoffFailed(**common, error=error)
+    return KickoffCompleted(**common)
+
+
+def _tasks(ended: Ended) -> list[TaskOutput]:
+    found = []
+    for index, output in ended.outputs:
+        task = ended.crew.tasks[index]
+        # TaskOutput.name falls back to the description, which is never published: take the task's own.
+        values = {"index": index, "key": task.key, "name": task.name, "agent_role": str(output.agent).strip() or None}
+        found.append(TaskOutput(**values, raw=output.raw or "", json=_json(output)))
+    return found
+
+
+def _failing_role(ended: Ended, roles: Sequence[str]) -> str | None:
+    if ended.failed_index is not None and (agent := ended.crew.tasks[ended.failed_index].agent) is not None:
+        return str(agent.role).strip()
+    return roles[-1] if roles else None
+
+
+def _recalled(memory: Mapping[str, Any]) -> Recalled | None:
+    if not memory.get("event_id") or not memory.get("span"):
+        return None
+    return Recalled(
+        event_id=memory["event_id"], span=memory["span"], session=memory.get("session") or "", text=memory.get("shown") or ""
+    )
+
+
+def _json(output: Any) -> Any:
+    if output is None:
+        return None
+    if output.json_dict is not None:
+        return plain(output.json_dict)
+    return None if output.pydantic is None else output.pydantic.model_dump(mode="json")
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can hold it; what JSON does not know becomes its text."""
+    return json.loads(json.dumps(value, default=str))

@@ -1,0 +1,231 @@
+"""Memstore: what a program asks of the recall service, and what it does when the service is away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from crewmem_producers.errors import ServiceUnavailable
+from crewmem_producers.events import Event, MemoryRemembered
+from crewmem_producers.freshness import LATEST
+from crewmem_producers.names import Scope
+from crewmem_producers.publisher import Publisher
+from crewmem_producers.settings import CrewSettings, load
+from pydantic import ValidationError
+
+from crewmem.client import Client
+from crewmem.content import MAX_CHARACTERS, fit_content
+from crewmem.errors import RequestRefused
+from crewmem.sessions import PlainSession, Sessions, resolve_call
+
+logger = logging.getLogger("crewmem")
+
+Memory = dict[str, Any]
+"""One memory as the service shows it: id, content, score, session, metadata, created_at and more (docs/rest.md)."""
+Memories = list[Memory]
+
+
+class Memstore:
+    """Remember, recall, forget and list, over the REST API. Safe to share between threads; nothing is opened before use.
+
+    The session of a call is its argument, else the `with crewmem.session(...)` block, else CREWMEM_SESSION, else `shared`.
+    The methods that start with `a` are for asyncio: they run the same call in a worker thread.
+
+    When the service is away, `remember` uses the outbox and `recall` gives `[]`, each with a warning; with `strict` they
+    raise ServiceUnavailable instead. Raises SettingsError for settings that are missing or malformed.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        strict: bool = False,
+        **settings: Any,
+    ) -> None:
+        self.settings = load(CrewSettings, api_key=api_key, base_url=base_url, **settings)
+        self._client = Client(self.settings)
+        self._publisher = Publisher(self.settings)
+        self._strict = strict
+        self._queued = False
+        self._lock = threading.Lock()
+
+    def remember(
+        self,
+        content: str,
+        session: PlainSession | None = None,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        ttl: float | None = None,
+        key: str | None = None,
+        importance: float | None = None,
+        kind: str | None = None,
+        parent: str | None = None,
+        speaker: str | None = None,
+        wait_seconds: float | None = None,
+    ) -> Memory:
+        """Stores one memory: `{id, content, session, metadata, created_at}`, or `{id, token, session}` when it is on the
+        log but not recallable within `wait_seconds` (the service's default is 2).
+
+        `ttl` in seconds; `importance` 0 to 1; a memory with a `key` replaces the one that had it. Content over 10,000
+        characters is cut at a sentence, marked and warned about. When the service is away the memory goes to the
+        outbox, is delivered later, and the answer is `{id, content, session, metadata, created_at, queued: True}`.
+
+        Raises RequestRefused, InvalidName, KeyRefused, RightRefused, OutboxFull.
+        """
+        text, was_cut = fit_content(content)
+        if was_cut:
+            logger.warning("content of %d characters is cut to %d", len(content), MAX_CHARACTERS)
+        fields: dict[str, Any] = {"metadata": metadata and dict(metadata), "ttl": ttl, "key": key, "importance": importance}
+        fields |= {"kind": kind, "parent": parent, "speaker": speaker}
+        body = _checked({"content": text} | {name: value for name, value in fields.items() if value is not None})
+        target = self._sessions(session).write
+        if not target:
+            raise RequestRefused("'*' asks for all sessions when recalling; it is no session to write to")
+        if not self._drained():
+            return self._queue(body, target, "earlier memories are still in the outbox")
+        request = body.model_dump(include=body.model_fields_set) | {"session": target}
+        if wait_seconds is not None:
+            request["wait_seconds"] = wait_seconds
+        try:
+            return self._client.call("POST", "/v1/memory/remember", json=request, wait_seconds=_wait(wait_seconds))
+        except ServiceUnavailable as error:
+            if self._strict:
+                raise
+            return self._queue(body, target, str(error))
+
+    def recall(
+        self,
+        query: str,
+        session: PlainSession | None = None,
+        *,
+        top_k: int | None = None,
+        threshold: float | None = None,
+        after: str | None = LATEST,
+        wait_seconds: float | None = None,
+        as_of: datetime | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        crew: str | None = None,
+        agent_role: str | None = None,
+        kind: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        strict: bool | None = None,
+    ) -> Memories:
+        """The memories that fit the query best, best first, each with `content` and `score` (a cosine, 0 to 1).
+
+        `session` may be a list, or `"*"` for all that the key may read. With `after` (a token; by default everything
+        that is on the log now) the service waits until that is in its view, `wait_seconds` at most; None does not wait.
+        When the service is away the answer is `[]`, with a warning.
+
+        Raises RequestRefused, InvalidName, KeyRefused, RightRefused, and NotFresh with `strict`.
+        """
+        if not isinstance(query, str) or not query.strip():
+            raise RequestRefused("the query is empty: say what to recall")
+        fields: dict[str, Any] = {
+            "q": query,
+            "session": list(self._sessions(session).read),
+            "top_k": top_k,
+            "threshold": threshold,
+        }
+        fields |= {"after": after, "wait_seconds": wait_seconds, "crew": crew, "agent_role": agent_role, "kind": kind}
+        fields |= {"as_of": _time(as_of), "since": _time(since), "until": _time(until), "strict": strict}
+        fields |= {"metadata": metadata and dict(metadata)}
+        request = {name: value for name, value in fields.items() if value is not None}
+        try:
+            answer = self._client.call("POST", "/v1/memory/recall", json=request, wait_seconds=_wait(wait_seconds))
+        except ServiceUnavailable as error:
+            if self._strict:
+                raise
+            logger.warning("nothing is recalled: %s", error)
+            return []
+        return list(answer.get("memories", ()))
+
+    def forget(self, id: str) -> dict[str, Any]:
+        """Forgets a memory, or every memory of an event id: `{deleted, id}`.
+
+        Raises NotFound, KeyRefused, RightRefused, ServiceUnavailable (nothing is queued: forgetting must be certain).
+        """
+        if not isinstance(id, str) or not id.strip():
+            raise RequestRefused(f"not a memory id: {id!r}")
+        return self._client.call("DELETE", f"/v1/memory/forget/{quote(id, safe='')}", wait_seconds=_wait(None))
+
+    def list(
+        self, session: PlainSession | None = None, *, limit: int | None = None, offset: int | None = None
+    ) -> dict[str, Any]:
+        """What a session holds, newest first: `{memories, total}`; `limit` is 20, at most 100.
+
+        Raises RequestRefused, KeyRefused, RightRefused, ServiceUnavailable.
+        """
+        found = self._sessions(session).read
+        params: dict[str, Any] = {"session": found[0], "limit": limit, "offset": offset}
+        return self._client.call("GET", "/v1/memory/list", params={n: v for n, v in params.items() if v is not None})
+
+    async def aremember(self, content: str, session: PlainSession | None = None, **fields: Any) -> Memory:
+        """`remember` for asyncio."""
+        return await asyncio.to_thread(self.remember, content, session, **fields)
+
+    async def arecall(self, query: str, session: PlainSession | None = None, **fields: Any) -> Memories:
+        """`recall` for asyncio."""
+        return await asyncio.to_thread(self.recall, query, session, **fields)
+
+    async def aforget(self, id: str) -> dict[str, Any]:
+        """`forget` for asyncio."""
+        return await asyncio.to_thread(self.forget, id)
+
+    async def alist(self, session: PlainSession | None = None, **fields: Any) -> dict[str, Any]:
+        """`list` for asyncio."""
+        return await asyncio.to_thread(self.list, session, **fields)
+
+    def close(self) -> None:
+        """Closes connections and outbox; what is still in the outbox is sent by the next process that uses it."""
+        self._client.close()
+        self._publisher.close()
+
+    def _sessions(self, session: PlainSession | None) -> Sessions:
+        return resolve_call(session, default=self.settings.session)
+
+    def _drained(self) -> bool:
+        """Whether nothing of ours waits in the outbox: what comes later must not overtake it."""
+        with self._lock:
+            if self._queued:
+                self._queued = not self._publisher.flush(self.settings.flush_seconds)
+            return not self._queued
+
+    def _queue(self, body: MemoryRemembered, session: str, why: str) -> Memory:
+        event = Event(body=body, scope=Scope.of(self.settings.tenant, session), source=self.settings.source)
+        with self._lock:
+            self._publisher.publish(event)
+            self._queued = True
+        logger.warning("the memory waits in the outbox and is delivered later: %s", why)
+        return {
+            "id": event.id, "content": body.content, "session": session, "metadata": body.metadata,
+            "created_at": event.time.isoformat(), "queued": True,
+        }  # fmt: skip
+
+
+def _checked(fields: dict[str, Any]) -> MemoryRemembered:
+    """The arguments as the event's body, so that the same are refused whether the service is there or not."""
+    try:
+        body = MemoryRemembered.model_validate(fields)
+        json.dumps(body.metadata, allow_nan=False)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise RequestRefused(f"{first['loc'][0]}: {first['msg']}") from error
+    except (TypeError, ValueError) as error:
+        raise RequestRefused(f"metadata: not JSON ({error})") from error
+    return body
+
+
+def _wait(wait_seconds: float | None) -> float:
+    return 2.0 if wait_seconds is None else wait_seconds
+
+
+def _time(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()

@@ -1,0 +1,35 @@
+"""A stand-in for the service, and nothing installed before or after a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import crewmem
+import pytest
+from support.fake_service import KEY, FakeService, running
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
+    """Answers on a free port, and is what CREWMEM_BASE_URL and CREWMEM_API_KEY lead to."""
+    with running() as fake:
+        monkeypatch.setenv("CREWMEM_BASE_URL", fake.base_url)
+        monkeypatch.setenv("CREWMEM_API_KEY", KEY)
+        yield fake
+
+
+@pytest.fixture
+def uninstalled() -> Iterator[None]:
+    """After the test crewmem is out of this process's crews again."""
+    yield
+    from crewmem import hooks, runs
+
+    hooks.unregister()
+    runs.forget()
+
+
+@pytest.fixture
+def installed(service: FakeService, uninstalled: None) -> FakeService:
+    """crewmem is installed for session `s`; gives the service."""
+    crewmem.install(session="s")
+    return service
