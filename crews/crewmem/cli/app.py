@@ -12,12 +12,15 @@ from typer.core import TyperGroup
 
 from crewmem.cli import config, keys, outbox, rules, topics
 from crewmem.cli.console import note, say
+from crewmem.cli.doctor import doctor
 from crewmem.cli.exits import exit_code
 from crewmem.cli.forget import forget
 from crewmem.cli.memories import list_memories, recall
 from crewmem.cli.producers import producers
 from crewmem.cli.remember import remember
+from crewmem.cli.replay import replay
 from crewmem.cli.services import consume, serve
+from crewmem.cli.stats import stats
 from crewmem.cli.up import up
 
 
@@ -71,4 +74,7 @@ app.add_typer(topics.app, name="topics")
 app.add_typer(keys.app, name="keys")
 app.add_typer(outbox.app, name="outbox")
 app.command()(producers)
+app.command()(doctor)
+app.command()(stats)
+app.command()(replay)
 app.add_typer(config.app, name="config")

@@ -26,7 +26,7 @@ _LOOK_SECONDS = 0.2
 @app.command()
 def status(as_json: AsJson = False) -> None:
     """Print what waits in each outbox of this machine (one a destination), and what was refused for ever."""
-    found = _statuses(load(CrewSettings))
+    found = statuses(load(CrewSettings))
     if as_json:
         print_json(found)
         return
@@ -74,7 +74,8 @@ def _drained(publisher: Publisher, waiting: int, timeout_seconds: float) -> Outb
             time.sleep(_LOOK_SECONDS)
 
 
-def _statuses(settings: CrewSettings) -> list[dict[str, Any]]:
+def statuses(settings: CrewSettings) -> list[dict[str, Any]]:
+    """How each outbox of this machine stands: an OutboxStatus as a dict, with `ours` and its dead `letters`."""
     from crewmem_producers.destination import outbox_files, outbox_path
     from crewmem_producers.outbox import Outbox
 

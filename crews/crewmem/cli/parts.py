@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from crewmem_producers.errors import SettingsError
 from crewmem_producers.log import EventLog
 from crewmem_producers.registry import Registry
-from crewmem_producers.settings import CrewSettings, KafkaSettings
+from crewmem_producers.settings import CrewSettings, KafkaSettings, StoreSettings
+
+if TYPE_CHECKING:
+    from crewmem_store.store import Store
 
 
 @asynccontextmanager
@@ -50,6 +54,18 @@ async def registry(settings: KafkaSettings) -> AsyncIterator[Registry]:
         yield opened
     finally:
         await opened.close()
+
+
+@asynccontextmanager
+async def store(settings: StoreSettings) -> AsyncIterator[Store]:
+    """The store, opened. Raises StoreUnavailable, StoreRefused."""
+    from crewmem_store.connect import open_store
+
+    opened = await asyncio.to_thread(open_store, settings)
+    try:
+        yield opened
+    finally:
+        await asyncio.to_thread(opened.close)
 
 
 def call(settings: CrewSettings, method: Literal["GET", "POST", "DELETE"], path: str, **what: Any) -> dict[str, Any]:

@@ -48,31 +48,29 @@ async def run(
         with working("opening the log and the store"):
             log = await opened.enter_async_context(parts.event_log(service))
             registry = await opened.enter_async_context(parts.registry(service))
-            from crewmem_store.connect import open_store
-
-            store = await asyncio.to_thread(open_store, service)
-            opened.push_async_callback(asyncio.to_thread, store.close)
+            store = await opened.enter_async_context(parts.store(service))
         with working(f"loading the embedding model {service.embedder}"):
             from crewmem_store.embedders import open_embedder
 
             embedder = await asyncio.to_thread(open_embedder, service.embedder, threads=service.embedder_threads)
         new_key = await first_key(service, registry)
         await apply_default_rules(log, source=service.source)
-        from crewmem_consumers import consumer as consuming
+        from crewmem_consumers.consumer import run as consume
+        from crewmem_consumers.health import Health
         from crewmem_store.service.serve import serve
 
         key_file = None if service.admin_key else service.home / KEY_FILE
         shared: dict[str, Any] = {"log": log, "registry": registry, "store": store, "embedder": embedder}
         await _together(
             stop,
-            consuming.run(consumer, stop=stop, **shared),
+            consume(consumer, stop=stop, health=Health(), **shared),
             serve(service, stop=stop, ready=lambda url: ready(Started(url, service.home, key_file, new_key)), **shared),
         )
 
 
-async def _together(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -> None:
-    """Runs all parts; when one ends, `stop` ends the others. Raises what ended it."""
-    tasks = [asyncio.create_task(part) for part in parts]
+async def _together(stop: asyncio.Event, *runs: Coroutine[Any, Any, None]) -> None:
+    """Runs them all; when one ends, `stop` ends the others. Raises what ended it."""
+    tasks = [asyncio.create_task(run) for run in runs]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:

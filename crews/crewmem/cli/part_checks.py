@@ -1,0 +1,124 @@
+"""What `crewmem doctor` checks of the parts that this machine reaches: log, registry, store, embedder, consumer."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from crewmem_producers.errors import CrewmemError
+from crewmem_producers.events import utc_now
+from crewmem_producers.log import EventLog
+from crewmem_producers.registry import Registry
+from crewmem_producers.settings import ServiceSettings
+
+from crewmem.cli import parts
+from crewmem.cli.checks import Finding, State, failed
+
+if TYPE_CHECKING:
+    from crewmem_store.generations import Generation
+    from crewmem_store.store import Store
+
+_START = "start one: `crewmem up`, or `crewmem consume` where there is a broker"
+_BEHIND_SECONDS = 60
+
+
+async def parts_here(settings: ServiceSettings) -> list[Finding]:
+    """Everything from the log to the consumer; one finding where this machine only talks to a service elsewhere."""
+    from crewmem_producers.connect import sqlite_path
+
+    if not settings.kafka_bootstrap and not sqlite_path(settings).is_file():
+        return [Finding("log", State.SKIP, f"none on this machine ({sqlite_path(settings)}); only the service is checked")]
+    findings: list[Finding] = []
+    async with AsyncExitStack() as opened:
+        log = await _log(settings, opened, findings)
+        registry = await _registry(settings, opened, findings)
+        store = await _store(settings, opened, findings)
+        generation = _generation(settings, registry, findings) if registry else None
+        await _embedder(settings, generation, findings)
+        if log and store and generation:
+            await _consumer(log, store, generation, findings)
+    return findings
+
+
+async def _log(settings: ServiceSettings, opened: AsyncExitStack, findings: list[Finding]) -> EventLog | None:
+    where = settings.kafka_bootstrap or str(settings.home)
+    try:
+        log = await opened.enter_async_context(parts.event_log(settings))
+        end = await log.end()
+    except CrewmemError as error:
+        findings.append(failed("log", error))
+        return None
+    findings.append(Finding("log", State.OK, f"{where}: {sum(end.values())} records in {log.partitions} partitions"))
+    return log
+
+
+async def _registry(settings: ServiceSettings, opened: AsyncExitStack, findings: list[Finding]) -> Registry | None:
+    try:
+        registry = await opened.enter_async_context(parts.registry(settings))
+    except CrewmemError as error:
+        findings.append(failed("registry", error))
+        return None
+    keys = len(registry.items("apikey/"))
+    findings.append(Finding("registry", State.OK, f"{keys} API keys, {len(registry.items('producer/'))} hosts that published"))
+    return registry
+
+
+async def _store(settings: ServiceSettings, opened: AsyncExitStack, findings: list[Finding]) -> Store | None:
+    try:
+        store = await opened.enter_async_context(parts.store(settings))
+    except CrewmemError as error:
+        findings.append(failed("store", error))
+        return None
+    findings.append(Finding("store", State.OK, settings.store_uri))
+    return store
+
+
+def _generation(settings: ServiceSettings, registry: Registry, findings: list[Finding]) -> Generation | None:
+    from crewmem_store import generations
+
+    try:
+        active = generations.active(registry)
+    except CrewmemError as error:
+        findings.append(Finding("generation", State.WARN, str(error), _START))
+        return None
+    others = [generation.name for generation in generations.live(registry) if generation.name != active.name]
+    said = f"{active.name} answers recalls" + (f"; {', '.join(others)} kept beside it" if others else "")
+    findings.append(Finding("generation", State.OK, said))
+    return active
+
+
+async def _embedder(settings: ServiceSettings, generation: Generation | None, findings: list[Finding]) -> None:
+    from crewmem_store.embedders import open_embedder
+
+    try:
+        embedder = await asyncio.to_thread(open_embedder, settings.embedder, threads=settings.embedder_threads)
+        await asyncio.to_thread(embedder.embed, ["a word"])
+    except CrewmemError as error:
+        findings.append(failed("embedder", error))
+        return
+    if generation and generation.embedder_fingerprint != embedder.fingerprint:
+        said = f"{embedder.name} is set, and {generation.name} was written with {generation.embedder}"
+        remedy = f"set CREWMEM_EMBEDDER={generation.embedder}, or move with `crewmem replay --embedder {embedder.name}`"
+        findings.append(Finding("embedder", State.FAIL, said, remedy))
+        return
+    findings.append(Finding("embedder", State.OK, f"{embedder.name}, {embedder.dimensions} dimensions"))
+
+
+async def _consumer(log: EventLog, store: Store, generation: Generation, findings: list[Finding]) -> None:
+    from crewmem_store.service.progress import measure
+
+    try:
+        measured = await measure(log, store.reader(generation.name), now=utc_now())
+    except CrewmemError as error:
+        findings.append(failed("consumer", error))
+        return
+    lag = sum(partition.lag for partition in measured)
+    oldest = max((partition.oldest_unprocessed_seconds for partition in measured), default=0.0)
+    letters = sum(partition.outcomes.get("dead_letter", 0) for partition in measured)
+    said = f"{lag} records to do" + (f", the oldest for {oldest:.0f} s" if lag else "")
+    said += f"; {letters} dead letters" if letters else ""
+    if lag and oldest > _BEHIND_SECONDS:
+        findings.append(Finding("consumer", State.FAIL, said, f"no consumer works on it: {_START}"))
+    else:
+        findings.append(Finding("consumer", State.OK, said))
