@@ -26,6 +26,7 @@ class DirectSender:
         self._timeout_seconds = settings.flush_seconds
         self._thread = LoopThread("crewmem-sender")
         self._transport, self._turn = self._thread.submit(_made(open_transport)).result()
+        self._thread.submit(_closed_at_the_end(self._transport))
 
     def publish(self, events: Sequence[Event]) -> Receipt:
         """Waits until the log has acknowledged. Raises LogUnavailable, TransportRefused, EventRefused."""
@@ -50,7 +51,6 @@ class DirectSender:
         return OutboxStatus()
 
     def close(self) -> None:
-        self._thread.submit(self._transport.close()).result()
         self._thread.stop(STOP_SECONDS)
 
     async def _send(self, events: Sequence[Event]) -> list[Fate]:
@@ -80,3 +80,11 @@ class DirectSender:
 async def _made(open_transport: TransportFactory) -> tuple[Transport, asyncio.Lock]:
     """On the thread's loop, where both are used."""
     return open_transport(), asyncio.Lock()
+
+
+async def _closed_at_the_end(transport: Transport) -> None:
+    """Until the thread stops, which cancels this."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await transport.close()

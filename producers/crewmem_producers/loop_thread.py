@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import socket
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    async def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
-        """Resolves in this thread: the executor that asyncio would use is already shut when `atexit` flushes."""
-        return socket.getaddrinfo(*args, **kwargs)
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
+        """What asyncio does on its default executor (resolving names) is done here: that executor is shut before `atexit`."""
+        if executor is not None:
+            return super().run_in_executor(executor, func, *args)
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 class LoopThread:
@@ -34,7 +41,7 @@ class LoopThread:
 
     def call(self, function: Callable[[], object]) -> None:
         """Calls the function on the thread's loop, soon; does nothing once the thread has stopped."""
-        if self._thread.is_alive():
+        with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(function)
 
     def stop(self, timeout_seconds: float) -> None:

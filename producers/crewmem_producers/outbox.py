@@ -87,7 +87,7 @@ class Outbox:
         return self._file.path
 
     def append(self, events: Sequence[Event]) -> list[int]:
-        """All events or none, on disk when this returns; their places in the order. Raises OutboxFull, InvalidEvent."""
+        """All events or none, on disk when this returns; their places in the order. Raises OutboxFull."""
         rows = [_row(event, self._clock()) for event in events]
         try:
             return self._file.run(lambda connection: self._insert(connection, rows))
@@ -154,6 +154,10 @@ class Outbox:
         rows = self._file.query(lambda connection: connection.execute(statement, (limit,)).fetchall())
         return [DeadLetter(id=row[0], reason=row[1], created=row[2], body=row[3]) for row in rows]
 
+    def retry_dead_letters(self) -> int:
+        """Puts every dead letter back, behind what waits, to be sent once more; how many there were."""
+        return self._file.run(_retry_dead_letters)
+
     def note_error(self, error: str | None) -> None:
         """Keeps what the relay met last where every process can read it; None: it has succeeded."""
         self._file.run(lambda connection: _note(connection, "error", error))
@@ -168,16 +172,8 @@ class Outbox:
 
 
 def _row(event: Event, now: float) -> tuple[str, int, float, bytes]:
-    data = event_json(event)
+    data = json.dumps(to_json(event), ensure_ascii=False, separators=(",", ":")).encode()
     return event.id, len(data), now, zstandard.ZstdCompressor(level=3).compress(data)
-
-
-def event_json(event: Event) -> bytes:
-    """The CloudEvents object as UTF-8. Raises InvalidEvent for values that JSON cannot hold."""
-    try:
-        return json.dumps(to_json(event), ensure_ascii=False, separators=(",", ":")).encode()
-    except ValueError as error:  # pydantic's, and UnicodeEncodeError for a half surrogate
-        raise InvalidEvent(f"event {event.id} cannot be written as JSON: {error}", reason="not_json") from error
 
 
 def _unpacked(body: bytes) -> bytes:
@@ -201,8 +197,8 @@ def _settle(connection: sqlite3.Connection, fates: Sequence[tuple[Waiting, Fate]
     for row, fate in fates:
         if isinstance(fate, Refused):
             connection.execute(
-                "INSERT OR IGNORE INTO dead_letters (seq, id, created, reason, body)"
-                " SELECT seq, id, created, ?, body FROM events WHERE seq = ?",
+                "INSERT OR IGNORE INTO dead_letters (seq, id, size, created, reason, body)"
+                " SELECT seq, id, size, created, ?, body FROM events WHERE seq = ?",
                 (fate.reason, row.seq),
             )
         gone = connection.execute("DELETE FROM events WHERE seq = ?", (row.seq,)).rowcount
@@ -211,6 +207,13 @@ def _settle(connection: sqlite3.Connection, fates: Sequence[tuple[Waiting, Fate]
             _count(connection, "delivered")
     connection.execute("DELETE FROM delivered WHERE seq <= (SELECT max(seq) FROM delivered) - ?", (KEPT_TOKENS,))
     _note(connection, "error", None)
+
+
+def _retry_dead_letters(connection: sqlite3.Connection) -> int:
+    connection.execute(
+        "INSERT INTO events (id, size, created, body) SELECT id, size, created, body FROM dead_letters ORDER BY seq"
+    )
+    return connection.execute("DELETE FROM dead_letters").rowcount
 
 
 def _fates(connection: sqlite3.Connection, seqs: Sequence[int]) -> dict[int, Fate]:

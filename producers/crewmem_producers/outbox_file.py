@@ -30,7 +30,8 @@ _SCHEMA = (
     "CREATE INDEX IF NOT EXISTS events_created ON events (created)",  # counts and ages without reading bodies
     "CREATE TABLE IF NOT EXISTS delivered (seq INTEGER PRIMARY KEY, token TEXT NOT NULL)",
     """CREATE TABLE IF NOT EXISTS dead_letters (
-        seq INTEGER PRIMARY KEY, id TEXT NOT NULL, created REAL NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL)""",
+        seq INTEGER PRIMARY KEY,
+        id TEXT NOT NULL, size INTEGER NOT NULL, created REAL NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL)""",
     "CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     f"PRAGMA user_version = {SCHEMA_VERSION}",

@@ -28,9 +28,11 @@ class OutboxSender:
         path = outbox_path(settings)
         if sentence := filesystem.warning(path.parent):
             log.warning("%s", sentence)
-        self.outbox = Outbox(path, max_bytes=settings.outbox_max_mb * 1_000_000)
+        max_bytes = settings.outbox_max_mb * 1_000_000
+        self.outbox = Outbox(path, max_bytes=max_bytes)
         self._stalled_at: int | None = None
-        self._thread, self._wake = _started(self.outbox, open_transport, settings.tenant)
+        # the relay has a connection of its own, so that publishing does not wait for its reading
+        self._thread, self._wake = _started(Outbox(path, max_bytes=max_bytes), open_transport, settings.tenant)
 
     def publish(self, events: Sequence[Event]) -> Receipt:
         """Durable in the outbox when it returns. Raises OutboxFull, OutboxBroken, InvalidEvent."""

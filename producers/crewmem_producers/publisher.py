@@ -20,6 +20,7 @@ from crewmem_producers.errors import InvalidEvent
 from crewmem_producers.events import PUBLISHABLE, Event
 from crewmem_producers.outbox import OutboxStatus
 from crewmem_producers.outbox_sender import OutboxSender
+from crewmem_producers.plain import plain
 from crewmem_producers.receipt import Receipt
 from crewmem_producers.settings import CrewSettings
 from crewmem_producers.transport import TransportFactory, open_transport
@@ -50,7 +51,7 @@ class Publisher:
         Raises InvalidEvent, EventTooLarge, OutboxFull, OutboxBroken; in `log` durability LogUnavailable, TransportRefused,
         EventRefused.
         """
-        prepared = [piece for event in events for piece in sizes.fit(self._own(event))]
+        prepared = [piece for event in events for piece in sizes.fit(plain(self._own(event)))]
         return self._started().publish(prepared)
 
     async def apublish(self, *events: Event) -> Receipt:

@@ -70,22 +70,26 @@ class Relay:
             while True:
                 await self._pause(await self.step())
         finally:
-            self._lock.release()
             await self._transport.close()
+            self._outbox.close()
+            self._lock.release()
 
     async def step(self) -> float:
-        """Sends at most one batch. Seconds until the next step is due; never raises a CrewmemError."""
+        """Sends at most one batch. Seconds until the next step is due; never raises."""
         self._woken.clear()
         try:
             if not self._lock.acquire():
                 return TAKEOVER_SECONDS
             return await self._relay()
         except Unavailable as error:
-            return self._failed(error, getattr(error, "retry_after_seconds", None))
+            return self._failed(error)
         except TransportRefused as error:
             return self._refused(error)
         except OutboxBroken as error:
             return self._broken(error)
+        except Exception as error:  # a fault in a transport must not end the relay in silence
+            log.exception("the relay met a fault of its own")
+            return self._failed(error)
 
     async def _pause(self, seconds: float) -> None:
         if self._failures:  # a new event is no reason to ask again sooner
@@ -146,9 +150,10 @@ class Relay:
             log.info("events are sent again")
         self._failures, self._error, self._untidy = 0, None, True
 
-    def _failed(self, error: Unavailable, retry_after_seconds: float | None) -> float:
+    def _failed(self, error: Exception) -> float:
         self._note(error, logging.WARNING, "it is kept and sent later")
-        return max(backoff(self._failures, self._chance()), min(retry_after_seconds or 0.0, LONGEST_RETRY_AFTER_SECONDS))
+        asked = getattr(error, "retry_after_seconds", None) or 0.0
+        return max(backoff(self._failures, self._chance()), min(asked, LONGEST_RETRY_AFTER_SECONDS))
 
     def _refused(self, error: TransportRefused) -> float:
         self._note(error, logging.ERROR, f"it is kept and tried again every {REFUSED_SECONDS:.0f} s")
@@ -160,12 +165,13 @@ class Relay:
             log.error("the relay stands still: %s", error)
         return backoff(self._failures, self._chance())
 
-    def _note(self, error: CrewmemError, level: int, what_now: str) -> None:
+    def _note(self, error: Exception, level: int, what_now: str) -> None:
         """One line for a row of the same failures; the last one can be read from the outbox by every process."""
         self._failures += 1
-        if str(error) == self._error:
+        said = str(error) or type(error).__name__
+        if said == self._error:
             return
-        self._error = str(error)
+        self._error = said
         log.log(level, "what waits in the outbox %s cannot be sent: %s; %s", self._outbox.path, error, what_now)
         try:
             self._outbox.note_error(self._error)

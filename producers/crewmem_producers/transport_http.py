@@ -11,6 +11,7 @@ import httpx
 from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, MAX_BATCH_BYTES, RELAY_HEADER, to_json
 from crewmem_producers.errors import ServiceUnavailable, TransportRefused
 from crewmem_producers.events import Event
+from crewmem_producers.freshness import parse_token
 from crewmem_producers.transport import Delivered, Fate, Refused, RelayReport
 
 CONNECT_SECONDS = 5.0
@@ -18,8 +19,7 @@ ANSWER_SECONDS = 30.0
 """The service answers after the log has acknowledged."""
 
 _RETRIED = frozenset({408, 425, 429})
-_ABOUT_THE_EVENTS = frozenset({400, 413, 422})
-"""Answers to a whole batch that some event in it has caused."""
+_ABOUT_THE_KEY = frozenset({401, 403})
 
 
 class HttpTransport:
@@ -56,9 +56,10 @@ class HttpTransport:
         response = await self._post(b"[" + b",".join(batch) + b"]")
         if response.status_code == 200:
             return _fates(response, len(batch), self._url)
-        if response.status_code in _ABOUT_THE_EVENTS:
+        if _about_the_events(response):
             return await self._halved(batch, response)
-        await self.close()  # the next try asks for the key again
+        if response.status_code in _ABOUT_THE_KEY:
+            await self.close()  # the next try asks for the key again
         if response.status_code in _RETRIED or response.status_code >= 500:
             raise ServiceUnavailable(
                 f"{self._url} answered {response.status_code}: {_said(response)}", retry_after_seconds=_retry_after(response)
@@ -79,7 +80,6 @@ class HttpTransport:
         try:
             return await self._connected().post(self._url, content=content, headers=headers)
         except (httpx.TransportError, OSError) as error:
-            await self.close()
             raise ServiceUnavailable(f"{self._url} does not answer: {error or type(error).__name__}") from error
         except httpx.InvalidURL as error:
             raise TransportRefused(f"CREWMEM_BASE_URL is no address: {error}") from error
@@ -112,7 +112,7 @@ def _fates(response: httpx.Response, count: int, url: str) -> list[Fate]:
     try:
         results = response.json()["results"]
         fates = [_fate(result) for result in results]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TransportRefused(f"{url} is no crewmem service: {response.text[:200]!r}. Check CREWMEM_BASE_URL") from error
     if len(fates) != count:
         raise TransportRefused(f"{url} answered for {len(fates)} of {count} events: is it a crewmem service?")
@@ -121,19 +121,34 @@ def _fates(response: httpx.Response, count: int, url: str) -> list[Fate]:
 
 def _fate(result: dict[str, Any]) -> Fate:
     if result["status"] == "accepted":
-        return Delivered(token=str(result["token"]))
+        parse_token(result["token"])
+        return Delivered(token=result["token"])
     if result["status"] == "refused":
         return Refused(reason=str(result.get("error") or "refused"))
     raise ValueError(f"no such status: {result['status']!r}")
 
 
+def _about_the_events(response: httpx.Response) -> bool:
+    """Whether some event has caused this answer to a batch: too large for whoever stands in between, or said by the service.
+
+    Any other 400 comes from something that is no crewmem service, such as a proxy at a wrong address.
+    """
+    return response.status_code == 413 or (response.status_code == 400 and _code(response) is not None)
+
+
+def _code(response: httpx.Response) -> str | None:
+    """The `error` of the service's `{error, message}`."""
+    try:
+        return str(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 def _said(response: httpx.Response) -> str:
     """The service's `{error, message}` in a line, else the first of its text."""
-    try:
-        answer = response.json()
-        return f"{answer['error']}: {answer['message']}"
-    except (ValueError, KeyError, TypeError):
-        return " ".join(response.text[:200].split())
+    if code := _code(response):
+        return f"{code}: {response.json().get('message', '')}"
+    return " ".join(response.text[:200].split())
 
 
 def _retry_after(response: httpx.Response) -> float | None:

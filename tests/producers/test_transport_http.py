@@ -1,0 +1,118 @@
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+import pytest
+from crewmem_producers.cloudevents import from_json
+from crewmem_producers.errors import ServiceUnavailable, TransportRefused
+from crewmem_producers.events import Event
+from crewmem_producers.transport import Delivered, Refused
+from crewmem_producers.transport_http import HttpTransport
+from producers.conformance_transport import TransportConformance
+from support.events import remembered
+from support.events_server import KEY, EventsServer
+
+
+class ServerDestination:
+    def __init__(self, server: EventsServer) -> None:
+        self._server = server
+
+    async def events(self) -> Sequence[Event]:
+        return [from_json(event, tenant="default") for event in self._server.accepted]
+
+    async def reports(self) -> Sequence[str]:
+        return self._server.reports
+
+
+@pytest.fixture
+def server() -> Iterator[EventsServer]:
+    server = EventsServer().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def transport(server: EventsServer) -> AsyncIterator[HttpTransport]:
+    transport = HttpTransport(base_url=server.base_url, api_key=lambda: KEY)
+    yield transport
+    await transport.close()
+
+
+class TestHttpTransport(TransportConformance):
+    @pytest.fixture
+    def destination(self, server: EventsServer) -> ServerDestination:
+        return ServerDestination(server)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+async def test_answers_that_pass_are_to_be_tried_again(server: EventsServer, transport: HttpTransport, status: int) -> None:
+    server.answer = (status, {"error": "unavailable", "message": "the log"}, {"retry-after": "7"})
+    with pytest.raises(ServiceUnavailable, match=f"{status}: unavailable: the log") as caught:
+        await transport.send([remembered("x")])
+    assert caught.value.retry_after_seconds == 7
+
+
+async def test_a_service_that_is_away_is_to_be_tried_again(server: EventsServer, transport: HttpTransport) -> None:
+    server.stop()
+    with pytest.raises(ServiceUnavailable, match="does not answer") as caught:
+        await transport.send([remembered("x")])
+    assert caught.value.__cause__ is not None
+
+
+async def test_an_answer_that_never_comes_is_to_be_tried_again(server: EventsServer, transport: HttpTransport) -> None:
+    server.drop_answers = 1
+    with pytest.raises(ServiceUnavailable):
+        await transport.send([remembered("x")])
+    assert [type(fate) for fate in await transport.send([remembered("x")])] == [Delivered]
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 405])
+async def test_a_refused_key_or_address_is_told_from_a_refused_event(
+    server: EventsServer, transport: HttpTransport, status: int
+) -> None:
+    server.answer = (status, {"error": "invalid_api_key", "message": "no such key"}, {})
+    with pytest.raises(TransportRefused, match="CREWMEM_API_KEY and CREWMEM_BASE_URL"):
+        await transport.send([remembered("x")])
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [(200, "<html>welcome to the hotel</html>"), (200, {"results": []}), (200, {"results": [{"status": "accepted"}]}),
+     (200, {"results": [{"status": "accepted", "token": "x"}]}), (200, []), (400, "plain HTTP request sent to HTTPS port")],
+)  # fmt: skip
+async def test_what_is_no_crewmem_service_takes_no_event_away(
+    server: EventsServer, transport: HttpTransport, status: int, answer: object
+) -> None:
+    server.answer = (status, answer, {})
+    with pytest.raises(TransportRefused):
+        await transport.send([remembered("x")])
+
+
+async def test_a_new_key_is_found_after_a_refusal(server: EventsServer) -> None:
+    keys = iter(["old", KEY])
+    transport = HttpTransport(base_url=server.base_url, api_key=lambda: next(keys))
+    with pytest.raises(TransportRefused):
+        await transport.send([remembered("x")])
+    assert [type(fate) for fate in await transport.send([remembered("x")])] == [Delivered]
+    await transport.close()
+
+
+async def test_a_refused_event_leaves_the_others_of_its_batch(server: EventsServer, transport: HttpTransport) -> None:
+    events = [remembered(str(number)) for number in range(3)]
+    server.refuse.add(events[1].id)
+    fates = await transport.send(events)
+    assert [type(fate) for fate in fates] == [Delivered, Refused, Delivered]
+    assert fates[1] == Refused("no thanks")
+
+
+async def test_the_one_event_that_a_whole_batch_was_refused_for_is_found(
+    server: EventsServer, transport: HttpTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = server.take
+
+    def take(body: bytes) -> tuple[int, object, dict[str, str]]:
+        return (413, "Request Entity Too Large", {}) if b"the big one" in body else taken(body)
+
+    monkeypatch.setattr(server, "take", take)
+    contents = ["a", "b", "the big one", "c", "d"]
+    fates = await transport.send([remembered(content) for content in contents])
+    assert [isinstance(fate, Refused) for fate in fates] == [False, False, True, False, False]
+    assert server.contents() == ["a", "b", "c", "d"]
