@@ -143,7 +143,7 @@ def test_a_crew_that_ran_before_install_gets_memory_too(service: FakeService) ->
 
 def test_agents_narrows_who_gets_memory(service: FakeService) -> None:
     service.memories["s"] = [memory("Acme has no API docs")]
-    crewmem.install(session="s", agents=["Content  Writer".replace("  ", " ")])
+    crewmem.install(session="s", agents=["Content Writer"])
     llm = ScriptedLLM()
     two_agent_crew(llm).kickoff({"topic": "prices"})
     assert ["Acme has no API docs" in prompt for prompt in llm.prompts] == [False, True]
@@ -210,7 +210,7 @@ def test_a_crew_inside_a_crew_has_its_own_memory(service: FakeService) -> None:
     inner_llm = ScriptedLLM("inner answer")
 
     def answer(prompt: str) -> str:
-        if "Research" in prompt:
+        if "Research prices" in prompt:
             inner = two_agent_crew(inner_llm)
             inner.name = "inner"
             return str(inner.kickoff({"topic": "prices"}))

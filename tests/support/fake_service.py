@@ -103,10 +103,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
 
-def memory(text: str, *, session: str = "s", score: float = 0.8, id: str = "0-a", **more: Any) -> dict[str, Any]:
+def memory(content: str, *, session: str = "s", score: float = 0.8, id: str = "0-a", **more: Any) -> dict[str, Any]:
     """One memory as the service shows it."""
     return {
-        "id": id, "content": text, "text": f"Senior Researcher (2026-11-20): {text}", "summary": None, "score": score,
+        "id": id, "content": content, "text": f"Senior Researcher (2026-11-20): {content}", "summary": None, "score": score,
         "session": session, "metadata": {}, "created_at": "2026-11-20T10:00:00Z", "agent_role": "Senior Researcher",
         "crew": "research", "event_id": "e-1", "span": "task/0", "kind": "finding",
     } | more  # fmt: skip

@@ -1,0 +1,180 @@
+"""Memstore: what it sends, what it does in an outage, what it raises."""
+
+import asyncio
+import logging
+from typing import Any
+
+import crewmem
+import pytest
+from crewmem import Memstore
+from crewmem.errors import (
+    InvalidName,
+    KeyRefused,
+    NotFound,
+    NotFresh,
+    RequestRefused,
+    RightRefused,
+    ServiceUnavailable,
+    SettingsError,
+)
+from support.fake_service import KEY, FakeService, memory
+from support.waiting import until
+
+
+def test_recall_gives_a_list_of_dicts_with_content_and_score(service: FakeService) -> None:
+    service.memories["p"] = [memory("Acme has no API docs", score=0.9)]
+    found = Memstore(api_key=KEY).recall("what about Acme", session="p")
+    assert [(m["content"], m["score"]) for m in found] == [("Acme has no API docs", 0.9)]
+
+
+def test_recall_waits_for_what_is_on_the_log_unless_told_otherwise(service: FakeService) -> None:
+    Memstore().recall("x")
+    Memstore().recall("x", after=None, session=["a", "b"], top_k=3, kind="finding")
+    assert service.recalls() == [
+        {"q": "x", "session": ["shared"], "after": "latest"},
+        {"q": "x", "session": ["a", "b"], "top_k": 3, "kind": "finding"},
+    ]
+
+
+def test_remember_sends_what_it_is_given_and_nothing_else(service: FakeService) -> None:
+    answer = Memstore().remember("a fact", session=" p ", ttl=60, metadata={"a": 1}, key="k")
+    assert service.remembered() == [{"content": "a fact", "session": "p", "ttl": 60.0, "metadata": {"a": 1}, "key": "k"}]
+    assert answer["id"] == "0-1"
+
+
+def test_the_session_comes_from_the_block_or_the_setting(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREWMEM_SESSION", "setting")
+    store = Memstore()
+    with crewmem.session("block"):
+        store.remember("a")
+        asyncio.run(store.aremember("b"))
+    store.remember("c")
+    assert [body["session"] for body in service.remembered()] == ["block", "block", "setting"]
+
+
+def test_content_over_the_limit_is_cut_and_warned_about(service: FakeService, caplog: pytest.LogCaptureFixture) -> None:
+    Memstore().remember("Acme charges 49 dollars. " * 1000)
+    assert len(service.remembered()[0]["content"]) <= 10_000
+    assert "cut" in caplog.text
+
+
+def test_in_an_outage_recall_gives_nothing_and_warns(service: FakeService, caplog: pytest.LogCaptureFixture) -> None:
+    store = Memstore()
+    service.stop()
+    assert store.recall("x") == []
+    assert [record.levelno for record in caplog.records if record.name == "crewmem"] == [logging.WARNING]
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_service_that_cannot_answer_is_an_outage(status: int, service: FakeService) -> None:
+    service.fail = (status, "unavailable")
+    assert Memstore().recall("x") == []
+    assert Memstore().remember("x")["queued"] is True
+
+
+def test_what_is_remembered_in_an_outage_arrives_later(service: FakeService, caplog: pytest.LogCaptureFixture) -> None:
+    store = Memstore()
+    service.stop()
+    answer = store.remember("a fact", session="p", metadata={"a": 1})
+    assert answer["queued"] is True and answer["content"] == "a fact" and answer["session"] == "p"
+    assert "outbox" in caplog.text
+    service.start()
+    until(lambda: [event["id"] for event in service.events] == [answer["id"]])
+    assert service.events[0]["data"] | {"content": "a fact", "session": "p", "metadata": {"a": 1}} == service.events[0]["data"]
+
+
+def test_what_comes_after_an_outage_does_not_overtake_what_waits(service: FakeService) -> None:
+    store = Memstore(flush_seconds=60)
+    service.stop()
+    store.remember("first", key="price")
+    service.start()
+    assert "queued" not in store.remember("second", key="price")
+    assert [event["data"]["content"] for event in service.events] == ["first"]
+    assert [body["content"] for body in service.remembered()] == ["second"]
+
+
+def test_strict_raises_in_an_outage_and_queues_nothing(service: FakeService) -> None:
+    store = Memstore(strict=True)
+    service.stop()
+    for call in (lambda: store.recall("x"), lambda: store.remember("x")):
+        with pytest.raises(ServiceUnavailable):
+            call()
+    service.start()
+    assert store.recall("x") == [] and service.events == []
+
+
+def test_list_and_forget_raise_in_an_outage(service: FakeService) -> None:
+    store = Memstore()
+    service.stop()
+    for call in (lambda: store.list(), lambda: store.forget("0-1")):
+        with pytest.raises(ServiceUnavailable):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (400, "invalid_content", RequestRefused), (401, "invalid_api_key", KeyRefused), (404, "not_found", NotFound),
+        (403, "forbidden_session", RightRefused), (413, "too_large", RequestRefused), (504, "not_fresh", NotFresh),
+    ],
+)  # fmt: skip
+def test_what_the_service_refuses_is_raised(status: int, code: str, error: type[Exception], service: FakeService) -> None:
+    service.fail = (status, code)
+    with pytest.raises(error, match=code):
+        Memstore().recall("x")
+    with pytest.raises(error, match=code):
+        Memstore().remember("x")
+    assert service.events == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"content": ""}, {"content": "x", "ttl": -1}, {"content": "x", "importance": 2}, {"content": "x", "metadata": {"a": object()}}],
+)  # fmt: skip
+def test_wrong_arguments_are_refused_also_in_an_outage(wrong: dict[str, Any], service: FakeService) -> None:
+    service.stop()
+    with pytest.raises(RequestRefused):
+        Memstore().remember(**wrong)
+
+
+def test_a_wrong_session_and_an_empty_query_are_refused(service: FakeService) -> None:
+    with pytest.raises(InvalidName):
+        Memstore().remember("x", session="a\x00b")
+    with pytest.raises(RequestRefused):
+        Memstore().remember("x", session="*")
+    with pytest.raises(RequestRefused):
+        Memstore().recall("  ")
+
+
+def test_an_answer_that_is_not_the_services_is_an_outage(service: FakeService) -> None:
+    service.answer = lambda method, path, body: (200, ["not an object"])  # type: ignore[method-assign]
+    assert Memstore().recall("x") == []
+
+
+@pytest.mark.parametrize("key", ["am_live_with a space", "am_live_é", "am_live_\n"])
+def test_a_key_that_no_header_can_hold_is_a_wrong_setting(key: str) -> None:
+    with pytest.raises(SettingsError):
+        Memstore(api_key=key)
+
+
+def test_no_key_at_all_is_told_with_the_ways_to_give_one() -> None:
+    with pytest.raises(SettingsError, match="CREWMEM_API_KEY"):
+        Memstore()
+    with pytest.raises(SettingsError, match="BASE_URL"):
+        Memstore(api_key=KEY, base_url="not an address")
+
+
+def test_the_async_methods_do_the_same(service: FakeService) -> None:
+    service.memories["p"] = [memory("Acme")]
+    store = Memstore()
+
+    async def calls() -> None:
+        assert (await store.arecall("x", session="p"))[0]["content"] == "Acme"
+        assert (await store.aremember("y", session="p"))["id"] == "0-1"
+        assert await store.alist() == {"memories": [], "total": 0}
+        with pytest.raises(NotFound):
+            await store.aforget("0-9")
+
+    asyncio.run(calls())
+    store.close()
+    assert store.list()["total"] == 0, "it can be used again"
