@@ -1,0 +1,224 @@
+"""The whole consumer of one process: every live generation, on Kafka or on the SQLite log, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from crewmem_producers.errors import CrewmemError, LogUnavailable, Unavailable
+from crewmem_producers.log import EventLog
+from crewmem_producers.registry import Registry
+from crewmem_producers.settings import ConsumerSettings
+from crewmem_store import generations
+from crewmem_store.embedder import Embedder
+from crewmem_store.embedders import open_embedder
+from crewmem_store.errors import StoreRefused, UnknownGeneration
+from crewmem_store.generations import Generation
+from crewmem_store.service.server import served
+from crewmem_store.store import Store
+
+from crewmem_consumers.dead_letters import LogDeadLetters
+from crewmem_consumers.health import Health, create_app
+from crewmem_consumers.llm import LlmClient
+from crewmem_consumers.monitor import Monitor
+from crewmem_consumers.opening import Collaborators, Patience, StoppedWaiting, is_set_within, only_consumer, opened
+from crewmem_consumers.owned import OwnedPartitions
+from crewmem_consumers.partition_worker import Limits
+from crewmem_consumers.sqlite_worker import SqliteWorker
+from crewmem_consumers.steps import Checkpoint, no_checkpoint
+from crewmem_consumers.summaries import Summariser
+
+if TYPE_CHECKING:
+    from faststream.kafka import KafkaBroker
+
+log = logging.getLogger("crewmem.consumer")
+
+FOLLOW_SECONDS = 1.0
+"""How soon a generation that is new in the registry gets its subscriber, and a dropped one loses it."""
+
+
+class Source(Protocol):
+    """Where one generation's records come from."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+async def run(
+    settings: ConsumerSettings,
+    *,
+    stop: asyncio.Event,
+    checkpoint: Checkpoint = no_checkpoint,
+    log: EventLog | None = None,
+    registry: Registry | None = None,
+    store: Store | None = None,
+    embedder: Embedder | None = None,
+    health: Health | None = None,
+) -> None:
+    """Consumes until `stop` is set, then ends every partition at its next border.
+
+    Collaborators that are handed in are started already and stay open; the others are opened and closed here. With a
+    `health` of the caller no port is opened; without one it is served on `consumer_host:consumer_port`. What is away is
+    waited for. Raises StoreRefused (LogMismatch and its sisters), LogRefused, ConsumerRunning, EmbedderUnavailable.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        if health is None:
+            health = Health()
+            await stack.enter_async_context(served(create_app(health), host=settings.consumer_host, port=settings.consumer_port))
+        stack.enter_context(only_consumer(settings))
+        patience = Patience(stop=stop, say=lambda reason: _starting(health, reason))
+        try:
+            parts = await stack.enter_async_context(
+                opened(settings, patience=patience, log=log, registry=registry, store=store, embedder=embedder)
+            )
+            await patience.until_available(_first_generation, parts)
+        except StoppedWaiting:
+            return
+        async with Consumer(settings, parts=parts, health=health, checkpoint=checkpoint) as consumer:
+            await consumer.follow(stop)
+
+
+async def run_until_signal(settings: ConsumerSettings) -> None:
+    """`run` until SIGTERM or SIGINT; raises what it raises."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await run(settings, stop=stop)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+class Consumer:
+    """Follows the registry: a source for each live generation."""
+
+    def __init__(self, settings: ConsumerSettings, *, parts: Collaborators, health: Health, checkpoint: Checkpoint) -> None:
+        self._settings = settings
+        self._parts = parts
+        self._health = health
+        self._checkpoint = checkpoint
+        self._sources: dict[str, Source] = {}
+        self._embedders: dict[str, Embedder] = {parts.embedder.fingerprint: parts.embedder}
+        self._failed: asyncio.Queue[tuple[str, BaseException]] = asyncio.Queue()
+        self._dead_letters = LogDeadLetters(parts.dead_letter_log, loop=asyncio.get_running_loop())
+        self._llm = LlmClient.of(settings)
+        self._broker: KafkaBroker | None = None
+        self._monitor: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Consumer:
+        if self._settings.kafka_bootstrap is not None:
+            # Loaded only where there is a broker: one machine without Kafka needs nothing of it.
+            from crewmem_consumers.kafka_app import open_broker
+
+            self._broker = open_broker(self._settings)
+            await self._broker.start()
+        self._monitor = asyncio.create_task(Monitor(log=self._parts.log, health=self._health).watch())
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await asyncio.gather(*(source.stop() for source in self._sources.values()))
+        if self._broker is not None:
+            await self._broker.stop()
+        if self._monitor is not None:
+            self._monitor.cancel()
+            await asyncio.wait([self._monitor])
+        if self._llm is not None:
+            await self._llm.close()
+
+    async def follow(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set. Raises what forbids the active generation to go on."""
+        while not stop.is_set():
+            live = {generation.name: generation for generation in generations.live(self._parts.registry)}
+            for name in self._sources.keys() - live.keys():
+                log.info("%s was dropped", name)
+                await self._sources.pop(name).stop()
+            for name in live.keys() - self._sources.keys() - self._health.refused.keys():
+                await self._begin(live[name])
+            await self._look_after_failures()
+            await is_set_within(stop, FOLLOW_SECONDS)
+
+    async def _begin(self, generation: Generation) -> None:
+        try:
+            embedder = await self._embedder_of(generation)
+            generations.check(generation, embedder=embedder, partitions=self._parts.log.partitions)
+            source = self._source(generation, embedder)
+            await source.start()
+        except LogUnavailable as error:
+            log.warning("%s waits: %s", generation.name, error)
+            self._health.waits_for = f"{type(error).__name__}: {error}"
+        except StoreRefused as error:
+            self._leave_out(generation.name, error)
+        else:
+            log.info("consuming for %s", generation.name)
+            self._sources[generation.name] = source
+            self._health.starting = None
+
+    def _source(self, generation: Generation, embedder: Embedder) -> Source:
+        settings = self._settings
+        owned = OwnedPartitions(
+            generation=generation,
+            log=self._parts.log,
+            store=self._parts.store,
+            embedder=embedder,
+            dead_letters=self._dead_letters,
+            summariser=Summariser(self._llm) if self._llm else None,
+            health=self._health,
+            limits=Limits(batch_records=settings.batch_rows, batch_wait_seconds=settings.batch_wait_ms / 1000),
+            checkpoint=self._checkpoint,
+            on_failure=lambda name, error: self._failed.put_nowait((name, error)),
+        )
+        if self._broker is None:
+            return SqliteWorker(owned)
+        from crewmem_consumers.kafka_app import KafkaApp
+
+        return KafkaApp(owned, broker=self._broker, settings=settings)
+
+    async def _embedder_of(self, generation: Generation) -> Embedder:
+        """This process's embedder; for a generation that is not the active one its own, so that going back stays possible."""
+        if generation.embedder_fingerprint not in self._embedders and not self._is_active(generation.name):
+            try:
+                other = await asyncio.to_thread(
+                    open_embedder, generation.embedder, threads=self._settings.embedder_threads
+                )  # fmt: skip
+            except CrewmemError as error:
+                raise StoreRefused(f"{generation.name} needs the embedder {generation.embedder}: {error}") from error
+            self._embedders[other.fingerprint] = other
+        return self._embedders.get(generation.embedder_fingerprint, self._parts.embedder)
+
+    async def _look_after_failures(self) -> None:
+        """Raises what ended the active generation, or the monitor; another generation is left out and said so."""
+        if self._monitor is not None and self._monitor.done():
+            self._monitor.result()
+        while not self._failed.empty():
+            name, error = self._failed.get_nowait()
+            if not isinstance(error, CrewmemError):
+                raise error
+            self._leave_out(name, error)
+            if name in self._sources:
+                await self._sources.pop(name).stop()
+
+    def _leave_out(self, name: str, error: CrewmemError) -> None:
+        if self._is_active(name):
+            raise error
+        log.error("%s is left out: %s", name, error)
+        self._health.refused[name] = str(error)
+
+    def _is_active(self, name: str) -> bool:
+        try:
+            return generations.active(self._parts.registry).name == name
+        except UnknownGeneration:
+            return False
+
+
+async def _first_generation(parts: Collaborators) -> Generation:
+    return await generations.ensure_first(parts.registry, embedder=parts.embedder, partitions=parts.log.partitions)
+
+
+def _starting(health: Health, reason: str | None) -> None:
+    health.starting = reason or "start"

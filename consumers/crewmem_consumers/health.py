@@ -1,0 +1,139 @@
+"""How a consumer is: where each partition stands, how far behind, and what it waits for; and the pages that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from crewmem_producers.events import utc_now
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from crewmem_consumers.metrics import Metrics
+
+
+@dataclass(kw_only=True)
+class PartitionStatus:
+    """One partition that this process owns, as its worker last said. Offsets; `head_timestamp_ms` is the log's clock."""
+
+    generation: str
+    partition: int
+    position: int | None = None
+    """The offset that is processed next; None until the store has answered."""
+    end: int | None = None
+    """The offset that the log's next record will get; None until the log has answered."""
+    head_timestamp_ms: int | None = None
+    waits: dict[str, str] = field(default_factory=dict)
+    """Which part of the surroundings is away (`log`, `work`), and what it says."""
+    refused: str | None = None
+    llm_backlog: int = 0
+    """Memories whose LLM summary is still to be made."""
+    llm_waits_for: str | None = None
+    """Why none is made now. It holds up nothing else."""
+
+    def waits_for(self, part: str, error: BaseException | None) -> None:
+        """Notes what is waited for; None: no more."""
+        if error is None:
+            self.waits.pop(part, None)
+        else:
+            self.waits[part] = f"{type(error).__name__}: {error}"
+
+    @property
+    def lag(self) -> int | None:
+        """Records that are not processed yet; None while that is not known."""
+        return None if self.position is None or self.end is None else max(0, self.end - self.position)
+
+    def oldest_seconds(self, now: datetime) -> float:
+        """Age of the oldest record that is not processed; 0 when there is none."""
+        if not self.lag or self.head_timestamp_ms is None:
+            return 0.0
+        return max(0.0, now.timestamp() - self.head_timestamp_ms / 1000)
+
+    def report(self, now: datetime) -> dict[str, Any]:
+        return {
+            "position": self.position,
+            "lag": self.lag,
+            "oldest_unprocessed_seconds": round(self.oldest_seconds(now), 3),
+            "waits_for": "; ".join(self.waits.values()) or None,
+            "refused": self.refused,
+            "llm_backlog": self.llm_backlog,
+            "llm_waits_for": self.llm_waits_for,
+        }
+
+
+@dataclass(kw_only=True)
+class Health:
+    """The state of one consumer process. `starting` names what the start waits for; None once it consumes."""
+
+    clock: Callable[[], datetime] = utc_now
+    metrics: Metrics = field(default_factory=Metrics)
+    starting: str | None = "start"
+    waits_for: str | None = None
+    """What the process as a whole waits for: the registry, the log."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """Generations that are left out, and why."""
+    partitions: dict[tuple[str, int], PartitionStatus] = field(default_factory=dict)
+
+    def adopt(self, generation: str, partition: int) -> PartitionStatus:
+        """A fresh status for a partition that this process owns from now on."""
+        status = PartitionStatus(generation=generation, partition=partition)
+        self.partitions[generation, partition] = status
+        return status
+
+    def give_up(self, generation: str, partition: int) -> None:
+        """The partition belongs to another process now."""
+        self.partitions.pop((generation, partition), None)
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything that this process owns moves on."""
+        return self.starting is None and self.waits_for is None and not any(
+            status.waits or status.refused for status in self.partitions.values()
+        )  # fmt: skip
+
+    def report(self) -> dict[str, Any]:
+        """What `/health/ready` answers."""
+        now = self.clock()
+        generations: dict[str, dict[str, Any]] = {}
+        for (generation, partition), status in sorted(self.partitions.items()):
+            generations.setdefault(generation, {})[str(partition)] = status.report(now)
+        return {
+            "status": "ok" if self.ready else "waiting",
+            "starting": self.starting,
+            "waits_for": self.waits_for,
+            "refused": dict(self.refused),
+            "generations": generations,
+            "llm_backlog": sum(status.llm_backlog for status in self.partitions.values()),
+        }
+
+    def measure(self) -> None:
+        """Brings the gauges up to what the statuses say."""
+        now = self.clock()
+        statuses = self.partitions.values()
+        self.metrics.lag(
+            records=sum(status.lag or 0 for status in statuses),
+            oldest_seconds=max((status.oldest_seconds(now) for status in statuses), default=0.0),
+        )
+
+
+def create_app(health: Health) -> FastAPI:
+    """`/health/live`, `/health/ready` (503 while something is waited for) and `/metrics`; no key is needed."""
+    app = FastAPI(title="crewmem consumer", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/health/live")
+    async def live() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/health/ready")
+    async def ready() -> JSONResponse:
+        return JSONResponse(health.report(), status_code=200 if health.ready else 503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        health.measure()
+        return Response(health.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    return app

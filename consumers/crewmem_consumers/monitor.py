@@ -1,0 +1,68 @@
+"""Looks at the log's ends now and then: what is behind, how old it is, and whether the log is still the same one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+
+from crewmem_producers.errors import LogUnavailable, Unavailable
+from crewmem_producers.log import EventLog
+from crewmem_store.errors import LogMismatch
+
+from crewmem_consumers.health import Health, PartitionStatus
+
+log = logging.getLogger("crewmem.consumer")
+
+LOOK_SECONDS = 2.0
+SHORT_LOOKS = 8
+"""So many looks in a row must find the log too short: a broker that has just started may say less than it has."""
+
+
+class Monitor:
+    """Fills the statuses' `end` and, where nothing was read yet, the age of what waits."""
+
+    def __init__(self, *, log: EventLog, health: Health) -> None:
+        self._log = log
+        self._health = health
+        self._short: Counter[tuple[str, int]] = Counter()
+
+    async def watch(self, *, look_seconds: float = LOOK_SECONDS) -> None:
+        """Runs until it is cancelled. Raises LogMismatch when the log ends before a position for good."""
+        while True:
+            await self.look()
+            await asyncio.sleep(look_seconds)
+
+    async def look(self) -> None:
+        """One look. An unavailable log is said in health, and is no error. Raises LogMismatch."""
+        try:
+            ends = await self._log.end()
+            for status in list(self._health.partitions.values()):
+                status.end = ends.get(status.partition)
+                await self._find_head(status)
+        except LogUnavailable as error:
+            self._health.waits_for = f"{type(error).__name__}: {error}"
+            return
+        except Unavailable as error:
+            log.warning("the log's ends are not known: %s", error)
+            return
+        self._health.waits_for = None
+        self._check_lengths()
+
+    async def _find_head(self, status: PartitionStatus) -> None:
+        if not status.lag or status.head_timestamp_ms is not None or status.position is None:
+            return
+        found = await self._log.read(status.partition, status.position, limit=1)
+        if found and status.head_timestamp_ms is None:
+            status.head_timestamp_ms = found[0].timestamp_ms
+
+    def _check_lengths(self) -> None:
+        for place, status in self._health.partitions.items():
+            too_short = status.end is not None and status.position is not None and status.end < status.position
+            self._short[place] = self._short[place] + 1 if too_short else 0
+            if self._short[place] >= SHORT_LOOKS:
+                raise LogMismatch(
+                    f"partition {status.partition} of the log ends at {status.end}, and {status.generation} has processed it "
+                    f"up to {status.position}: the log was wiped or shortened. Restore it, or build from the log as it is "
+                    "now with `crewmem replay`."
+                )

@@ -1,0 +1,45 @@
+"""The rules that a replay decides everything anew with: the newest that were applied to the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from crewmem_producers.codec import decode
+from crewmem_producers.errors import InvalidEvent
+from crewmem_producers.events import RulesApplied
+from crewmem_producers.log import EventLog, LoggedRecord
+
+from crewmem_consumers.errors import RuleError
+from crewmem_consumers.rules import RuleSet
+
+READ_RECORDS = 1000
+
+
+async def newest_rules(log: EventLog, *, first: Mapping[int, int], ends: Mapping[int, int]) -> str | None:
+    """The text of the rule file that was applied last, over all partitions; None when none was. Raises LogUnavailable.
+
+    Rules are applied to every partition, so the newest is on each of them, but for an `apply` that was interrupted.
+    """
+    newest: tuple[datetime, str] | None = None
+    for partition, end in ends.items():
+        at = first[partition]
+        while at < end and (records := await log.read(partition, at, limit=READ_RECORDS)):
+            for found in map(_rules_in, records):
+                if found is not None and (newest is None or found[0] >= newest[0]):
+                    newest = found
+            at = records[-1].offset + 1
+    return newest[1] if newest else None
+
+
+def _rules_in(record: LoggedRecord) -> tuple[datetime, str] | None:
+    """When and which rules the record applies; None for every other record, and for rules that are refused."""
+    if record.header("ce_type") != RulesApplied.type:
+        return None
+    try:
+        event = decode(record)
+        assert isinstance(event.body, RulesApplied)
+        RuleSet.parse(event.body.rules)
+    except (InvalidEvent, RuleError):
+        return None  # the pipeline makes a dead letter of it, and says so
+    return event.time, event.body.rules

@@ -1,0 +1,148 @@
+"""What a consumer works with, opened in order and closed in reverse; what the caller handed in stays open."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from crewmem_producers.connect import open_dead_letter_log, open_log, open_registry
+from crewmem_producers.errors import Unavailable
+from crewmem_producers.log import EventLog
+from crewmem_producers.registry import Registry
+from crewmem_producers.settings import ConsumerSettings
+from crewmem_store.connect import open_store
+from crewmem_store.embedder import Embedder
+from crewmem_store.embedders import open_embedder
+from crewmem_store.store import Store
+from filelock import FileLock, Timeout
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from crewmem_consumers.errors import ConsumerRunning
+
+P = ParamSpec("P")
+T = TypeVar("T")
+log = logging.getLogger("crewmem.consumer")
+
+MAX_BACKOFF_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collaborators:
+    """Started and open. `dead_letter_log` lives on the same loop as `log`."""
+
+    log: EventLog
+    dead_letter_log: EventLog
+    registry: Registry
+    store: Store
+    embedder: Embedder
+
+
+class StoppedWaiting(Exception):
+    """`stop` was set while something was waited for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """Waits out whatever is Unavailable until `stop` is set; `say` is told what is waited for, None when it is there."""
+
+    stop: asyncio.Event
+    say: Callable[[str | None], None]
+
+    async def until_available(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of `work`, tried until it is there. Raises StoppedWaiting."""
+        retrying = AsyncRetrying(
+            wait=wait_random_exponential(multiplier=0.2, max=MAX_BACKOFF_SECONDS),
+            retry=retry_if_exception_type(Unavailable),
+            sleep=self._nap,
+            before_sleep=self._tell,
+        )
+        result: T = await retrying(work, *args, **kwargs)
+        self.say(None)
+        return result
+
+    async def _nap(self, seconds: float) -> None:
+        if await is_set_within(self.stop, seconds):
+            raise StoppedWaiting
+
+    def _tell(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        log.warning("the consumer waits: %s", error)
+        self.say(f"{type(error).__name__}: {error}")
+
+
+async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Whether the event was set before that time had passed."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+@asynccontextmanager
+async def opened(
+    settings: ConsumerSettings,
+    *,
+    patience: Patience | None = None,
+    log: EventLog | None,
+    registry: Registry | None,
+    store: Store | None,
+    embedder: Embedder | None,
+) -> AsyncIterator[Collaborators]:
+    """Opens what is None. Raises LogRefused, StoreRefused, EmbedderUnavailable; with `patience` StoppedWaiting, without
+    it Unavailable."""
+    there = patience.until_available if patience else _at_once
+    closing: list[Callable[[], Awaitable[None]]] = []
+    try:
+        dead_letter_log = open_dead_letter_log(settings)
+        closing.append(dead_letter_log.close)
+        if log is None:
+            log = open_log(settings)
+            closing.append(log.close)
+            await there(log.start)
+        await there(dead_letter_log.start)
+        if registry is None:
+            registry = open_registry(settings)
+            closing.append(registry.close)
+            await there(registry.start)
+        if store is None:
+            store = await there(asyncio.to_thread, open_store, settings)
+            closing.append(_in_thread(store.close))
+        if embedder is None:
+            embedder = await asyncio.to_thread(open_embedder, settings.embedder, threads=settings.embedder_threads)
+        yield Collaborators(
+            log=log, dead_letter_log=dead_letter_log, registry=registry, store=store, embedder=embedder
+        )  # fmt: skip
+    finally:
+        for close in reversed(closing):
+            await close()
+
+
+async def _at_once(work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    return await work(*args, **kwargs)
+
+
+def _in_thread(close: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    return lambda: asyncio.to_thread(close)
+
+
+@contextmanager
+def only_consumer(settings: ConsumerSettings) -> Iterator[None]:
+    """Holds the right to consume the SQLite log; the kernel gives it back when the process dies. Raises ConsumerRunning.
+
+    On Kafka the consumer group shares the work out, and nothing is held here.
+    """
+    if settings.kafka_bootstrap is not None:
+        yield
+        return
+    path = settings.home / "consumer.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout as error:
+        raise ConsumerRunning(f"another process consumes the log in {settings.home}: stop it, then try again") from error

@@ -1,0 +1,112 @@
+"""The partitions of one generation that this process owns: a worker each, with what belongs to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+
+from crewmem_producers.log import EventLog, LoggedRecord
+from crewmem_store.embedder import Embedder
+from crewmem_store.generations import Generation
+from crewmem_store.store import Store
+
+from crewmem_consumers.health import Health
+from crewmem_consumers.ingestor import Ingestor
+from crewmem_consumers.letters import DeadLetters
+from crewmem_consumers.partition_worker import Limits, Opened, PartitionWorker
+from crewmem_consumers.steps import Checkpoint
+from crewmem_consumers.summaries import Summaries, Summariser
+
+
+class OwnedPartitions:
+    """Starts a worker for each partition that is adopted, and ends it when it is given up."""
+
+    def __init__(
+        self,
+        *,
+        generation: Generation,
+        log: EventLog,
+        store: Store,
+        embedder: Embedder,
+        dead_letters: DeadLetters,
+        summariser: Summariser | None,
+        health: Health,
+        limits: Limits,
+        checkpoint: Checkpoint,
+        on_failure: Callable[[str, BaseException], None],
+    ) -> None:
+        """`on_failure(generation, error)` is told once when a worker must not go on."""
+        self.generation = generation
+        self.log = log
+        self._store = store
+        self._embedder = embedder
+        self._dead_letters = dead_letters
+        self._summariser = summariser
+        self._health = health
+        self._limits = limits
+        self._checkpoint = checkpoint
+        self._on_failure = on_failure
+        self._workers: dict[int, PartitionWorker] = {}
+        self._summaries: dict[int, Summaries] = {}
+
+    def get(self, partition: int) -> PartitionWorker | None:
+        """The worker of a partition that is owned now."""
+        return self._workers.get(partition)
+
+    def positions(self) -> dict[int, int]:
+        """Partition -> the offset that is processed next, where that is known."""
+        return {p: worker.status.position for p, worker in self._workers.items() if worker.status.position is not None}
+
+    def adopt(
+        self, partition: int, *, on_ready: Callable[[int], None], on_room: Callable[[], None] = lambda: None
+    ) -> PartitionWorker:
+        """Returns at once; `on_ready(position)` follows when the store has answered and the log is the right one."""
+        worker = PartitionWorker(
+            partition=partition,
+            open_partition=lambda: self._open(partition),
+            read_one=lambda offset: self.read_one(partition, offset),
+            status=self._health.adopt(self.generation.name, partition),
+            limits=self._limits,
+            on_ready=on_ready,
+            on_room=on_room,
+            on_processed=lambda processed: self._health.metrics.processed(processed.outcomes),
+        )
+        self._workers[partition] = worker
+        worker.start()
+        worker.task.add_done_callback(self._ended)
+        if self._summariser is not None:
+            self._summaries[partition] = Summaries(worker=worker, summariser=self._summariser)
+            self._summaries[partition].start()
+        return worker
+
+    async def release(self, partitions: Collection[int] | None = None) -> None:
+        """Stops the workers of these partitions, of all by default, at their next border; returns when they have ended."""
+        gone = [p for p in (self._workers if partitions is None else partitions) if p in self._workers]
+        workers = [self._workers.pop(p) for p in gone]
+        summaries = [self._summaries.pop(p) for p in gone if p in self._summaries]
+        await asyncio.gather(*(task.stop() for task in summaries))
+        await asyncio.gather(*(worker.stop() for worker in workers))
+        for worker in workers:
+            self._health.give_up(self.generation.name, worker.partition)
+
+    async def read_one(self, partition: int, offset: int) -> LoggedRecord | None:
+        """The record at exactly that offset, or None. Raises LogUnavailable."""
+        found = await self.log.read(partition, offset, limit=1)
+        return found[0] if found and found[0].offset == offset else None
+
+    def _open(self, partition: int) -> Opened:
+        store = self._store.partition(self.generation.name, partition, dimensions=self.generation.dimensions)
+        pipeline = Ingestor(
+            generation=self.generation,
+            partition=partition,
+            store=store,
+            embedder=self._embedder,
+            dead_letters=self._dead_letters,
+            checkpoint=self._checkpoint,
+        )
+        return Opened(pipeline, store)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._on_failure(self.generation.name, error)

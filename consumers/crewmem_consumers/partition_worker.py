@@ -1,0 +1,277 @@
+"""One partition of one generation: a bounded queue of records, and a thread that takes them through the pipeline in order.
+
+Everything here runs on the event loop but the pipeline itself, which has a thread of its own, so that a slow partition holds
+up no other one and no heartbeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ParamSpec, Protocol, TypeVar
+
+from crewmem_producers.errors import LogRefused, Unavailable
+from crewmem_producers.log import LoggedRecord
+from crewmem_store.errors import StoreRefused
+from crewmem_store.store import PartitionStore
+from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
+
+from crewmem_consumers.health import PartitionStatus
+from crewmem_consumers.ingestor import MAX_BYTES, MAX_RECORDS, Processed
+from crewmem_consumers.pace import Pace
+
+P = ParamSpec("P")
+T = TypeVar("T")
+log = logging.getLogger("crewmem.consumer")
+
+IDLE_SECONDS = 1.0
+"""How often an idle partition looks after its store: makes durable what was written, optimises when that is due."""
+
+MAX_BACKOFF_SECONDS = 20.0
+QUEUE_BYTES = 32 * 1024 * 1024
+
+
+class Pipeline(Protocol):
+    """What a worker needs of `ingestor.Ingestor`."""
+
+    def position(self) -> int: ...
+    def verify(self, record: LoggedRecord | None) -> None: ...
+    def process(self, records: Sequence[LoggedRecord], *, stopping: Callable[[], bool] = ...) -> Processed | None: ...
+    def idle(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A partition that was opened for writing, and the pipeline that writes it."""
+
+    pipeline: Pipeline
+    store: PartitionStore
+
+
+class Stopped(Exception):
+    """The worker was told to stop while it waited for a part of the surroundings; nothing was written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """`batch_records` records are handed over at once, at most; a batch that is not full waits `batch_wait_seconds`."""
+
+    batch_records: int = 500
+    batch_wait_seconds: float = 0.2
+
+    @property
+    def queue_records(self) -> int:
+        """With so many waiting, the queue is full."""
+        return 4 * self.batch_records
+
+
+class PartitionWorker:
+    """Start it, `offer` records once it is ready, stop it. Its ledger is the only position: nothing is committed here."""
+
+    def __init__(
+        self,
+        *,
+        partition: int,
+        open_partition: Callable[[], Opened],
+        read_one: Callable[[int], Awaitable[LoggedRecord | None]],
+        status: PartitionStatus,
+        limits: Limits,
+        on_ready: Callable[[int], None],
+        on_room: Callable[[], None] = lambda: None,
+        on_processed: Callable[[Processed], None] = lambda processed: None,
+    ) -> None:
+        """`open_partition` runs on the worker's thread. `read_one(offset)` gives the log's record there, or None.
+
+        `on_ready(position)` says from where records are wanted; `on_room()` that a full queue has room again.
+        """
+        self.partition = partition
+        self.status = status
+        self._open_partition = open_partition
+        self._read_one = read_one
+        self._limits = limits
+        self._on_ready, self._on_room, self._on_processed = on_ready, on_room, on_processed
+        self._queue: deque[tuple[float, LoggedRecord]] = deque()
+        self._queued_bytes = 0
+        self._in_hand: Sequence[LoggedRecord] = ()
+        self._arrived = asyncio.Event()
+        self._stop_asked = threading.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{status.generation}-p{partition}")
+        self._pace = Pace(most=min(limits.batch_records, MAX_RECORDS))
+        self._task: asyncio.Task[None] | None = None
+        self._opened: Opened | None = None
+        self.expected: int | None = None
+        """The offset that the next offered record should have; None until the worker is ready."""
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"{self.status.generation} partition {self.partition}")
+
+    @property
+    def task(self) -> asyncio.Task[None]:
+        """Ends when the worker has stopped; raises StoreRefused when this partition must not go on."""
+        assert self._task is not None, "start() first"
+        return self._task
+
+    @property
+    def full(self) -> bool:
+        return len(self._queue) >= self._limits.queue_records or self._queued_bytes >= QUEUE_BYTES
+
+    def offer(self, records: Sequence[LoggedRecord]) -> None:
+        """Takes records, in order; those before `expected` were seen already. Look at `full` before reading more."""
+        if self.expected is None or self._stop_asked.is_set():
+            return  # not ours yet, or not any more: whoever owns the partition reads them from its position
+        now = asyncio.get_running_loop().time()
+        for record in records:
+            if record.offset >= self.expected:
+                self._queue.append((now, record))
+                self._queued_bytes += _size(record)
+                self.expected = record.offset + 1
+        self._note_head()
+        self._arrived.set()
+
+    async def stop(self) -> None:
+        """Ends at the next border of a stage; waits for a write in flight, drops what was only read."""
+        self._stop_asked.set()
+        self._arrived.set()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def on_thread(self, work: Callable[[], T]) -> T:
+        """Runs `work` on the worker's thread, between batches: it never runs beside a write."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    @property
+    def store(self) -> PartitionStore | None:
+        """The partition as it was opened, for `on_thread` only; None until then."""
+        return self._opened.store if self._opened else None
+
+    async def _run(self) -> None:
+        try:
+            pipeline = await self._retrying(self._adopt)
+            while not self._stop_asked.is_set():
+                if batch := await self._collect():
+                    await self._retrying(self._process, pipeline, batch)
+                await self._retrying(self.on_thread, pipeline.idle)
+        except Stopped:
+            pass
+        except (StoreRefused, LogRefused) as error:
+            self.status.refused = str(error)
+            raise
+        finally:
+            self._queue.clear()
+            await self._close()
+
+    async def _adopt(self) -> Pipeline:
+        """Opens the partition and checks that the log is the one that its ledger was made from."""
+        if self._opened is None:
+            self._opened = await self.on_thread(self._open_partition)
+        pipeline = self._opened.pipeline
+        position = await self.on_thread(pipeline.position)
+        before = await self._read_one(position - 1) if position else None
+        await self.on_thread(lambda: pipeline.verify(before))
+        self.status.position = self.expected = position
+        self._on_ready(position)
+        return pipeline
+
+    async def _close(self) -> None:
+        try:
+            if self._opened is not None:
+                await self.on_thread(self._opened.store.close)
+        except Unavailable as error:  # its rows are written: the next owner makes them durable, or computes them again
+            log.warning("%s partition %d was left without a last look: %s", self.status.generation, self.partition, error)
+        finally:
+            self._thread.shutdown(wait=False)
+
+    async def _process(self, pipeline: Pipeline, batch: Sequence[LoggedRecord]) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        processed = await self.on_thread(lambda: pipeline.process(batch, stopping=self._stop_asked.is_set))
+        if processed is not None:
+            self._on_processed(processed)
+        self.status.position = await self.on_thread(pipeline.position)
+        if self.status.position <= batch[-1].offset:
+            raise Stopped
+        self._pace.took(len(batch), loop.time() - began)
+        self._in_hand = ()
+        self._note_head()
+
+    async def _collect(self) -> list[LoggedRecord]:
+        """Waits for records, then until the batch is full or its first record has waited long enough."""
+        loop = asyncio.get_running_loop()
+        await self._wait(until=lambda: bool(self._queue), deadline=loop.time() + IDLE_SECONDS)
+        if not self._queue:
+            return []
+        deadline = self._queue[0][0] + self._limits.batch_wait_seconds
+        await self._wait(until=lambda: len(self._queue) >= self._pace.records, deadline=deadline)
+        was_full = self.full
+        self._in_hand = batch = self._take_batch()
+        if was_full and not self.full:
+            self._on_room()
+        return batch
+
+    def _take_batch(self) -> list[LoggedRecord]:
+        """What one commit can hold: so a batch is written whole, or not at all."""
+        batch: list[LoggedRecord] = []
+        size = 0
+        while self._queue and len(batch) < self._pace.records and (not batch or size + _size(self._queue[0][1]) <= MAX_BYTES):
+            _, record = self._queue.popleft()
+            batch.append(record)
+            size += _size(record)
+        self._queued_bytes -= size
+        return batch
+
+    async def _wait(self, *, until: Callable[[], bool], deadline: float) -> None:
+        loop = asyncio.get_running_loop()
+        while not until() and not self._stop_asked.is_set():
+            self._arrived.clear()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), max(0.0, deadline - loop.time()))
+            except TimeoutError:
+                return
+
+    async def _retrying(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Does it until it is done: a fault of the surroundings, or of ours, is never a reason to skip a record.
+
+        Raises Stopped, and what says that this store must not be used at all.
+        """
+        retrying = AsyncRetrying(
+            wait=wait_random_exponential(multiplier=0.1, max=MAX_BACKOFF_SECONDS),
+            retry=self._worth_retrying,
+            sleep=self._nap,
+            before_sleep=self._say_what_is_wrong,
+        )
+        result: T = await retrying(work, *args, **kwargs)
+        self.status.waits_for("work", None)
+        return result
+
+    def _worth_retrying(self, state: RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        return isinstance(error, Exception) and not isinstance(error, (Stopped, StoreRefused, LogRefused))
+
+    def _say_what_is_wrong(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        self.status.waits_for("work", error)
+        place = f"{self.status.generation} partition {self.partition}"
+        if isinstance(error, Unavailable):
+            log.warning("%s waits: %s (attempt %d)", place, error, state.attempt_number)
+        else:
+            log.error("%s failed and tries again (attempt %d)", place, state.attempt_number, exc_info=error)
+
+    async def _nap(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        await self._wait(until=lambda: loop.time() >= deadline, deadline=deadline)
+        if self._stop_asked.is_set():
+            raise Stopped
+
+    def _note_head(self) -> None:
+        oldest = self._in_hand[0] if self._in_hand else self._queue[0][1] if self._queue else None
+        self.status.head_timestamp_ms = oldest.timestamp_ms if oldest else None
+
+
+def _size(record: LoggedRecord) -> int:
+    return len(record.value or b"") + 256

@@ -1,0 +1,209 @@
+"""A worker takes its partition's records through the pipeline: in order, all of them, whatever goes wrong meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from consumers.fakes import FakePipeline, record, some_store
+from crewmem_consumers.health import PartitionStatus
+from crewmem_consumers.partition_worker import Limits, Opened, PartitionWorker
+from crewmem_producers.errors import LogUnavailable, StoreUnavailable
+from crewmem_producers.log import LoggedRecord
+from crewmem_store.errors import LogMismatch
+from support.awaiting import until
+
+
+async def _nothing(offset: int) -> LoggedRecord | None:
+    return None
+
+
+@asynccontextmanager
+async def working(
+    pipeline: FakePipeline,
+    *,
+    limits: Limits = Limits(batch_records=100, batch_wait_seconds=0.0),  # noqa: B008
+    read_one: Callable[[int], Awaitable[LoggedRecord | None]] = _nothing,
+    on_room: Callable[[], None] = lambda: None,
+    ready: bool = True,
+) -> AsyncIterator[PartitionWorker]:
+    positions: list[int] = []
+    worker = PartitionWorker(
+        partition=0,
+        open_partition=lambda: Opened(pipeline, some_store()),
+        read_one=read_one,
+        status=PartitionStatus(generation="g1", partition=0),
+        limits=limits,
+        on_ready=positions.append,
+        on_room=on_room,
+    )
+    worker.start()
+    if ready:
+        await until(lambda: bool(positions), what="the worker is ready")
+    try:
+        yield worker
+    finally:
+        pipeline.gate.set()
+        await worker.stop()
+
+
+async def test_every_record_is_processed_once_and_in_order() -> None:
+    pipeline = FakePipeline()
+    async with working(pipeline) as worker:
+        for start in range(0, 300, 30):
+            worker.offer([record(offset) for offset in range(start, start + 30)])
+        await until(lambda: len(pipeline.seen) == 300, what="300 records")
+        assert pipeline.seen == list(range(300))
+        assert worker.status.position == 300
+
+
+async def test_reading_begins_at_the_pipelines_position_and_the_record_before_it_is_verified() -> None:
+    pipeline = FakePipeline(position=7)
+
+    async def read_one(offset: int) -> LoggedRecord | None:
+        return record(offset)
+
+    async with working(pipeline, read_one=read_one) as worker:
+        assert worker.expected == 7
+        assert [one and one.offset for one in pipeline.verified] == [6]
+
+
+async def test_records_that_were_offered_before_are_not_taken_again() -> None:
+    pipeline = FakePipeline(position=3)
+    async with working(pipeline) as worker:
+        worker.offer([record(offset) for offset in range(5)])
+        worker.offer([record(offset) for offset in range(2, 8)])
+        await until(lambda: len(pipeline.seen) == 5, what="records 3 to 7")
+        assert pipeline.seen == [3, 4, 5, 6, 7]
+
+
+async def test_a_batch_is_never_larger_than_the_limit() -> None:
+    pipeline = FakePipeline()
+    async with working(pipeline, limits=Limits(batch_records=10, batch_wait_seconds=0.0)) as worker:
+        worker.offer([record(offset) for offset in range(95)])
+        await until(lambda: len(pipeline.seen) == 95, what="95 records")
+        assert max(map(len, pipeline.batches)) <= 10
+
+
+async def test_a_store_that_is_away_is_waited_for_and_health_says_so() -> None:
+    pipeline = FakePipeline(errors=[StoreUnavailable("the bucket does not answer"), StoreUnavailable("still")])
+    pipeline.gate.clear()
+    async with working(pipeline) as worker:
+        worker.offer([record(0), record(1)])
+        pipeline.gate.set()
+        await until(lambda: bool(worker.status.waits), what="health says what is waited for")
+        assert "StoreUnavailable" in worker.status.waits["work"]
+        await until(lambda: pipeline.seen == [0, 1], what="both records")
+        await until(lambda: not worker.status.waits, what="health is well again")
+
+
+async def test_a_dead_letter_log_that_is_away_is_waited_for() -> None:
+    pipeline = FakePipeline(errors=[LogUnavailable("no broker")])
+    async with working(pipeline) as worker:
+        worker.offer([record(0)])
+        await until(lambda: pipeline.seen == [0], what="the record")
+
+
+async def test_an_unexpected_fault_skips_nothing() -> None:
+    pipeline = FakePipeline(errors=[RuntimeError("a fault of ours")])
+    async with working(pipeline) as worker:
+        worker.offer([record(0), record(1)])
+        await until(lambda: pipeline.seen == [0, 1], what="both records, after the fault")
+
+
+async def test_a_stop_waits_for_the_batch_in_hand_and_drops_what_was_only_read() -> None:
+    pipeline = FakePipeline()
+    async with working(pipeline, limits=Limits(batch_records=2, batch_wait_seconds=0.0)) as worker:
+        pipeline.gate.clear()
+        worker.offer([record(offset) for offset in range(10)])
+        await until(pipeline.entered.is_set, what="a batch is being processed")
+        pipeline.gate.set()
+        await worker.stop()
+        assert worker.task.done()
+        assert pipeline.seen == list(range(len(pipeline.seen)))
+        assert len(pipeline.seen) < 10
+
+
+async def test_a_stop_during_a_backoff_returns_without_another_attempt() -> None:
+    pipeline = FakePipeline(errors=[StoreUnavailable("away") for _ in range(1000)])
+    async with working(pipeline) as worker:
+        worker.offer([record(0)])
+        await until(lambda: bool(worker.status.waits), what="a backoff")
+        await worker.stop()
+        assert pipeline.seen == []
+        assert worker.task.exception() is None
+
+
+async def test_a_log_that_is_another_one_ends_the_worker_with_the_remedy() -> None:
+    pipeline = FakePipeline(position=5)
+    pipeline.verify_errors = [LogMismatch("the log was wiped: run `crewmem replay`")]
+    async with working(pipeline, ready=False) as worker:
+        await until(worker.task.done, what="the worker has ended")
+        assert "crewmem replay" in (worker.status.refused or "")
+        with pytest.raises(LogMismatch):
+            worker.task.result()
+
+
+async def test_a_log_that_is_away_while_the_partition_is_adopted_is_waited_for() -> None:
+    answers: list[LoggedRecord | Exception] = [LogUnavailable("no broker"), record(4)]
+
+    async def read_one(offset: int) -> LoggedRecord | None:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    pipeline = FakePipeline(position=5)
+    async with working(pipeline, read_one=read_one):
+        assert [one and one.offset for one in pipeline.verified] == [4]
+
+
+async def test_a_full_queue_says_so_and_says_when_it_has_room_again() -> None:
+    pipeline = FakePipeline()
+    rooms: list[bool] = []
+    limits = Limits(batch_records=5, batch_wait_seconds=0.0)
+    async with working(pipeline, limits=limits, on_room=lambda: rooms.append(True)) as worker:
+        pipeline.gate.clear()
+        worker.offer([record(0)])
+        await until(pipeline.entered.is_set, what="the first batch")
+        worker.offer([record(offset) for offset in range(1, limits.queue_records + 1)])
+        assert worker.full
+        pipeline.gate.set()
+        await until(lambda: bool(rooms), what="room again")
+        await until(lambda: len(pipeline.seen) == limits.queue_records + 1, what="all records")
+
+
+async def test_a_few_huge_records_fill_the_queue_too() -> None:
+    pipeline = FakePipeline()
+    async with working(pipeline) as worker:
+        pipeline.gate.clear()
+        worker.offer([record(offset, value=bytes(9 * 1024 * 1024)) for offset in range(6)])
+        assert worker.full
+
+
+async def test_the_oldest_waiting_record_is_known_while_its_batch_is_processed() -> None:
+    pipeline = FakePipeline()
+    async with working(pipeline) as worker:
+        pipeline.gate.clear()
+        worker.offer([record(0)])
+        await until(pipeline.entered.is_set, what="the first batch")
+        worker.offer([record(1)])
+        assert worker.status.head_timestamp_ms == record(0).timestamp_ms
+        pipeline.gate.set()
+        await until(lambda: worker.status.position == 2, what="both records")
+        assert worker.status.head_timestamp_ms is None
+
+
+async def test_work_on_the_thread_never_runs_beside_a_batch() -> None:
+    pipeline = FakePipeline()
+    async with working(pipeline) as worker:
+        worker.offer([record(offset) for offset in range(50)])
+        await until(lambda: len(pipeline.seen) == 50, what="50 records")
+        assert await worker.on_thread(lambda: len(pipeline.seen)) == 50
+
+
+async def test_an_idle_partition_is_looked_after() -> None:
+    pipeline = FakePipeline()
+    async with working(pipeline):
+        await until(lambda: pipeline.idles >= 2, what="the store is looked after")
