@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from crewmem_producers.errors import CrewmemError, LogUnavailable, Unavailable
+from crewmem_producers.errors import CrewmemError, LogUnavailable
 from crewmem_producers.log import EventLog
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ConsumerSettings
@@ -25,12 +24,13 @@ from crewmem_consumers.dead_letters import LogDeadLetters
 from crewmem_consumers.health import Health, create_app
 from crewmem_consumers.llm import LlmClient
 from crewmem_consumers.monitor import Monitor
-from crewmem_consumers.opening import Collaborators, Patience, StoppedWaiting, is_set_within, only_consumer, opened
+from crewmem_consumers.opening import Collaborators, Patience, StoppedWaiting, only_consumer, opened
 from crewmem_consumers.owned import OwnedPartitions
 from crewmem_consumers.partition_worker import Limits
 from crewmem_consumers.sqlite_worker import SqliteWorker
 from crewmem_consumers.steps import Checkpoint, no_checkpoint
 from crewmem_consumers.summaries import Summariser
+from crewmem_consumers.waiting import is_set_within
 
 if TYPE_CHECKING:
     from faststream.kafka import KafkaBroker
@@ -68,7 +68,8 @@ async def run(
     async with contextlib.AsyncExitStack() as stack:
         if health is None:
             health = Health()
-            await stack.enter_async_context(served(create_app(health), host=settings.consumer_host, port=settings.consumer_port))
+            pages = served(create_app(health), host=settings.consumer_host, port=settings.consumer_port)
+            await stack.enter_async_context(pages)
         stack.enter_context(only_consumer(settings))
         patience = Patience(stop=stop, say=lambda reason: _starting(health, reason))
         try:

@@ -15,7 +15,9 @@ SEND_TIMEOUT_SECONDS = 60.0
 class LogDeadLetters:
     """Appends to the dead letter log and waits for its acknowledgement. A letter may be there twice: its position tells."""
 
-    def __init__(self, log: EventLog, *, loop: asyncio.AbstractEventLoop, timeout_seconds: float = SEND_TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, log: EventLog, *, loop: asyncio.AbstractEventLoop, timeout_seconds: float = SEND_TIMEOUT_SECONDS
+    ) -> None:  # fmt: skip
         """`loop` is the one that `log` was started on."""
         self._log = log
         self._loop = loop
@@ -29,5 +31,5 @@ class LogDeadLetters:
         except FutureTimeout as error:
             future.cancel()
             raise LogUnavailable(
-                f"the dead letter log did not acknowledge within {self._timeout_seconds:g} s; the records are kept and tried again"
+                f"the dead letter log did not acknowledge within {self._timeout_seconds:g} s; it is tried again"
             ) from error

@@ -15,7 +15,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 from crewmem_producers.errors import LogUnavailable
-from crewmem_producers.kafka import security
+from crewmem_producers.kafka import bootstrap_servers, security
 from crewmem_producers.log import LoggedRecord
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_producers.topics import events_topic
@@ -39,9 +39,8 @@ COMMIT_SECONDS = 5.0
 
 def open_broker(settings: ConsumerSettings) -> KafkaBroker:
     """FastStream's broker: it reads only. Start it before the subscribers."""
-    assert settings.kafka_bootstrap is not None
     return KafkaBroker(
-        settings.kafka_bootstrap.split(","),
+        bootstrap_servers(settings),
         client_id=f"{settings.namespace}-consumer",
         security=security(settings),
         consumer_only=True,

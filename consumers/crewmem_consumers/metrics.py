@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from crewmem_store.rows import Outcome
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 
 
@@ -21,10 +22,10 @@ class Metrics:
             "crewmem_oldest_unprocessed_seconds", "Age of the oldest record that is not processed yet", registry=self.registry
         )
 
-    def processed(self, outcomes: Mapping[str, int]) -> None:
-        """Counts a batch's outcomes, by name."""
+    def processed(self, outcomes: Mapping[Outcome, int]) -> None:
+        """Counts a batch's outcomes."""
         for outcome, count in outcomes.items():
-            self._records.labels(outcome).inc(count)
+            self._records.labels(outcome.value).inc(count)
 
     def lag(self, *, records: int, oldest_seconds: float) -> None:
         """Over all partitions that this process owns."""

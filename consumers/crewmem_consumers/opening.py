@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from crewmem_consumers.errors import ConsumerRunning
+from crewmem_consumers.waiting import is_set_within
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -74,15 +75,6 @@ class Patience:
         self.say(f"{type(error).__name__}: {error}")
 
 
-async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    """Whether the event was set before that time had passed."""
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True
-
-
 @asynccontextmanager
 async def opened(
     settings: ConsumerSettings,
@@ -110,13 +102,11 @@ async def opened(
             closing.append(registry.close)
             await there(registry.start)
         if store is None:
-            store = await there(asyncio.to_thread, open_store, settings)
-            closing.append(_in_thread(store.close))
+            opened_store = store = await there(asyncio.to_thread, open_store, settings)
+            closing.append(lambda: asyncio.to_thread(opened_store.close))
         if embedder is None:
             embedder = await asyncio.to_thread(open_embedder, settings.embedder, threads=settings.embedder_threads)
-        yield Collaborators(
-            log=log, dead_letter_log=dead_letter_log, registry=registry, store=store, embedder=embedder
-        )  # fmt: skip
+        yield Collaborators(log=log, dead_letter_log=dead_letter_log, registry=registry, store=store, embedder=embedder)
     finally:
         for close in reversed(closing):
             await close()
@@ -124,10 +114,6 @@ async def opened(
 
 async def _at_once(work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
     return await work(*args, **kwargs)
-
-
-def _in_thread(close: Callable[[], None]) -> Callable[[], Awaitable[None]]:
-    return lambda: asyncio.to_thread(close)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from crewmem_producers.errors import LogUnavailable
 
 from crewmem_consumers.owned import OwnedPartitions
 from crewmem_consumers.partition_worker import PartitionWorker
+from crewmem_consumers.waiting import is_set_within
 
 log = logging.getLogger("crewmem.consumer")
 
@@ -47,7 +48,7 @@ class SqliteWorker:
         while not self._stopping.is_set():
             read = 0 if worker.full else await self._read(worker)
             if read < READ_RECORDS:
-                await self._pause(POLL_SECONDS)
+                await is_set_within(self._stopping, POLL_SECONDS)
 
     async def _read(self, worker: PartitionWorker) -> int:
         if worker.expected is None:
@@ -57,15 +58,9 @@ class SqliteWorker:
         except LogUnavailable as error:
             worker.status.waits_for("log", error)
             log.warning("%s partition %d waits: %s", self._owned.generation.name, worker.partition, error)
-            await self._pause(UNAVAILABLE_SECONDS)
+            await is_set_within(self._stopping, UNAVAILABLE_SECONDS)
             return 0
         worker.status.waits_for("log", None)
         if records:
             worker.offer(records)
         return len(records)
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            pass

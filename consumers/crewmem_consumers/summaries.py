@@ -15,7 +15,7 @@ from crewmem_producers.errors import Unavailable
 from crewmem_store.rows import MemoryRow
 from crewmem_store.store import PartitionStore, Summary
 
-from crewmem_consumers.errors import LlmRefused, LlmUnavailable
+from crewmem_consumers.errors import LlmRefused
 from crewmem_consumers.llm import LlmClient
 from crewmem_consumers.partition_worker import PartitionWorker
 

@@ -1,0 +1,272 @@
+"""The consumer of one process, on the SQLite log: what is published is remembered, and what stands in the way is said."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import httpx
+import pytest
+from crewmem_consumers.consumer import run
+from crewmem_consumers.errors import ConsumerRunning
+from crewmem_consumers.health import Health, create_app
+from crewmem_consumers.opening import only_consumer
+from crewmem_producers.connect import open_dead_letter_log, open_log, open_registry
+from crewmem_producers.errors import StoreUnavailable
+from crewmem_producers.log import EventLog, Record
+from crewmem_producers.registry import Registry
+from crewmem_producers.settings import ConsumerSettings
+from crewmem_store import generations
+from crewmem_store.embedder_hashing import HashingEmbedder
+from crewmem_store.errors import EmbedderMismatch, LogMismatch, PartitionsChanged
+from crewmem_store.memory import MemoryStore
+from crewmem_store.rows import Outcome
+from support.awaiting import until
+from support.kafka import free_port
+from support.logged import remembered_record
+
+
+@dataclass
+class Machine:
+    """One machine's log, registry and store, and a consumer that can be started and stopped."""
+
+    settings: ConsumerSettings
+    log: EventLog
+    registry: Registry
+    store: MemoryStore = field(default_factory=MemoryStore)
+    embedder: HashingEmbedder = field(default_factory=HashingEmbedder)
+    health: Health = field(default_factory=Health)
+
+    @asynccontextmanager
+    async def consuming(self) -> AsyncIterator[asyncio.Task[None]]:
+        stop = asyncio.Event()
+        self.health = Health()
+        task = asyncio.create_task(
+            run(
+                self.settings, stop=stop, log=self.log, registry=self.registry, store=self.store,
+                embedder=self.embedder, health=self.health,
+            )
+        )  # fmt: skip
+        try:
+            yield task
+        finally:
+            stop.set()
+            await asyncio.wait([task], timeout=60)
+            assert task.done(), "the consumer does not stop"
+
+    async def fails(self) -> BaseException | None:
+        """What a consumer that ends by itself raises."""
+        async with self.consuming() as task:
+            await asyncio.wait([task], timeout=60)
+            return task.exception()
+
+    async def processed(self, offset: int, *, generation: str = "g1") -> None:
+        await until(
+            lambda: self.store.reader(generation).last_offset(0) >= offset, what=f"{generation} has processed {offset}"
+        )  # fmt: skip
+
+
+@pytest.fixture
+async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
+    settings = ConsumerSettings(home=tmp_path, batch_wait_ms=0)
+    log, registry = open_log(settings), open_registry(settings)
+    await log.start()
+    await registry.start()
+    machine = Machine(settings, log, registry)
+    machine.store.open(namespace=settings.namespace)
+    yield machine
+    await registry.close()
+    await log.close()
+
+
+async def test_what_is_published_is_remembered(machine: Machine) -> None:
+    async with machine.consuming():
+        await machine.log.append([remembered_record(number) for number in range(20)])
+        await machine.processed(19)
+    reader = machine.store.reader("g1")
+    assert len(reader.rows(["default/s"], partitions=[0]).rows) == 20
+    assert reader.outcomes(0) == {"stored": 20}
+    assert generations.active(machine.registry).name == "g1"
+
+
+async def test_a_consumer_goes_on_where_the_last_one_stopped(machine: Machine) -> None:
+    await machine.log.append([remembered_record(number) for number in range(5)])
+    async with machine.consuming():
+        await machine.processed(4)
+    await machine.log.append([remembered_record(number) for number in range(5, 9)])
+    async with machine.consuming():
+        await machine.processed(8)
+    assert [row.offset for row in machine.store.reader("g1").ledger(0, start=0, limit=100)] == list(range(9))
+
+
+async def test_what_can_never_be_processed_goes_to_the_dead_letters_and_holds_up_nothing(machine: Machine) -> None:
+    bad = [
+        Record(None, None),
+        Record(b"default/x", b"not json", (("ce_id", b"x"), ("ce_type", b"crewmem.memory.remembered"), ("ce_time", b"never"))),
+        Record(b"\xff\xfe", b"\x00" * 100, (("h\udcff", b"\xff"), ("ce_id", b"\xff"))),
+    ]
+    await machine.log.append([remembered_record(0), *bad, remembered_record(1)])
+    async with machine.consuming():
+        await machine.processed(4)
+    assert machine.store.reader("g1").outcomes(0) == {"stored": 2, "dead_letter": 3}
+    letters = open_dead_letter_log(machine.settings)
+    await letters.start()
+    found = await letters.read(0, 0)
+    await letters.close()
+    assert [letter.header("crewmem-dlq-offset") for letter in found] == ["1", "2", "3"]
+    assert [letter.value for letter in found] == [record.value for record in bad]
+
+
+async def test_a_generation_that_appears_gets_a_subscriber_and_a_dropped_one_loses_it(machine: Machine) -> None:
+    await machine.log.append([remembered_record(number) for number in range(3)])
+    async with machine.consuming():
+        await machine.processed(2)
+        second = replace(generations.active(machine.registry), name="g2")
+        await generations.save(machine.registry, second)
+        await machine.processed(2, generation="g2")
+        await generations.save(machine.registry, replace(second, dropped=True))
+        await until(lambda: ("g2", 0) not in machine.health.partitions, what="g2 is not consumed any more")
+        await machine.log.append([remembered_record(3)])
+        await machine.processed(3)
+        assert machine.store.reader("g2").last_offset(0) == 2
+
+
+async def test_a_wiped_log_is_refused_with_the_remedy_and_nothing_is_skipped(machine: Machine) -> None:
+    await machine.log.append([remembered_record(number) for number in range(5)])
+    async with machine.consuming():
+        await machine.processed(4)
+    machine.log = await _another_log(machine)
+    await machine.log.append([remembered_record(number) for number in range(100, 103)])
+    error = await machine.fails()
+    assert isinstance(error, LogMismatch)
+    assert "crewmem replay" in str(error)
+    assert machine.store.reader("g1").last_offset(0) == 4
+
+
+async def test_a_refilled_log_is_refused_with_the_remedy(machine: Machine) -> None:
+    await machine.log.append([remembered_record(number) for number in range(5)])
+    async with machine.consuming():
+        await machine.processed(4)
+    machine.log = await _another_log(machine)
+    await machine.log.append([remembered_record(number) for number in range(100, 120)])
+    assert isinstance(await machine.fails(), LogMismatch)
+
+
+async def _another_log(machine: Machine) -> EventLog:
+    await machine.log.close()
+    other = open_log(machine.settings.model_copy(update={"home": machine.settings.home / "other"}))
+    (machine.settings.home / "other").mkdir()
+    await other.start()
+    return other
+
+
+async def test_another_embedder_is_refused_with_the_remedy(machine: Machine) -> None:
+    async with machine.consuming():
+        await until(lambda: machine.health.starting is None, what="it consumes")
+    machine.embedder = HashingEmbedder(dimensions=16)
+    error = await machine.fails()
+    assert isinstance(error, EmbedderMismatch)
+    assert "crewmem replay --embedder" in str(error)
+
+
+async def test_another_number_of_partitions_is_refused(machine: Machine) -> None:
+    async with machine.consuming():
+        await until(lambda: machine.health.starting is None, what="it consumes")
+    await generations.save(machine.registry, replace(generations.active(machine.registry), partitions=12))
+    assert isinstance(await machine.fails(), PartitionsChanged)
+
+
+async def test_a_generation_that_nobody_reads_and_that_cannot_go_on_is_left_out_and_said_so(machine: Machine) -> None:
+    async with machine.consuming():
+        await until(lambda: machine.health.starting is None, what="it consumes")
+        other = replace(generations.active(machine.registry), name="g2", partitions=7)
+        await generations.save(machine.registry, other)
+        await until(lambda: "g2" in machine.health.refused, what="g2 is left out")
+        assert "partitions" in machine.health.refused["g2"]
+        await machine.log.append([remembered_record(0)])
+        await machine.processed(0)
+
+
+async def test_a_second_consumer_of_the_same_machine_is_refused(machine: Machine) -> None:
+    with only_consumer(machine.settings):
+        assert isinstance(await machine.fails(), ConsumerRunning)
+
+
+async def test_a_store_that_goes_away_is_waited_for_and_health_says_so(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crewmem_store.memory import MemoryPartition
+
+    real = MemoryPartition.commit
+    away = [True]
+
+    def commit(self: MemoryPartition, **what: object) -> None:
+        if away[0]:
+            raise StoreUnavailable("the bucket does not answer")
+        real(self, **what)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(MemoryPartition, "commit", commit)
+    async with machine.consuming(), _client(machine) as http:
+        await machine.log.append([remembered_record(number) for number in range(4)])
+        await until(lambda: machine.health.starting is None and not machine.health.ready, what="health says what it waits for")
+        answer = await http.get("/health/ready")
+        assert answer.status_code == 503
+        assert "bucket" in answer.json()["generations"]["g1"]["0"]["waits_for"]
+        assert (await http.get("/health/live")).status_code == 200
+        away[0] = False
+        await machine.processed(3)
+        await until(lambda: machine.health.ready, what="it is well again")
+    assert machine.store.reader("g1").outcomes(0) == {Outcome.STORED: 4}
+
+
+async def test_health_and_metrics_tell_position_lag_and_outcomes(machine: Machine) -> None:
+    async with machine.consuming():
+        await machine.log.append([remembered_record(number) for number in range(4)] + [Record(None, None)])
+        await machine.processed(4)
+        await until(lambda: machine.health.partitions["g1", 0].lag == 0, what="the monitor has looked")
+        async with _client(machine) as http:
+            await until(lambda: machine.health.ready, what="ready")
+            report = (await http.get("/health/ready")).json()
+            assert report["status"] == "ok"
+            partition = report["generations"]["g1"]["0"]
+            assert (partition["position"], partition["lag"], partition["oldest_unprocessed_seconds"]) == (5, 0, 0.0)
+            text = (await http.get("/metrics")).text
+            assert 'crewmem_records_total{outcome="stored"} 4.0' in text
+            assert 'crewmem_records_total{outcome="dead_letter"} 1.0' in text
+            assert "crewmem_lag_records 0.0" in text
+            assert "crewmem_oldest_unprocessed_seconds 0.0" in text
+
+
+async def test_without_a_health_of_the_caller_its_pages_are_served_on_a_port(machine: Machine) -> None:
+    free = free_port()
+    settings = machine.settings.model_copy(update={"consumer_host": "127.0.0.1", "consumer_port": free})
+    stop = asyncio.Event()
+    task = asyncio.create_task(
+        run(settings, stop=stop, log=machine.log, registry=machine.registry, store=machine.store, embedder=machine.embedder)
+    )
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{free}") as http:
+            await _answers(http, "/health/ready")
+            assert "crewmem_lag_records" in (await http.get("/metrics")).text
+    finally:
+        stop.set()
+        await task
+
+
+async def _answers(http: httpx.AsyncClient, path: str) -> None:
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                if (await http.get(path)).status_code == 200:
+                    return
+            except httpx.ConnectError:
+                pass
+            await asyncio.sleep(0.05)
+
+
+def _client(machine: Machine) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app=create_app(machine.health))
+    return httpx.AsyncClient(transport=transport, base_url="http://consumer")
