@@ -25,6 +25,9 @@ from crewmem_producers.transport import Delivered, Fate, Refused
 KEPT_TOKENS = 10_000
 """Tokens of the newest deliveries that are kept; they hold no content."""
 
+_ERROR, _CALLER_REFUSED = "error", "caller_refused"
+"""Names of the relay's note: what it met last, and whether that was a refusal of the caller."""
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -60,7 +63,8 @@ class OutboxStatus:
     """What an outbox holds. Sizes in bytes, ages in seconds; counts are since the file was made.
 
     `refused` counts calls that met a full outbox, `dead_letters` events that the destination refused for ever; `error` is what
-    the relay met last, None once it has succeeded; `path` is None where nothing is kept (CREWMEM_DURABILITY=log).
+    the relay met last, None once it has succeeded, and `caller_refused` says that this was a refused key or address;
+    `path` is None where nothing is kept (CREWMEM_DURABILITY=log).
     """
 
     path: Path | None = None
@@ -71,6 +75,7 @@ class OutboxStatus:
     dead_letters: int = 0
     delivered: int = 0
     error: str | None = None
+    caller_refused: bool = False
 
 
 class Outbox:
@@ -96,14 +101,14 @@ class Outbox:
             raise
 
     def _insert(self, connection: sqlite3.Connection, rows: Sequence[tuple[str, int, float, bytes]]) -> list[int]:
-        used = _bytes(connection)
-        if used + sum(len(row[3]) for row in rows) > self._max_bytes:
-            raise OutboxFull(
-                f"the outbox {self.path} holds {used / 1e6:.0f} MB and may hold {self._max_bytes / 1e6:.0f}: start the service "
-                "or broker so that it drains, or raise CREWMEM_OUTBOX_MAX_MB"
-            )
         statement = "INSERT INTO events (id, size, created, body) VALUES (?, ?, ?, ?)"
-        return [connection.execute(statement, row).lastrowid or 0 for row in rows]
+        seqs = [connection.execute(statement, row).lastrowid or 0 for row in rows]
+        if _bytes(connection) > self._max_bytes:  # rolls back
+            raise OutboxFull(
+                f"the outbox {self.path} may hold {self._max_bytes / 1e6:g} MB and is full: "
+                "start the service or broker so that it drains, or raise CREWMEM_OUTBOX_MAX_MB"
+            )
+        return seqs
 
     def batch(self, *, max_events: int, max_bytes: int) -> list[Waiting]:
         """The oldest rows in order: at least one if any waits, at most `max_events`, JSON of at most `max_bytes` together."""
@@ -136,7 +141,7 @@ class Outbox:
 
     def _status(self, connection: sqlite3.Connection) -> OutboxStatus:
         depth, oldest = connection.execute("SELECT count(*), min(created) FROM events").fetchone()
-        error = connection.execute("SELECT value FROM notes WHERE name = 'error'").fetchone()
+        notes = dict(connection.execute("SELECT name, value FROM notes"))
         return OutboxStatus(
             path=self.path,
             depth=depth,
@@ -145,7 +150,8 @@ class Outbox:
             refused=_counter(connection, "refused"),
             dead_letters=_number(connection, "SELECT count(*) FROM dead_letters"),
             delivered=_counter(connection, "delivered"),
-            error=error[0] if error else None,
+            error=notes.get(_ERROR) or notes.get(_CALLER_REFUSED),
+            caller_refused=_CALLER_REFUSED in notes,
         )
 
     def dead_letters(self, limit: int = 100) -> list[DeadLetter]:
@@ -158,9 +164,9 @@ class Outbox:
         """Puts every dead letter back, behind what waits, to be sent once more; how many there were."""
         return self._file.run(_retry_dead_letters)
 
-    def note_error(self, error: str | None) -> None:
-        """Keeps what the relay met last where every process can read it; None: it has succeeded."""
-        self._file.run(lambda connection: _note(connection, "error", error))
+    def note_error(self, error: str, *, caller_refused: bool = False) -> None:
+        """Keeps what the relay met last where every process can read it, until the next delivery."""
+        self._file.run(lambda connection: _note(connection, error, caller_refused))
 
     def tidy(self) -> None:
         """Gives freed pages back and empties the write-ahead log, so that what was delivered is gone from the disk."""
@@ -206,7 +212,7 @@ def _settle(connection: sqlite3.Connection, fates: Sequence[tuple[Waiting, Fate]
             connection.execute("INSERT OR REPLACE INTO delivered (seq, token) VALUES (?, ?)", (row.seq, fate.token))
             _count(connection, "delivered")
     connection.execute("DELETE FROM delivered WHERE seq <= (SELECT max(seq) FROM delivered) - ?", (KEPT_TOKENS,))
-    _note(connection, "error", None)
+    connection.execute("DELETE FROM notes")
 
 
 def _retry_dead_letters(connection: sqlite3.Connection) -> int:
@@ -238,11 +244,9 @@ def _counter(connection: sqlite3.Connection, name: str) -> int:
     return _number(connection, "SELECT max(value) FROM counters WHERE name = ?", name)
 
 
-def _note(connection: sqlite3.Connection, name: str, value: str | None) -> None:
-    if value is None:
-        connection.execute("DELETE FROM notes WHERE name = ?", (name,))
-    else:
-        connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
+def _note(connection: sqlite3.Connection, error: str, caller_refused: bool) -> None:
+    connection.execute("DELETE FROM notes")
+    connection.execute("INSERT INTO notes VALUES (?, ?)", (_CALLER_REFUSED if caller_refused else _ERROR, error))
 
 
 def _number(connection: sqlite3.Connection, statement: str, *values: object) -> int:

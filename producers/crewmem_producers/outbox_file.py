@@ -168,14 +168,15 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # holds only when the file is still empty
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA secure_delete = ON")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
         raise OutboxBroken(f"the outbox {path} was written by a newer crewmem (layout {version}): update this program")
-    if version < SCHEMA_VERSION:
+    if version == 0:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # holds only when the file is still empty
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA secure_delete = ON")
+    if version == 0:
         _in_transaction(connection, lambda c: [c.execute(statement) for statement in _SCHEMA])
 
 

@@ -27,8 +27,7 @@ def plain(event: Event) -> Event:
     except ValueError:
         log.warning("event %s holds values that JSON cannot hold; they are replaced", event.id)
     try:
-        data = event.body.model_dump(by_alias=True, exclude_none=True)
-        mended = _mended(to_jsonable_python(data, fallback=str, bytes_mode="base64"))
+        mended = _mended(event.body.model_dump(by_alias=True, exclude_none=True))
         return replace(event, body=type(event.body).model_validate(mended))
     except (ValueError, RecursionError) as error:
         raise InvalidEvent(f"event {event.id} cannot be written as JSON: {error}", reason="not_json") from error
@@ -37,8 +36,8 @@ def plain(event: Event) -> Event:
 def _mended(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_mended(item) for item in value]
     if isinstance(value, dict):
-        return {_mended(name): _mended(item) for name, item in value.items()}
-    return value
+        return {_mended(str(name)): _mended(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_mended(item) for item in value]
+    return to_jsonable_python(value, fallback=str, bytes_mode="base64")

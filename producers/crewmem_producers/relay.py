@@ -174,6 +174,6 @@ class Relay:
         self._error = said
         log.log(level, "what waits in the outbox %s cannot be sent: %s; %s", self._outbox.path, error, what_now)
         try:
-            self._outbox.note_error(self._error)
+            self._outbox.note_error(said, caller_refused=isinstance(error, TransportRefused))
         except OutboxBroken as broken:
             log.error("the relay cannot write its state: %s", broken)

@@ -18,6 +18,7 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 """The service answers after the log has acknowledged."""
 
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _RETRIED = frozenset({408, 425, 429})
 _ABOUT_THE_KEY = frozenset({401, 403})
 
@@ -91,6 +92,7 @@ class HttpTransport:
                 headers={"authorization": f"Bearer {key}"} if key else {},
                 timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
                 transport=self._transport,
+                trust_env=httpx.URL(self._url).host not in LOOPBACK,  # no proxy for what stays on this machine
             )
         return self._client
 

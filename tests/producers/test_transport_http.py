@@ -116,3 +116,14 @@ async def test_the_one_event_that_a_whole_batch_was_refused_for_is_found(
     fates = await transport.send([remembered(content) for content in contents])
     assert [isinstance(fate, Refused) for fate in fates] == [False, False, True, False, False]
     assert server.contents() == ["a", "b", "c", "d"]
+
+
+async def test_no_proxy_of_the_environment_sees_what_stays_on_this_machine(
+    server: EventsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    transport = HttpTransport(base_url=server.base_url, api_key=lambda: KEY)
+    assert [type(fate) for fate in await transport.send([remembered("x")])] == [Delivered]
+    await transport.close()
