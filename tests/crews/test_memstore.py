@@ -129,7 +129,10 @@ def test_what_the_service_refuses_is_raised(status: int, code: str, error: type[
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"content": ""}, {"content": "x", "ttl": -1}, {"content": "x", "importance": 2}, {"content": "x", "metadata": {"a": object()}}],
+    [
+        {"content": ""}, {"content": "x", "ttl": -1}, {"content": "x", "importance": 2},
+        {"content": "x", "metadata": {"a": object()}},
+    ],
 )  # fmt: skip
 def test_wrong_arguments_are_refused_also_in_an_outage(wrong: dict[str, Any], service: FakeService) -> None:
     service.stop()

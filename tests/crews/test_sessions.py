@@ -46,7 +46,9 @@ def test_all_sessions_can_be_read_but_not_written_to() -> None:
 
 
 def test_by_role_each_role_is_a_session_of_its_own() -> None:
-    assert found(AGENT_ROLE).of_role("Senior\n Researcher\n") == Sessions(read=("Senior Researcher",), write="Senior Researcher")
+    assert found(AGENT_ROLE).of_role("Senior\n Researcher\n") == Sessions(
+        read=("Senior Researcher",), write="Senior Researcher"
+    )
 
 
 @pytest.mark.parametrize("wrong", ["", "a\x00b", [], ["*"], 7, b"bytes", {"a": 1}])

@@ -1,0 +1,89 @@
+"""The whole of crewmem behind a port, in a thread of the test: SQLite log, the consumer's own pipeline, the recall service,
+with the store and the embedder that need no model."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from crewmem.cli.applied import apply_default_rules
+from crewmem_consumers.consumer import run as consume
+from crewmem_consumers.health import Health
+from crewmem_producers.log_sqlite import SqliteLog
+from crewmem_producers.registry_sqlite import SqliteRegistry
+from crewmem_producers.settings import ConsumerSettings, ServiceSettings, load
+from crewmem_store.embedder_hashing import HashingEmbedder
+from crewmem_store.memory import MemoryStore
+from crewmem_store.service.serve import serve
+
+KEY = "am_live_" + "5" * 32
+
+
+@dataclass(frozen=True)
+class Live:
+    base_url: str
+    api_key: str = KEY
+
+    def environment(self) -> dict[str, str]:
+        return {"CREWMEM_BASE_URL": self.base_url, "CREWMEM_API_KEY": self.api_key}
+
+
+@contextmanager
+def live_service(folder: Path, *, port: int = 0) -> Iterator[Live]:
+    """Runs until the block ends; raises what stopped it before it was ready."""
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+    found: dict[str, Any] = {}
+
+    def is_ready(url: str) -> None:
+        found["url"] = url
+        ready.set()
+
+    def main() -> None:
+        try:
+            loop.run_until_complete(_run(folder, port, found, is_ready))
+        except BaseException as error:
+            found["error"] = error
+        finally:
+            ready.set()
+            loop.close()
+
+    thread = threading.Thread(target=main, name="live-service", daemon=True)
+    thread.start()
+    assert ready.wait(60)
+    if "url" not in found:
+        raise RuntimeError("the service did not start") from found.get("error")
+    try:
+        yield Live(found["url"])
+    finally:
+        loop.call_soon_threadsafe(found["stop"].set)
+        thread.join(60)
+    assert not thread.is_alive() and "error" not in found, found.get("error")
+
+
+async def _run(folder: Path, port: int, found: dict[str, Any], is_ready: Any) -> None:
+    stop = found["stop"] = asyncio.Event()
+    service = load(ServiceSettings, home=folder, port=port, admin_key=KEY)
+    store, embedder = MemoryStore(), HashingEmbedder()
+    store.open(namespace="crewmem")
+    async with AsyncExitStack() as opened:
+        log = SqliteLog(folder / "log.sqlite3", topic="crewmem.events.v1", partitions=1)
+        registry = SqliteRegistry(folder / "log.sqlite3", namespace="crewmem")
+        for part in (log, registry):
+            await part.start()
+            opened.push_async_callback(part.close)
+        await apply_default_rules(log, source="test")
+        shared: dict[str, Any] = {"log": log, "registry": registry, "store": store, "embedder": embedder}
+        tasks = [
+            asyncio.create_task(consume(load(ConsumerSettings, home=folder), stop=stop, health=Health(), **shared)),
+            asyncio.create_task(serve(service, stop=stop, ready=is_ready, **shared)),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.set()
+            await asyncio.gather(*tasks)
