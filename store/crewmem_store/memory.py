@@ -17,7 +17,8 @@ from crewmem_store.store import Rows, StoreNote, Summary
 from crewmem_store.updates import Update
 
 
-def _no_checkpoint(name: str) -> None:
+def no_checkpoint(name: str) -> None:
+    """Nothing happens between the steps of a commit, unless a test wants it to."""
     del name
 
 
@@ -42,7 +43,7 @@ class _Tables:
 class MemoryStore:
     """Keeps the whole `Store` contract in dictionaries. Thread-safe; one object is shared by writers and readers."""
 
-    def __init__(self, *, checkpoint: Callable[[str], None] = _no_checkpoint) -> None:
+    def __init__(self, *, checkpoint: Callable[[str], None] = no_checkpoint) -> None:
         self._lock = threading.RLock()
         self._tables: dict[tuple[str, int], _Tables] = {}
         self._dimensions: dict[str, int] = {}
@@ -114,9 +115,10 @@ class MemoryPartition:
         self._checkpoint("ledger_written")
 
     def unsummarised(self, *, summariser: str, limit: int) -> list[MemoryRow]:
-        with self._lock:
-            rows = self._tables.effective_rows()
-        return [row for row in rows if row.text is not None and row.summariser != summariser][:limit]
+        return self._unsummarised(summariser)[:limit]
+
+    def summary_backlog(self, *, summariser: str) -> int:
+        return len(self._unsummarised(summariser))
 
     def set_summaries(self, summaries: Sequence[Summary]) -> None:
         with self._lock:
@@ -138,6 +140,11 @@ class MemoryPartition:
             below = effects.erasures(self._tables.memory.values())
             for row_id, row in self._tables.memory.items():
                 self._tables.memory[row_id] = effects.effective(row, below)
+
+    def _unsummarised(self, summariser: str) -> list[MemoryRow]:
+        with self._lock:
+            rows = self._tables.effective_rows()
+        return [row for row in rows if row.text is not None and row.summariser != summariser]
 
     def _apply(self, update: Update) -> None:
         with self._lock:
@@ -219,6 +226,15 @@ class MemoryReader:
     def ledger(self, partition: int, *, start: int, limit: int) -> list[LedgerRow]:
         with self._lock:
             return [row for row in self._tables(partition).ledger_rows() if row.offset >= start][:limit]
+
+    def ledger_of(self, event_id: str) -> list[tuple[int, LedgerRow]]:
+        with self._lock:
+            return [
+                (partition, row)
+                for partition in self._partitions()
+                for row in self._tables(partition).ledger_rows()
+                if row.ce_id == event_id
+            ]
 
     def outcomes(self, partition: int) -> dict[str, int]:
         with self._lock:

@@ -71,6 +71,9 @@ class PartitionStore(Protocol):
     def unsummarised(self, *, summariser: str, limit: int) -> Sequence[MemoryRow]:
         """Rows with text whose `summariser` is not this one, oldest first: the backlog of LLM summaries."""
 
+    def summary_backlog(self, *, summariser: str) -> int:
+        """How many rows `unsummarised` would give without a limit."""
+
     def set_summaries(self, summaries: Sequence[Summary]) -> None:
         """Adds LLM summaries to rows that still have text, and with them the name of who wrote them."""
 
@@ -115,6 +118,9 @@ class StoreReader(Protocol):
 
     def ledger(self, partition: int, *, start: int, limit: int) -> Sequence[LedgerRow]:
         """Ledger rows from offset `start` on, in order."""
+
+    def ledger_of(self, event_id: str) -> Sequence[tuple[int, LedgerRow]]:
+        """(partition, ledger row) for every log position that holds this event id, in order."""
 
     def outcomes(self, partition: int) -> dict[str, int]:
         """How many ledger rows have each outcome."""

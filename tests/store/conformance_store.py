@@ -469,6 +469,13 @@ class StoreConformance:
         assert reader.last_offset(PARTITION) == 4
         assert not reader.has_event(PARTITION, "event-44")
 
+    def test_an_event_id_is_found_wherever_it_lies_on_the_log(self, store: Store) -> None:
+        put(owner(store, 7), ledger=[entry(1), entry(4, ce_id="event-1", outcome=Outcome.DUPLICATE)])
+        put(owner(store, 3), ledger=[entry(1), entry(2, ce_id=None)])
+        found = [(place, row.offset, row.outcome) for place, row in store.reader(GEN).ledger_of("event-1")]
+        assert found == [(3, 1, "stored"), (7, 1, "stored"), (7, 4, "duplicate")]
+        assert list(store.reader(GEN).ledger_of("event-9")) == []
+
     def test_the_ledger_outlives_the_store_object(self, reopen: Reopen) -> None:
         part = owner(reopen())
         put(part, memory(1), ledger=[entry(0), entry(1)])
@@ -490,6 +497,7 @@ class StoreConformance:
         rows = [memory(1), memory(2), memory(3, summariser="llm"), tombstone(4)]
         put(part, *rows, updates=[Forget((rows[1].id,))])
         assert [row.offset for row in part.unsummarised(summariser="llm", limit=10)] == [1]
+        assert part.summary_backlog(summariser="llm") == 1
         part.set_summaries([Summary(row.id, "it's short", "llm") for row in rows] + [Summary("7-none", "x", "llm")])
         found = [store.reader(GEN).get(row.id) for row in rows]
         assert [row.summary for row in found if row] == ["it's short", None, "it's short", None]
@@ -499,6 +507,7 @@ class StoreConformance:
         put(part, *(memory(n) for n in (5, 3, 8, 1)))
         backlog = part.unsummarised(summariser="llm", limit=3)
         assert [row.offset for row in backlog] == [1, 3, 5]
+        assert part.summary_backlog(summariser="llm") == 4
         assert backlog[0].content == "full content 1"
 
     # Maintenance

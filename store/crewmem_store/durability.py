@@ -1,0 +1,124 @@
+"""Power loss: LanceDB never fsyncs, so the owner of a partition does, and notes up to where.
+
+Once a second at most: the files of the memory table, then those of the ledger, then a note with the boot id and each
+table's version. A later owner that finds the note of another boot takes the tables back to those versions: what came
+after them may be torn, and is computed again from the log. A folder belongs to one machine; object storage needs none
+of this.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from crewmem_store.lance_errors import answering
+
+log = logging.getLogger(__name__)
+
+_LINUX_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_id() -> str:
+    """Another string after every start of the machine; empty where the system has none, and then a loss goes unnoticed."""
+    if _LINUX_BOOT_ID.is_file():
+        return _LINUX_BOOT_ID.read_text("ascii").strip()
+    if sys.platform == "darwin":
+        return subprocess.check_output(["sysctl", "-n", "kern.bootsessionuuid"], text=True).strip()
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class DurableNote:
+    """What is safe on disk: each table's version, and the ledger's position in them (-1: none)."""
+
+    boot: str
+    position: int
+    tables: Mapping[str, int]
+
+
+class Durability:
+    """The fsyncs and the note of one partition. Raises StoreUnavailable (a full or broken disk)."""
+
+    def __init__(self, folder: Path, name: str, *, boot: str) -> None:
+        self._folder = folder
+        self._notes = folder / "notes"
+        self._path = self._notes / f"{name}.json"
+        self._boot = boot
+        self._synced: set[Path] = set()
+        with answering("making the folder of its notes"):
+            self._notes.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def lock_path(self) -> Path:
+        """Held while a partition is opened, so that two owners do not take it back one after the other."""
+        return self._path.with_suffix(".lock")
+
+    def read(self) -> DurableNote | None:
+        """The last note; None when the partition never had one."""
+        with answering(f"reading {self._path}"):
+            try:
+                return DurableNote(**json.loads(self._path.read_text("utf-8")))
+            except FileNotFoundError:
+                return None
+
+    def lost_power_since(self, note: DurableNote) -> bool:
+        return note.boot != self._boot
+
+    def sync(self, versions: Mapping[str, int], *, position: int) -> None:
+        """Makes the tables durable in the order given, then the note."""
+        with answering("making its files durable"):
+            for name in versions:
+                self._sync_table(self._folder / f"{name}.lance")
+            _fsync(self._folder)
+            self._write(DurableNote(self._boot, position, dict(versions)))
+
+    def _sync_table(self, folder: Path) -> None:
+        """Every file that is new since the last time (Lance never changes one), then the folders that hold them."""
+        files = {path for path in folder.rglob("*") if path.is_file()}
+        fresh = files - self._synced
+        for path in sorted(fresh):
+            _fsync(path)
+        for parent in sorted({parent for path in fresh for parent in path.parents if parent.is_relative_to(folder)}):
+            _fsync(parent)
+        self._synced = {path for path in self._synced if not path.is_relative_to(folder)} | files
+
+    def _write(self, note: DurableNote) -> None:
+        draft = self._path.with_suffix(".new")
+        draft.write_text(json.dumps(asdict(note)), "utf-8")
+        _fsync(draft)
+        draft.replace(self._path)
+        _fsync(self._notes)
+
+
+def set_torn_aside(folder: Path, name: str) -> bool:
+    """Renames the newest manifest of a table that does not open, so that the one before it counts; False: none is left."""
+    manifests = sorted((folder / f"{name}.lance" / "_versions").glob("*.manifest"), key=_version, reverse=True)
+    if not manifests:
+        return False
+    torn = manifests[0]
+    log.warning("%s does not open at version %d (torn by a power loss?): going back one version", name, _version(torn))
+    torn.rename(torn.with_suffix(".torn"))
+    return True
+
+
+def _version(manifest: Path) -> int:
+    """Lance counts down from 2**64 - 1 in names of 20 digits, so that the newest is listed first; old ones count up."""
+    number = int(manifest.stem)
+    return 2**64 - 1 - number if len(manifest.stem) == 20 else number
+
+
+def _fsync(path: Path) -> None:
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:  # cleaned up meanwhile: nothing that counts
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

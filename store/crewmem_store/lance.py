@@ -1,0 +1,96 @@
+"""The store in LanceDB: a folder of one machine, or a prefix on object storage for a fleet.
+
+One memory table a generation and partition (`mem_g1_p07`), its ledger in tables of 262,144 offsets (`led_g1_p07_0`) with
+their sums (`led_g1_p07_closed`), and one note of the store itself (`crewmem_note`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import pyarrow as pa
+from crewmem_producers.errors import StoreUnavailable
+from filelock import FileLock
+from lancedb.expr import col, lit
+
+from crewmem_store import note, rewind
+from crewmem_store.durability import Durability, boot_id
+from crewmem_store.lance_database import Database, read
+from crewmem_store.lance_partition import LancePartition, ledger_prefix, memory_name
+from crewmem_store.lance_reader import LanceReader
+from crewmem_store.memory import no_checkpoint
+from crewmem_store.store import StoreNote
+
+NOTE = "crewmem_note"
+_NOTE_SCHEMA = pa.schema([pa.field("namespace", pa.string()), pa.field("layout_version", pa.int64())])
+READER_CACHE_BYTES = 256 * 2**20
+
+
+class LanceStore:
+    """`uri` is a folder or `s3://bucket/prefix` (with `storage_options` as LanceDB takes them).
+
+    `checkpoint` is called with the name of each step of a commit; `boot` names this start of the machine.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        storage_options: Mapping[str, str] | None = None,
+        checkpoint: Callable[[str], None] = no_checkpoint,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        boot: Callable[[], str] = boot_id,
+        reader_cache_bytes: int = READER_CACHE_BYTES,
+    ) -> None:
+        self._database = Database(uri, storage_options=storage_options)
+        self._checkpoint = checkpoint
+        self._clock = clock
+        self._sleep = sleep
+        self._boot = boot
+        self._reader_cache_bytes = reader_cache_bytes
+
+    def open(self, *, namespace: str) -> None:
+        """Creates the store or checks its note. Raises NamespaceMismatch, LayoutTooNew, StoreUnavailable."""
+        fresh = note.fresh(namespace)
+        table = self._database.table(NOTE)
+        if table is None:
+            row = {"namespace": [fresh.namespace], "layout_version": [fresh.layout_version]}
+            self._database.create(NOTE, pa.table(row, schema=_NOTE_SCHEMA))
+            table = self._database.table(NOTE)
+        if table is None:
+            raise StoreUnavailable(f"the note of the store at {self._database.uri} cannot be read")
+        (values,) = read(table, tuple(_NOTE_SCHEMA.names), col("layout_version") >= lit(0)).to_pylist()
+        note.check(StoreNote(**values), namespace=namespace)
+
+    def partition(self, generation: str, partition: int, *, dimensions: int) -> LancePartition:
+        """That partition for writing; after a power loss it is first taken back to what is known to be on disk."""
+        durability = None
+        if self._database.folder is not None:
+            durability = Durability(self._database.folder, f"{generation}_p{partition:02d}", boot=self._boot())
+            names = [memory_name(generation, partition), f"{ledger_prefix(generation, partition)}_"]
+            with FileLock(durability.lock_path):
+                rewind.to_what_is_durable(self._database, durability, prefixes=names)
+                return self._open(generation, partition, dimensions, durability)
+        return self._open(generation, partition, dimensions, None)
+
+    def _open(self, generation: str, partition: int, dimensions: int, durability: Durability | None) -> LancePartition:
+        return LancePartition(
+            self._database, generation=generation, partition=partition, dimensions=dimensions, durability=durability,
+            checkpoint=self._checkpoint, clock=self._clock, sleep=self._sleep,
+        )  # fmt: skip
+
+    def reader(self, generation: str) -> LanceReader:
+        return LanceReader(self._database, generation, cache_bytes=self._reader_cache_bytes)
+
+    def drop(self, generation: str) -> None:
+        for prefix in (f"mem_{generation}_p", f"led_{generation}_p"):
+            for name in self._database.names(prefix):
+                self._database.drop(name)
+        if self._database.folder is not None:
+            for path in (self._database.folder / "notes").glob(f"{generation}_p*"):
+                path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self._database.close()

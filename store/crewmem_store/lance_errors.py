@@ -1,0 +1,44 @@
+"""What LanceDB raises, as errors of crewmem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from crewmem_producers.errors import StoreUnavailable
+
+PANICS = frozenset({"PanicException", "RustPanic"})
+"""Classes of its native part; neither can be imported, and the first is no Exception."""
+
+
+@contextmanager
+def answering(doing: str) -> Iterator[None]:
+    """Runs LanceDB calls; whatever they raise becomes StoreUnavailable, with the first line of what LanceDB said.
+
+    LanceDB raises OSError, RuntimeError and ValueError alike for files that are away, torn or locked, and panics.
+    """
+    try:
+        yield
+    except StoreUnavailable:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _unavailable(doing, error) from error
+    except BaseException as error:
+        if type(error).__name__ in PANICS:
+            raise _unavailable(doing, error) from error
+        raise
+
+
+def is_missing_table(error: BaseException) -> bool:
+    """Whether LanceDB says that there is no table of that name."""
+    return isinstance(error, ValueError) and "was not found" in str(error)
+
+
+def already_exists(error: BaseException) -> bool:
+    """Whether another process was quicker to create the table."""
+    return isinstance(error, ValueError) and "already exists" in str(error)
+
+
+def _unavailable(doing: str, error: BaseException) -> StoreUnavailable:
+    said = (str(error) or type(error).__name__).splitlines()[0][:300]
+    return StoreUnavailable(f"the store failed while {doing}: {said}")

@@ -1,0 +1,103 @@
+"""The conditions and values of LanceDB reads and updates.
+
+Values from outside enter only as `lit(...)`, which quotes them itself. LanceDB's expressions have no null test, so one
+that needs it is rendered (`to_sql`) and joined with a fixed text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
+from functools import reduce
+from typing import Any
+
+from crewmem_producers.names import Scope
+from lancedb.expr import Expr, col, lit
+
+from crewmem_store import effects
+from crewmem_store.rows import Outcome
+from crewmem_store.store import Summary
+from crewmem_store.updates import Erase, Extend, Forget, SupersedeFailures, SupersedeKey, Update
+
+_HAS_TEXT = "text IS NOT NULL"
+_CURRENT = "superseded_at IS NULL"
+_FORGOTTEN: dict[str, Any] = dict.fromkeys(("text", "content", "summary", "vector", "source_hash", "key", "metadata"))
+_ERASED: dict[str, Any] = _FORGOTTEN | dict.fromkeys(("crew", "agent_role", "task_key", "parent"))
+
+
+def equal(column: str, value: str | int) -> Expr:
+    return col(column) == lit(value)
+
+
+def one_of(column: str, values: Collection[str]) -> Expr:
+    return col(column).isin([lit(value) for value in sorted(values)])
+
+
+def any_of(conditions: Iterable[Expr]) -> Expr:
+    """At least one condition, of one or more."""
+    return reduce(lambda left, right: left | right, conditions)
+
+
+def of_tenant(tenant: str) -> Expr:
+    """Scopes of the tenant, as a range that the index on `scope` answers."""
+    return (col("scope") >= lit(f"{tenant}/")) & (col("scope") < lit(f"{tenant}0"))  # "0" follows "/"
+
+
+def markers() -> Expr:
+    """The rows that `effects.is_marker` names."""
+    return (
+        equal("kind", effects.MARKER_KIND) & equal("outcome", Outcome.FORGOTTEN.value) & equal("span", effects.MARKER_SPAN)
+    )
+
+
+def with_text(condition: Expr) -> str:
+    return _all(condition, _HAS_TEXT)
+
+
+def with_text_or_marker(condition: Expr) -> str:
+    return _all(condition, f"({_HAS_TEXT} OR {markers().to_sql()})")
+
+
+def not_summarised_by(summariser: str) -> str:
+    return f"{_HAS_TEXT} AND (summariser IS NULL OR {(col('summariser') != lit(summariser)).to_sql()})"
+
+
+def changes(update: Update) -> tuple[str, dict[str, Any]]:
+    """The `where` of the update, evaluated at commit, and the columns that it sets: `effects.apply` in SQL."""
+    match update:
+        case SupersedeKey():
+            rows = equal("scope", update.scope) & equal("key", update.key) & _before(update.before_offset)
+            return _all(rows, _HAS_TEXT, _CURRENT), {"superseded_at": _utc(update.at)}
+        case SupersedeFailures():
+            rows = equal("scope", update.scope) & equal("kind", "failure") & equal("task_key", update.task_key)
+            rows &= _before(update.before_offset)
+            crew = "crew IS NULL" if update.crew is None else equal("crew", update.crew).to_sql()
+            return _all(rows, crew, _HAS_TEXT, _CURRENT), {"superseded_at": _utc(update.at)}
+        case Extend():
+            rows = equal("id", update.id) & _before(update.before_offset)
+            if update.expires_at is None:
+                return _all(rows, "expires_at IS NOT NULL", _HAS_TEXT), {"expires_at": None}
+            rows &= col("expires_at") < lit(_utc(update.expires_at))
+            return _all(rows, _HAS_TEXT), {"expires_at": _utc(update.expires_at)}
+        case Forget():
+            return one_of("id", update.ids).to_sql(), _FORGOTTEN
+        case Erase():
+            rows = equal("scope", update.scope) & _before(update.before_offset) & ~markers()
+            return rows.to_sql(), _ERASED | {"scope": Scope.parse(update.scope).key}
+
+
+def summary_change(summary: Summary) -> tuple[str, dict[str, Any]]:
+    """The same for an LLM summary. (Lance has no CASE, so each row has its own update.)"""
+    return with_text(equal("id", summary.id)), {"summary": summary.summary, "summariser": summary.summariser}
+
+
+def _before(offset: int) -> Expr:
+    return col("offset") < lit(offset)
+
+
+def _all(condition: Expr, *more: str) -> str:
+    return " AND ".join((condition.to_sql(), *more))
+
+
+def _utc(time: datetime) -> datetime:
+    return time.astimezone(UTC)

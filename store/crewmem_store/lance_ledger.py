@@ -1,0 +1,102 @@
+"""The ledger of one partition as its owner writes it: a new table every 262,144 offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import groupby
+
+from crewmem_store import ledger_reads
+from crewmem_store.lance_database import Database, TableShape
+from crewmem_store.lance_rows import ledger_schema, ledger_table
+from crewmem_store.lance_table import OwnedTable
+from crewmem_store.ledger_reads import SEGMENT_OFFSETS, SUMS_SCHEMA, Sums
+from crewmem_store.rows import LedgerRow
+
+LEDGER_SHAPE = TableShape(schema=ledger_schema(), key="offset", indexed="ce_id")
+SUMS_SHAPE = TableShape(schema=SUMS_SCHEMA, key="segment", indexed=None)
+
+
+def segment_name(prefix: str, segment: int) -> str:
+    return f"{prefix}_{segment}"
+
+
+def sums_name(prefix: str) -> str:
+    return f"{prefix}_closed"
+
+
+def segments(names: Iterable[str], prefix: str) -> list[int]:
+    """The numbers of the ledger tables of that prefix (`led_g1_p07`), in order."""
+    ends = (name.removeprefix(f"{prefix}_") for name in names if name.startswith(f"{prefix}_"))
+    return sorted(int(end) for end in ends if end.isdigit())
+
+
+class Ledger:
+    """Not thread-safe: its partition's lock guards it. Full tables are closed: their sums are kept beside them."""
+
+    def __init__(self, database: Database, prefix: str, *, sleep: Callable[[float], None]) -> None:
+        self._database = database
+        self._prefix = prefix
+        self._sleep = sleep
+        self._tables = {number: self._open(number) for number in segments(database.names(f"{prefix}_"), prefix)}
+        self._sums_table = OwnedTable(database, sums_name(prefix), SUMS_SHAPE, sleep=sleep)
+        self._sums: dict[int, Sums] = ledger_reads.all_sums(self._sums_table.read)
+        self._close_full()
+        self.position = max((ledger_reads.last_offset(table.read) for table in self._newest_first()[:2]), default=-1)
+        """The largest offset that this owner has seen or written, or -1."""
+
+    @property
+    def tables(self) -> list[OwnedTable]:
+        """Every table, the sums among them."""
+        return [self._sums_table, *(table for _, table in sorted(self._tables.items()))]
+
+    def last(self) -> LedgerRow | None:
+        for table in self._newest_first():
+            table.refresh()
+            offset = ledger_reads.last_offset(table.read)
+            if offset >= 0:
+                return ledger_reads.row_at(table.read, offset)
+        return None
+
+    def rules(self) -> LedgerRow | None:
+        for table in self._newest_first():
+            table.refresh()
+            found = ledger_reads.newest_rules(table.read)
+            if found is not None:
+                return found
+        return None
+
+    def of_events(self, ce_ids: Collection[str]) -> list[LedgerRow]:
+        """The rows of these events, by offset."""
+        found: list[LedgerRow] = []
+        for number, table in sorted(self._tables.items()) if ce_ids else ():
+            sums = self._sums.get(number)
+            if sums is None:
+                table.refresh()
+            if sums is None or sums.may_hold(ce_ids):
+                found += ledger_reads.of_events(table.read, ce_ids)
+        return found
+
+    def write(self, rows: Sequence[LedgerRow]) -> None:
+        """Inserts the rows whose offset is not there."""
+        ordered = sorted(rows, key=lambda row: row.offset)
+        for number, part in groupby(ordered, key=lambda row: row.offset // SEGMENT_OFFSETS):
+            if number not in self._tables:
+                self._tables[number] = self._open(number)
+            self._tables[number].merge(ledger_table(list(part), LEDGER_SHAPE.schema))
+            self.position = max(self.position, ordered[-1].offset)
+        self._close_full()
+
+    def _open(self, number: int) -> OwnedTable:
+        return OwnedTable(self._database, segment_name(self._prefix, number), LEDGER_SHAPE, sleep=self._sleep)
+
+    def _newest_first(self) -> list[OwnedTable]:
+        return [table for _, table in sorted(self._tables.items(), reverse=True)]
+
+    def _close_full(self) -> None:
+        """Every table but the newest is full: rows come in the log's order."""
+        for number in sorted(self._tables)[:-1]:
+            if number not in self._sums:
+                table = self._tables[number]
+                table.refresh()
+                self._sums[number] = ledger_reads.add_up(table.read, number)
+                self._sums_table.merge(ledger_reads.sums_table(self._sums[number]))

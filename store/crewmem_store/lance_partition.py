@@ -1,0 +1,204 @@
+"""One partition of one generation in LanceDB, as its owner writes it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+from crewmem_producers.names import Scope
+from lancedb.expr import col, lit
+
+from crewmem_store import effects, lance_filters
+from crewmem_store.durability import Durability
+from crewmem_store.lance_database import Database, TableShape
+from crewmem_store.lance_ledger import Ledger
+from crewmem_store.lance_rows import DECIDED_FROM, MEMORY, memory_rows, memory_schema, memory_table
+from crewmem_store.lance_table import OwnedTable
+from crewmem_store.maintenance import Maintenance
+from crewmem_store.memory import MemoryView, no_checkpoint
+from crewmem_store.rows import LedgerRow, MemoryRow
+from crewmem_store.scope_cache import ScopeCache, views
+from crewmem_store.store import Summary
+from crewmem_store.updates import Erase, Forget, Update
+
+CACHE_BYTES = 64 * 2**20
+SYNC_SECONDS = 1.0
+
+
+def memory_name(generation: str, partition: int) -> str:
+    return f"mem_{generation}_p{partition:02d}"
+
+
+def ledger_prefix(generation: str, partition: int) -> str:
+    return f"led_{generation}_p{partition:02d}"
+
+
+def memory_shape(dimensions: int) -> TableShape:
+    return TableShape(schema=memory_schema(dimensions), key="id", indexed="scope")
+
+
+class LancePartition:
+    """Thread-safe: summaries may be set from another thread than the one that commits.
+
+    `durability` is None on object storage, which is durable by itself. `clock` gives seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        generation: str,
+        partition: int,
+        dimensions: int,
+        durability: Durability | None = None,
+        checkpoint: Callable[[str], None] = no_checkpoint,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        cache_bytes: int = CACHE_BYTES,
+    ) -> None:
+        self._lock = threading.RLock()
+        self._checkpoint = checkpoint
+        self._clock = clock
+        self._cache = ScopeCache(max_bytes=cache_bytes)
+        self._maintenance = Maintenance(clock=clock)
+        self._shape = memory_shape(dimensions)
+        self._memory = OwnedTable(database, memory_name(generation, partition), self._shape, sleep=sleep)
+        self._ledger = Ledger(database, ledger_prefix(generation, partition), sleep=sleep)
+        self._durability = durability
+        self._durable: dict[str, int] = {}
+        self._synced_at = clock() - SYNC_SECONDS
+        with self._lock:
+            self._erase_again()
+            self._make_durable()
+
+    def last(self) -> LedgerRow | None:
+        with self._lock:
+            return self._ledger.last()
+
+    def rules(self) -> LedgerRow | None:
+        with self._lock:
+            return self._ledger.rules()
+
+    def view(self, *, scopes: Collection[str], ce_ids: Collection[str]) -> MemoryView:
+        values = {value for scope in scopes for value in (scope, Scope.parse(scope).key)}
+        with self._lock:
+            self._cache.at(self._memory.refresh())
+            missing = self._cache.missing(values)
+            if missing:
+                table = self._memory.read(DECIDED_FROM, lance_filters.one_of("scope", missing))
+                self._cache.at(self._memory.version)
+                self._cache.hold(missing, memory_rows(table)[0])
+            rows = [row for scope in set(scopes) for row in self._cache.rows(scope)]
+            self._cache.shrink()
+            return MemoryView(rows, self._ledger.of_events(ce_ids))
+
+    def commit(self, *, rows: Sequence[MemoryRow], updates: Sequence[Update], ledger: Sequence[LedgerRow]) -> None:
+        with self._lock:
+            if rows:
+                with self._carried():
+                    self._memory.merge(memory_table(rows, self._shape.schema))
+                    self._cache.insert(views(rows))
+            elif updates:
+                self._cache.at(self._memory.refresh())
+            self._checkpoint("rows_merged")
+            for update in updates:
+                self._apply(update)
+            self._checkpoint("updates_applied")
+            if ledger:
+                self._ledger.write(ledger)
+            self._checkpoint("ledger_written")
+
+    def unsummarised(self, *, summariser: str, limit: int) -> list[MemoryRow]:
+        where = lance_filters.not_summarised_by(summariser)
+        with self._lock:
+            self._memory.refresh()
+            offsets = sorted(self._memory.read(("offset",), where).column("offset").to_pylist())[:limit]
+            if not offsets:
+                return []
+            oldest = f"{where} AND {(col('offset') <= lit(offsets[-1])).to_sql()}"
+            rows, _ = memory_rows(self._memory.read(MEMORY, oldest))
+            below = self._erasures()
+        rows = [effects.effective(row, below) for row in rows]
+        return [row for row in rows if row.text is not None][:limit]
+
+    def summary_backlog(self, *, summariser: str) -> int:
+        with self._lock:
+            self._memory.refresh()
+            return self._memory.count(lance_filters.not_summarised_by(summariser))
+
+    def set_summaries(self, summaries: Sequence[Summary]) -> None:
+        for summary in summaries:
+            with self._lock, self._carried():
+                self._memory.update(*lance_filters.summary_change(summary))
+
+    def maintain(self) -> None:
+        with self._lock:
+            tables = [self._memory, *self._ledger.tables]
+            due = [table for table in tables if self._maintenance.is_due(table, holds_text=table is self._memory)]
+            old = [table for table in tables if self._maintenance.has_old_versions(table)]
+            if self._memory in due:
+                self._erase_again()
+            for table in due:
+                self._maintenance.compact(table, holds_text=table is self._memory)
+            if due or old or self._clock() >= self._synced_at + SYNC_SECONDS:
+                self._make_durable()  # before a clean-up, which must leave the version that the note names
+            for table in old:
+                self._maintenance.clean_up(table)
+
+    def close(self) -> None:
+        with self._lock:
+            self._make_durable()
+
+    def _apply(self, update: Update) -> None:
+        """Writes the update, unless what is held of its rows shows that there is nothing to do."""
+        if isinstance(update, Forget) and not update.ids:
+            return
+        if self._cache.apply(update) is False:
+            return
+        with self._carried():
+            changed = self._memory.update(*lance_filters.changes(update))
+        if changed and isinstance(update, Forget | Erase):
+            self._maintenance.forgot()
+
+    @contextmanager
+    def _carried(self) -> Iterator[None]:
+        """What is held of the memory table stays true over one write, if no other writer came between."""
+        try:
+            yield
+        except BaseException:
+            self._cache.at(-1)
+            raise
+        version = self._memory.version
+        if version <= self._cache.version + 1:
+            self._cache.carried_to(version)
+        else:
+            self._cache.at(version)
+
+    def _erasures(self) -> dict[str, int]:
+        """Record key -> offset of its last erasure, for every erased session of the partition."""
+        return effects.erasures(memory_rows(self._memory.read(DECIDED_FROM, lance_filters.markers()))[0])
+
+    def _erase_again(self) -> None:
+        """Erases what a late writer put below an erasure: only the scopes tell which sessions that were."""
+        self._memory.refresh()
+        below = self._erasures()
+        if not below:
+            return
+        oldest: dict[str, int] = {}
+        for row in self._memory.read(("scope", "offset"), col("offset") < lit(max(below.values()))).to_pylist():
+            oldest[row["scope"]] = min(row["offset"], oldest.get(row["scope"], row["offset"]))
+        for scope, offset in oldest.items():
+            erased_below = below.get(Scope.parse(scope).key, -1)
+            if offset < erased_below:
+                self._apply(Erase(scope, erased_below))
+
+    def _make_durable(self) -> None:
+        if self._durability is None:
+            return
+        versions = {table.name: table.version for table in (self._memory, *self._ledger.tables)}
+        if versions != self._durable:
+            self._durability.sync(versions, position=self._ledger.position)
+            self._durable = versions
+        self._synced_at = self._clock()

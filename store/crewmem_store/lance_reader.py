@@ -1,0 +1,218 @@
+"""One generation in LanceDB as recall reads it: always the newest version, and an unchanged table is not read again."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from crewmem_producers.errors import StoreUnavailable
+from crewmem_producers.names import Scope
+from lancedb.expr import Expr
+
+from crewmem_store import effects, lance_filters
+from crewmem_store.lance_database import Database, read
+from crewmem_store.lance_partition import ledger_prefix, memory_name
+from crewmem_store.lance_rows import DECIDED_FROM, MEMORY, memory_rows
+from crewmem_store.ledger_reader import LedgerReader
+from crewmem_store.rows import LedgerRow, MemoryRow
+from crewmem_store.store import Rows
+
+T = TypeVar("T")
+
+_MANY_SCOPES = 200
+"""From so many scopes on, a tenant's whole range is read and the rest left out here."""
+_ROW_BYTES = 2_000
+_EMPTY = Rows([], np.zeros((0, 0), dtype=np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    version: Hashable
+    value: Any
+    size: int
+
+
+class LanceReader:
+    """Thread-safe. What was read is kept for the table version that it is of, up to `cache_bytes`, used last."""
+
+    def __init__(self, database: Database, generation: str, *, cache_bytes: int) -> None:
+        self._database = database
+        self._generation = generation
+        self._ledgers: dict[int, LedgerReader] = {}
+        self._cache = _Cache(cache_bytes)
+
+    @property
+    def generation(self) -> str:
+        return self._generation
+
+    def rows(self, scopes: Collection[str], *, partitions: Collection[int]) -> Rows:
+        wanted, places = frozenset(scopes), sorted(set(partitions))
+        if not wanted:
+            return _EMPTY
+        found = [(place, *self._scope_rows(place, wanted)) for place in places]
+        found = [(place, version, rows) for place, version, rows in found if rows.rows]
+        if len(found) <= 1:
+            return found[0][2] if found else _EMPTY
+        versions = tuple((place, version) for place, version, _ in found)
+        return self._cache.get((wanted, "joined"), versions, lambda: _joined([rows for *_, rows in found]), _size)
+
+    def scopes(self, tenant: str) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for partition in self._partitions():
+            found |= dict.fromkeys(self._tenant_scopes(partition, tenant), partition)
+        return found
+
+    def get(self, id: str) -> MemoryRow | None:
+        place, _, _ = id.partition("-")
+        if not place.isdecimal():
+            return None
+        return next(iter(self._find(int(place), lance_filters.equal("id", id))), None)
+
+    def by_event(self, event_id: str) -> list[MemoryRow]:
+        where = lance_filters.equal("event_id", event_id)
+        return [row for partition in self._partitions() for row in self._find(partition, where)]
+
+    def duplicates(self, id: str) -> list[MemoryRow]:
+        place, _, _ = id.partition("-")
+        if not place.isdecimal():
+            return []
+        return self._find(int(place), lance_filters.equal("duplicate_of", id))
+
+    def last_offset(self, partition: int) -> int:
+        return self._ledger(partition).last_offset()
+
+    def has_event(self, partition: int, event_id: str) -> bool:
+        return bool(self._ledger(partition).of_event(event_id))
+
+    def ledger(self, partition: int, *, start: int, limit: int) -> Sequence[LedgerRow]:
+        return self._ledger(partition).rows(start=start, limit=limit)
+
+    def ledger_of(self, event_id: str) -> list[tuple[int, LedgerRow]]:
+        return [(partition, row) for partition in self._partitions() for row in self._ledger(partition).of_event(event_id)]
+
+    def outcomes(self, partition: int) -> dict[str, int]:
+        return self._ledger(partition).outcomes()
+
+    def _ledger(self, partition: int) -> LedgerReader:
+        return self._ledgers.setdefault(
+            partition, LedgerReader(self._database, ledger_prefix(self._generation, partition))
+        )  # fmt: skip
+
+    def _partitions(self) -> list[int]:
+        prefix = f"mem_{self._generation}_p"
+        return sorted(int(name.removeprefix(prefix)) for name in self._database.names(prefix))
+
+    def _on(self, partition: int, work: Callable[[Any], T], default: T) -> T:
+        """What `work` makes of the partition's newest table. A second time when a clean-up took the files of the first."""
+        name = memory_name(self._generation, partition)
+        table = self._database.table(name)
+        if table is None:
+            return default
+        try:
+            return work(table)
+        except StoreUnavailable:
+            table = self._database.table(name)
+            return default if table is None else work(table)
+
+    def _scope_rows(self, partition: int, scopes: frozenset[str]) -> tuple[int, Rows]:
+        def work(table: Any) -> tuple[int, Rows]:
+            version = int(table.version)
+            rows = self._cache.get((partition, scopes), version, lambda: _read_scopes(table, scopes), _size)
+            return version, rows
+
+        return self._on(partition, work, (-1, _EMPTY))
+
+    def _tenant_scopes(self, partition: int, tenant: str) -> list[str]:
+        def work(table: Any) -> list[str]:
+            key = (partition, "scopes of", tenant)
+            return self._cache.get(key, int(table.version), lambda: _read_tenant(table, tenant), lambda found: 200 * len(found))
+
+        return self._on(partition, work, [])
+
+    def _find(self, partition: int, where: Expr) -> list[MemoryRow]:
+        """The rows that match, as their sessions' erasures leave them."""
+
+        def work(table: Any) -> list[MemoryRow]:
+            rows, _ = memory_rows(read(table, MEMORY, where))
+            keys = {Scope.parse(row.scope).key for row in rows if row.text is not None and row.scope is not None}
+            below = _erasures(table, lance_filters.one_of("scope", keys)) if keys else {}
+            return [effects.effective(row, below) for row in rows]
+
+        return self._on(partition, work, [])
+
+
+class _Cache:
+    """Values by key, each true for one version; the ones used last are kept, up to `max_bytes`. Thread-safe."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: Hashable, version: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
+        with self._lock:
+            kept = self._kept.get(key)
+            if kept is not None and kept.version == version:
+                self._kept.move_to_end(key)
+                found: T = kept.value
+                return found
+        value = make()
+        with self._lock:
+            self._drop(key)
+            self._kept[key] = _Kept(version, value, size(value))
+            self._bytes += self._kept[key].size
+            while self._bytes > self._max_bytes:
+                self._drop(next(iter(self._kept)))
+        return value
+
+    def _drop(self, key: Hashable) -> None:
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self._bytes -= kept.size
+
+
+def _read_scopes(table: Any, scopes: frozenset[str]) -> Rows:
+    """The recallable rows of these scopes, as one version of the table has them."""
+    values = scopes | {Scope.parse(scope).key for scope in scopes}
+    if len(values) <= _MANY_SCOPES:
+        where = lance_filters.one_of("scope", values)
+    else:
+        tenants = {Scope.parse(scope).tenant for scope in scopes}
+        where = lance_filters.any_of(lance_filters.of_tenant(tenant) for tenant in tenants)
+    rows, matrix = memory_rows(read(table, MEMORY, lance_filters.with_text_or_marker(where)))
+    below = effects.erasures(rows)
+    places = [
+        place
+        for place, row in enumerate(rows)
+        if row.scope in scopes and row.text is not None and effects.effective(row, below) is row
+    ]
+    if len(places) == len(rows):
+        return Rows(rows, matrix)
+    return Rows([rows[place] for place in places], matrix[places])
+
+
+def _read_tenant(table: Any, tenant: str) -> list[str]:
+    """The tenant's scopes that have a recallable row."""
+    where = lance_filters.of_tenant(tenant)
+    newest: dict[str, int] = {}
+    for row in read(table, ("scope", "offset"), lance_filters.with_text(where)).to_pylist():
+        newest[row["scope"]] = max(row["offset"], newest.get(row["scope"], -1))
+    below = _erasures(table, where)
+    return [scope for scope, offset in newest.items() if offset >= below.get(Scope.parse(scope).key, -1)]
+
+
+def _erasures(table: Any, where: Expr) -> dict[str, int]:
+    return effects.erasures(memory_rows(read(table, DECIDED_FROM, where & lance_filters.markers()))[0])
+
+
+def _joined(parts: Sequence[Rows]) -> Rows:
+    return Rows([row for part in parts for row in part.rows], np.concatenate([part.matrix for part in parts]))
+
+
+def _size(rows: Rows) -> int:
+    return int(rows.matrix.nbytes) + sum(_ROW_BYTES + 2 * len(row.content or "") for row in rows.rows)

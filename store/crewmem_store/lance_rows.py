@@ -1,0 +1,140 @@
+"""Memory rows and ledger rows as Arrow tables: the columns that a LanceDB store has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from crewmem_store.rows import LedgerRow, MemoryRow, Outcome, Vector
+
+_TIME = pa.timestamp("us", tz="UTC")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_TIMES = frozenset({"created_at", "expires_at", "superseded_at"})
+
+_MEMORY_COLUMNS: dict[str, Any] = {
+    "id": pa.string(), "scope": pa.string(), "crew": pa.string(), "agent_role": pa.string(), "task_key": pa.string(),
+    "kind": pa.string(), "content": pa.string(), "text": pa.string(), "summary": pa.string(), "source_hash": pa.string(),
+    "vector": None, "created_at": _TIME, "expires_at": _TIME, "importance": pa.float64(), "key": pa.string(),
+    "superseded_at": _TIME, "metadata": pa.string(), "event_id": pa.string(), "span": pa.string(), "parent": pa.string(),
+    "offset": pa.int64(), "outcome": pa.string(), "duplicate_of": pa.string(), "embedder": pa.string(),
+    "summariser": pa.string(),
+}  # fmt: skip
+_LEDGER_COLUMNS: dict[str, Any] = {
+    "offset": pa.int64(), "ce_id": pa.string(), "type": pa.string(), "scope_key": pa.string(), "crc": pa.int64(),
+    "created_at": _TIME, "outcome": pa.string(), "reason": pa.string(), "rule": pa.string(), "rules_sha256": pa.string(),
+    "memory_ids": pa.list_(pa.string()), "spans": pa.string(), "detail": pa.string(),
+}  # fmt: skip
+
+MEMORY = tuple(_MEMORY_COLUMNS)
+LEDGER = tuple(_LEDGER_COLUMNS)
+NOT_DECIDED_FROM = frozenset({"content", "summary", "metadata", "agent_role", "parent", "importance", "summariser"})
+DECIDED_FROM = tuple(name for name in MEMORY if name not in NOT_DECIDED_FROM)
+"""The columns of a `PartitionView`: what `effects.as_decided_from` leaves."""
+
+
+def memory_schema(dimensions: int) -> pa.Schema:
+    """The memory table's columns; `id` is its (unenforced) primary key and therefore not nullable."""
+    types = _MEMORY_COLUMNS | {"vector": pa.list_(pa.float32(), dimensions)}
+    return _schema(types, key="id")
+
+
+def ledger_schema() -> pa.Schema:
+    """The ledger tables' columns; `offset` is their (unenforced) primary key."""
+    return _schema(_LEDGER_COLUMNS, key="offset")
+
+
+def _schema(types: Mapping[str, Any], *, key: str) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, nullable=name != key) for name, kind in types.items()])
+
+
+def memory_table(rows: Sequence[MemoryRow], schema: pa.Schema) -> pa.Table:
+    """The rows as Arrow; the first of several with one id, as a merge would insert them all."""
+    unique = list({row.id: row for row in reversed(rows)}.values())[::-1]
+    columns: dict[str, Any] = {name: [getattr(row, name) for row in unique] for name in MEMORY}
+    columns["vector"] = _vectors([row.vector for row in unique], schema.field("vector").type)
+    columns["metadata"] = [_json(row.metadata) for row in unique]
+    columns["outcome"] = [row.outcome.value for row in unique]
+    return pa.table(columns, schema=schema)
+
+
+def ledger_table(rows: Sequence[LedgerRow], schema: pa.Schema) -> pa.Table:
+    """The rows as Arrow; the first of several with one offset."""
+    unique = list({row.offset: row for row in reversed(rows)}.values())[::-1]
+    columns: dict[str, Any] = {name: [getattr(row, name) for row in unique] for name in LEDGER}
+    columns["memory_ids"] = [list(row.memory_ids) for row in unique]
+    columns["spans"] = [_json(row.spans) for row in unique]
+    columns["outcome"] = [row.outcome.value for row in unique]
+    return pa.table(columns, schema=schema)
+
+
+def memory_rows(table: pa.Table) -> tuple[list[MemoryRow], Vector]:
+    """The rows in (offset, span) order and their vectors, float32 (n, d); a row without a vector has zeros there."""
+    table = table.combine_chunks().sort_by([("offset", "ascending"), ("span", "ascending")])
+    matrix, present = _matrix(table.column("vector"))
+    columns = {name: _values(table, name) for name in table.column_names if name != "vector"}
+    columns["vector"] = [vector if there else None for vector, there in zip(matrix, present, strict=True)]
+    columns["outcome"] = [Outcome(value) for value in columns["outcome"]]
+    if "metadata" in columns:
+        columns["metadata"] = [_mapping(value) for value in columns["metadata"]]
+    for name in ("embedder", "summariser"):
+        if name in columns:
+            columns[name] = [value or "" for value in columns[name]]
+    return [MemoryRow(**values) for values in _transposed(columns)], matrix
+
+
+def ledger_rows(table: pa.Table) -> list[LedgerRow]:
+    """The rows by offset."""
+    table = table.sort_by("offset")
+    columns = {name: _values(table, name) for name in table.column_names}
+    columns["outcome"] = [Outcome(value) for value in columns["outcome"]]
+    columns["memory_ids"] = [tuple(value or ()) for value in columns["memory_ids"]]
+    columns["spans"] = [_mapping(value) for value in columns["spans"]]
+    return [LedgerRow(**values) for values in _transposed(columns)]
+
+
+def _transposed(columns: Mapping[str, list[Any]]) -> Iterable[dict[str, Any]]:
+    names = tuple(columns)
+    return (dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True))
+
+
+def _values(table: pa.Table, name: str) -> list[Any]:
+    column = table.column(name)
+    if name not in _TIMES:
+        return list(column.to_pylist())
+    # Arrow's own conversion of zoned times is ten times slower, and gives another class of UTC.
+    return [None if value is None else _EPOCH + value * _MICROSECOND for value in column.cast(pa.int64()).to_pylist()]
+
+
+def _vectors(vectors: Sequence[Vector | None], kind: Any) -> Any:
+    width = kind.list_size
+    flat = np.zeros((len(vectors), width), dtype=np.float32)
+    for place, vector in enumerate(vectors):
+        if vector is not None:
+            flat[place] = vector
+    missing = pa.array([vector is None for vector in vectors], pa.bool_())
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), type=kind, mask=missing)
+
+
+def _matrix(column: Any) -> tuple[Vector, list[bool]]:
+    width = column.type.list_size
+    present = column.is_valid().to_pylist()
+    matrix = np.zeros((len(present), width), dtype=np.float32)
+    if any(present):
+        flat = column.drop_null().combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        matrix[np.asarray(present, dtype=bool)] = flat.reshape(-1, width)
+    return matrix, present
+
+
+def _json(value: Mapping[str, Any]) -> str | None:
+    """None for an empty mapping, so that a forgotten row looks like one that never had any."""
+    return json.dumps(dict(value), ensure_ascii=False, separators=(",", ":")) if value else None
+
+
+def _mapping(value: str | None) -> dict[str, Any]:
+    return dict(json.loads(value)) if value else {}

@@ -1,0 +1,105 @@
+"""One LanceDB table as its owner writes it: at one version at a time, repeating what another writer got in the way of."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import pyarrow as pa
+from crewmem_producers.errors import StoreUnavailable
+from lancedb.expr import Expr
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from crewmem_store import lance_database
+from crewmem_store.lance_database import Database, TableShape
+from crewmem_store.lance_errors import answering
+
+T = TypeVar("T")
+
+ATTEMPTS = 6
+_FOR_EVER = timedelta(days=36_500)
+
+
+class OwnedTable:
+    """Not thread-safe: its partition's lock guards it. Every method raises StoreUnavailable."""
+
+    def __init__(
+        self, database: Database, name: str, shape: TableShape, *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self.name = name
+        self._shape = shape
+        self._handle: Any = database.owned(name, shape)
+        self._retrying = Retrying(
+            retry=retry_if_exception_type(StoreUnavailable),
+            wait=wait_random_exponential(multiplier=0.02, max=1),
+            stop=stop_after_attempt(ATTEMPTS),
+            before_sleep=self._look_again,
+            sleep=sleep,
+            reraise=True,
+        )
+        self.commits_since_optimised = self._fragments()
+
+    @property
+    def version(self) -> int:
+        """The version that `read` sees: the newest one at the last `refresh` or write."""
+        with answering(f"asking {self.name} for its version"):
+            return int(self._handle.version)
+
+    def refresh(self) -> int:
+        """Moves to the newest version, whoever wrote it, and returns it."""
+        with answering(f"looking for what is new in {self.name}"):
+            self._handle.checkout_latest()
+        return self.version
+
+    def read(self, columns: tuple[str, ...], where: Expr | str) -> pa.Table:
+        """Rows of the version that this is at. When a clean-up took its files, of the newest one."""
+        return self._retrying(lance_database.read, self._handle, columns, where)
+
+    def count(self, where: str) -> int:
+        with answering(f"counting rows of {self.name}"):
+            return int(self._handle.count_rows(where))
+
+    def merge(self, rows: pa.Table) -> None:
+        """Inserts the rows whose key is not there. The rows have each key once."""
+        self._write("merging into", lambda: self._merge(rows))
+
+    def update(self, where: str, values: dict[str, Any]) -> int:
+        """Sets the columns of the rows that match at commit; returns how many did."""
+        return int(self._write("updating", lambda: self._handle.update(where=where, values=values)).rows_updated)
+
+    def compact(self) -> None:
+        """Joins small files and brings the index up to date; every old version stays."""
+        with answering(f"optimising {self.name}"):
+            self._handle.optimize(cleanup_older_than=_FOR_EVER)
+        self.commits_since_optimised = 0
+        self.refresh()
+
+    def clean_up(self, older_than: timedelta) -> None:
+        """Removes versions that are older, and the files that only they name."""
+        with answering(f"cleaning up {self.name}"):
+            self._handle.optimize(cleanup_older_than=older_than)
+        self.refresh()
+
+    def _merge(self, rows: pa.Table) -> None:
+        builder = self._handle.merge_insert(self._shape.key).when_not_matched_insert_all().use_index(False)
+        builder.execute(rows, on_bad_vectors="null")
+
+    def _write(self, doing: str, work: Callable[[], T]) -> T:
+        def attempt() -> T:
+            with answering(f"{doing} {self.name}"):
+                return work()
+
+        done = self._retrying(attempt)
+        self.commits_since_optimised += 1
+        return done
+
+    def _look_again(self, state: RetryCallState) -> None:
+        with contextlib.suppress(StoreUnavailable):  # the next attempt says what is wrong
+            self.refresh()
+
+    def _fragments(self) -> int:
+        with answering(f"asking {self.name} for its size"):
+            return int(self._handle.stats()["fragment_stats"]["num_small_fragments"])

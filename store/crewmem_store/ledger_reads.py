@@ -1,0 +1,101 @@
+"""Questions to one ledger table, for its owner and for readers alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from crewmem_producers.events import RulesApplied
+from lancedb.expr import Expr, col, lit
+
+from crewmem_store.lance_filters import equal, one_of
+from crewmem_store.lance_rows import LEDGER, ledger_rows
+from crewmem_store.rows import LedgerRow, Outcome
+
+Read = Callable[[tuple[str, ...], Expr | str], pa.Table]
+"""Columns of the rows that match a condition."""
+
+SEGMENT_OFFSETS = 262_144
+"""Offsets of one ledger table: the cost of a merge grows with the table."""
+
+SUMS_SCHEMA = pa.schema(
+    [
+        pa.field("segment", pa.int64(), nullable=False), pa.field("rows", pa.int64()),
+        pa.field("last_offset", pa.int64()), pa.field("first_ce_id", pa.string()),
+        pa.field("last_ce_id", pa.string()), pa.field("outcomes", pa.string()),
+    ]
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """What a closed ledger table adds up to. An event id outside `first_ce_id` to `last_ce_id` is not in it."""
+
+    segment: int
+    rows: int
+    last_offset: int
+    first_ce_id: str
+    last_ce_id: str
+    outcomes: dict[str, int]
+
+    def may_hold(self, ce_ids: Collection[str]) -> bool:
+        return any(self.first_ce_id <= ce_id <= self.last_ce_id for ce_id in ce_ids)
+
+
+def last_offset(read: Read, *, above: int = -1) -> int:
+    """The largest offset of the table, or `above` when none is larger."""
+    found = pc.max(read(("offset",), col("offset") > lit(above)).column("offset")).as_py()
+    return above if found is None else int(found)
+
+
+def row_at(read: Read, offset: int) -> LedgerRow | None:
+    return next(iter(ledger_rows(read(LEDGER, equal("offset", offset)))), None)
+
+
+def newest_rules(read: Read) -> LedgerRow | None:
+    """The row of the last `rules.applied` that was applied."""
+    applied = equal("type", RulesApplied.type) & equal("outcome", Outcome.APPLIED.value)
+    return next(reversed(ledger_rows(read(LEDGER, applied))), None)
+
+
+def of_events(read: Read, ce_ids: Collection[str]) -> list[LedgerRow]:
+    return ledger_rows(read(LEDGER, one_of("ce_id", ce_ids)))
+
+
+def rows_from(read: Read, start: int, limit: int) -> list[LedgerRow]:
+    """The first `limit` rows from that offset on, in order."""
+    offsets = sorted(read(("offset",), col("offset") >= lit(start)).column("offset").to_pylist())[:limit]
+    if not offsets:
+        return []
+    return ledger_rows(read(LEDGER, (col("offset") >= lit(start)) & (col("offset") <= lit(offsets[-1]))))
+
+
+def outcomes(read: Read) -> dict[str, int]:
+    """How many rows have each outcome."""
+    counts = read(("outcome",), col("offset") >= lit(0)).column("outcome").value_counts().to_pylist()
+    return {item["values"]: item["counts"] for item in counts}
+
+
+def add_up(read: Read, segment: int) -> Sums:
+    """The sums of a table that gets no more rows."""
+    table = read(("offset", "ce_id"), col("offset") >= lit(0))
+    ids = pc.min_max(table.column("ce_id")).as_py()
+    return Sums(
+        segment=segment, rows=table.num_rows, last_offset=last_offset(read),
+        first_ce_id=ids["min"] or "", last_ce_id=ids["max"] or "", outcomes=outcomes(read),
+    )  # fmt: skip
+
+
+def sums_table(sums: Sums) -> pa.Table:
+    values: dict[str, Any] = {name: [getattr(sums, name)] for name in Sums.__slots__}
+    return pa.table(values | {"outcomes": [json.dumps(sums.outcomes)]}, schema=SUMS_SCHEMA)
+
+
+def all_sums(read: Read) -> dict[int, Sums]:
+    """Segment -> its sums, for every closed table."""
+    rows = read(tuple(SUMS_SCHEMA.names), col("segment") >= lit(0)).to_pylist()
+    return {row["segment"]: Sums(**(row | {"outcomes": json.loads(row["outcomes"])})) for row in rows}

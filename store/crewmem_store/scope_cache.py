@@ -1,0 +1,115 @@
+"""What the owner of a partition remembers of it from one batch to the next."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Sequence
+
+from crewmem_producers.names import Scope
+
+from crewmem_store import effects
+from crewmem_store.rows import MemoryRow
+from crewmem_store.updates import Erase, Extend, Forget, Update
+
+_ROW_BYTES = 1_000
+"""A row's Python objects, without its text and vector."""
+
+
+class ScopeCache:
+    """Rows by the value of their scope column, complete for each value held, true for one table version only.
+
+    Commits of the owner are carried over to the next version; a version that another writer made empties it. The
+    values used last stay, up to `max_bytes`. Rows are as a `PartitionView` shows them.
+    """
+
+    def __init__(self, *, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._version = -1
+        self._values: OrderedDict[str, dict[str, MemoryRow]] = OrderedDict()
+        self._bytes: dict[str, int] = {}
+
+    def at(self, version: int) -> None:
+        """Says that the table is at this version: what is held of another one is dropped."""
+        if version != self._version:
+            self._values.clear()
+            self._bytes.clear()
+            self._version = version
+
+    def carried_to(self, version: int) -> None:
+        """Says that what was told since `at` is what this version added, and nothing else did."""
+        self._version = version
+
+    @property
+    def version(self) -> int:
+        return self._version
+
+    def missing(self, values: Collection[str]) -> set[str]:
+        return {value for value in values if value not in self._values}
+
+    def hold(self, values: Collection[str], rows: Iterable[MemoryRow]) -> None:
+        """Keeps every row that the table has for these values."""
+        for value in values:
+            self._values[value] = {}
+            self._bytes[value] = 0
+        self.insert(rows)
+
+    def rows(self, scope: str) -> list[MemoryRow]:
+        """The rows of the scope, as its erasures leave them; scope and record key must be held."""
+        found: list[MemoryRow] = []
+        for value in (scope, Scope.parse(scope).key):
+            self._values.move_to_end(value)
+            found += self._values[value].values()
+        below = effects.erasures(found)
+        kept = effects.of_scope((effects.effective(row, below) for row in found), scope)
+        return sorted(kept, key=lambda row: (row.offset, row.span))
+
+    def insert(self, rows: Iterable[MemoryRow]) -> None:
+        """What a merge does: an id that is there keeps what it has."""
+        for row in rows:
+            held = self._values.get(row.scope or "")
+            if held is not None and row.id not in held:
+                held[row.id] = row
+                self._bytes[row.scope or ""] += _size(row)
+
+    def apply(self, update: Update) -> bool | None:
+        """What the update does to what is held. Returns whether it does anything in the table, None if unknown."""
+        match update:
+            case Forget():
+                places = [self._place(id) for id in update.ids]
+            case Extend():
+                places = [self._place(update.id)]
+            case Erase():
+                for value in (update.scope, Scope.parse(update.scope).key):
+                    self._values.pop(value, None)
+                    self._bytes.pop(value, None)
+                return None
+            case _:
+                return self._apply_in(update.scope, update)
+        touched = [self._apply_in(place, update) if place is not None else None for place in places]
+        return True if any(touched) else None if None in touched else False
+
+    def shrink(self) -> None:
+        """Lets go of what was used longest ago, until the rest fits."""
+        while self._values and sum(self._bytes.values()) > self._max_bytes:
+            value, _ = self._values.popitem(last=False)
+            del self._bytes[value]
+
+    def _place(self, id: str) -> str | None:
+        return next((value for value, rows in self._values.items() if id in rows), None)
+
+    def _apply_in(self, value: str, update: Update) -> bool | None:
+        held = self._values.get(value)
+        if held is None:
+            return None
+        changed = {id: new for id, row in held.items() if (new := effects.apply(row, update)) is not row}
+        held.update(changed)
+        return bool(changed)
+
+
+def views(rows: Sequence[MemoryRow]) -> list[MemoryRow]:
+    """The rows without what nothing is decided from."""
+    return [effects.as_decided_from(row) for row in rows]
+
+
+def _size(row: MemoryRow) -> int:
+    return _ROW_BYTES + len(row.text or "") + (0 if row.vector is None else row.vector.nbytes)
