@@ -11,6 +11,8 @@ from crewmem_producers.registry_sqlite import SqliteRegistry
 from crewmem_producers.settings import KafkaSettings
 from crewmem_producers.topics import dead_letter_topic, events_topic
 
+# The Kafka implementations are imported where they are asked for: a machine without a broker needs no aiokafka.
+
 FILE_NAME = "log.sqlite3"
 
 
@@ -31,8 +33,16 @@ def open_dead_letter_log(settings: KafkaSettings) -> EventLog:
 
 def open_registry(settings: KafkaSettings) -> Registry:
     """The registry; the caller awaits `start()`. Raises MissingExtra without aiokafka, SettingsError."""
+    if settings.kafka_bootstrap:
+        from crewmem_producers.registry_kafka import KafkaRegistry
+
+        return KafkaRegistry(settings)
     return SqliteRegistry(sqlite_path(settings), namespace=settings.namespace)
 
 
 def _open(settings: KafkaSettings, topic: str) -> EventLog:
+    if settings.kafka_bootstrap:
+        from crewmem_producers.log_kafka import KafkaLog
+
+        return KafkaLog(settings, topic=topic)
     return SqliteLog(sqlite_path(settings), topic=topic)

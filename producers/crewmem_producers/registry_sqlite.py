@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
-import logging
 import sqlite3
 from pathlib import Path
 
 from crewmem_producers.errors import RegistryUnavailable
+from crewmem_producers.following import FOLLOW_SECONDS, Follower
 from crewmem_producers.registry import Value
 from crewmem_producers.sqlite import Database, transaction
-
-logger = logging.getLogger(__name__)
-
-FOLLOW_SECONDS = 0.25
-"""How often the table is looked at for what other processes wrote."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS registry (
@@ -39,11 +32,10 @@ class SqliteRegistry:
 
     def __init__(self, path: Path, *, namespace: str, follow_seconds: float = FOLLOW_SECONDS) -> None:
         self._namespace = namespace
-        self._follow_seconds = follow_seconds
         self._database = Database(path, schema=SCHEMA, unavailable=RegistryUnavailable)
         self._view: dict[str, Value] = {}
         self._change = 0
-        self._follower: asyncio.Task[None] | None = None
+        self._follower = Follower(self.refresh, seconds=follow_seconds)
 
     async def start(self) -> None:
         """Reads the whole registry and starts following it. Raises RegistryUnavailable, LogRefused for another file."""
@@ -53,7 +45,7 @@ class SqliteRegistry:
         except BaseException:
             await self._database.close()
             raise
-        self._follower = asyncio.create_task(self._follow(), name="registry")
+        self._follower.start()
 
     async def put(self, key: str, value: Value) -> None:
         """Writes durably; this process sees it at once. Raises RegistryUnavailable."""
@@ -85,23 +77,5 @@ class SqliteRegistry:
 
     async def close(self) -> None:
         """Stops following; safe to call twice."""
-        follower, self._follower = self._follower, None
-        if follower is not None:
-            follower.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await follower
+        await self._follower.stop()
         await self._database.close()
-
-    async def _follow(self) -> None:
-        failing = False
-        while True:
-            await asyncio.sleep(self._follow_seconds)
-            try:
-                await self.refresh()
-                if failing:
-                    logger.info("the registry can be read again")
-                failing = False
-            except RegistryUnavailable as error:
-                if not failing:
-                    logger.warning("the registry cannot be followed, its last known state holds: %s", error)
-                failing = True

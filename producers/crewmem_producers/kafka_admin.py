@@ -1,0 +1,106 @@
+"""Asking and changing topics on Kafka, and finding out why a broker refuses."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    AuthenticationMethodNotSupported,
+    ClusterAuthorizationFailedError,
+    IllegalSaslStateError,
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnsupportedSaslMechanismError,
+    for_code,
+)
+
+from crewmem_producers.errors import LogRefused
+from crewmem_producers.kafka import TIMEOUT_SECONDS, answering, client_options
+from crewmem_producers.settings import KafkaSettings
+
+_REFUSALS = (
+    AuthenticationFailedError, AuthenticationMethodNotSupported, IllegalSaslStateError, SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError, ClusterAuthorizationFailedError, TopicAuthorizationFailedError,
+    ssl.SSLError,
+)  # fmt: skip
+
+
+class KafkaAdmin:
+    """What crewmem asks of a cluster; made by `kafka_admin`."""
+
+    def __init__(self, client: AIOKafkaAdminClient) -> None:
+        self._client = client
+
+    async def partitions_of(self, topic: str) -> int | None:
+        """How many partitions the topic has; None when it is not there (and is not made by asking)."""
+        # All topics are asked for: naming one lets a broker with auto.create.topics.enable make it.
+        for one in await self._client.describe_topics():
+            if one["topic"] == topic:
+                _raise_for(one["error_code"], topic)
+                return len(one["partitions"])
+        return None
+
+    async def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> None:
+        """Makes the topic; nothing happens when another process made it first."""
+        # With the brokers' default (-1) aiokafka wants a replica assignment that is not None; an empty one is none.
+        assignments: dict[int, list[int]] | None = {} if replication == -1 else None
+        new = NewTopic(topic, partitions, replication, assignments, dict(settings))
+        for _, code, *message in (await self._client.create_topics([new])).topic_errors:
+            if for_code(code) is not TopicAlreadyExistsError:
+                _raise_for(code, *message)
+
+    async def settings_of(self, topic: str) -> dict[str, str]:
+        """Every setting of the topic, with what the brokers' defaults make of it."""
+        (answer,) = await self._client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+        ((code, message, _, _, entries, *_),) = answer.resources
+        _raise_for(code, message)
+        return {name: value for name, value, *_ in entries}
+
+
+@asynccontextmanager
+async def kafka_admin(settings: KafkaSettings, *, seconds: float = TIMEOUT_SECONDS) -> AsyncIterator[KafkaAdmin]:
+    """A connected KafkaAdmin. Raises LogUnavailable; LogRefused when the brokers do not let this user in; SettingsError."""
+    options = client_options(settings)
+    async with answering("answer", seconds=seconds):
+        client = AIOKafkaAdminClient(**options, request_timeout_ms=int(seconds * 1000))
+        try:
+            await client.start()
+            yield KafkaAdmin(client)
+        except KafkaConnectionError:
+            await _raise_refusal(options, seconds)
+            raise
+        except _REFUSALS as error:
+            raise _refused(error) from error
+        finally:
+            await client.close()
+
+
+async def _raise_refusal(options: dict[str, Any], seconds: float) -> None:
+    """aiokafka says of every failed connection only that it failed: connects once more to learn the reason."""
+    connection = {name: value for name, value in options.items() if name != "bootstrap_servers"}
+    for host, port, _ in collect_hosts(options["bootstrap_servers"]):
+        try:
+            (await create_conn(host, port, **connection, request_timeout_ms=int(seconds * 1000))).close()
+        except _REFUSALS as error:
+            raise _refused(error) from error
+        except (KafkaError, OSError):
+            continue
+
+
+def _refused(error: Exception) -> LogRefused:
+    return LogRefused(f"Kafka refuses this client ({error!r}): check CREWMEM_KAFKA_SECURITY_PROTOCOL, _SASL_* and _CA_FILE")
+
+
+def _raise_for(code: int, *message: object) -> None:
+    if code:
+        raise for_code(code)(*message)

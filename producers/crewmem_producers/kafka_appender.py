@@ -1,0 +1,142 @@
+"""Appending to Kafka: an idempotent producer that is made anew after an error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError
+
+from crewmem_producers.codec import MAX_RECORD_BYTES
+from crewmem_producers.errors import EventTooLarge, LogUnavailable
+from crewmem_producers.kafka import answering
+from crewmem_producers.log import Position, Record
+
+MAX_BATCH_BYTES = 1024 * 1024
+"""Records of a partition travel together up to this size; a larger one travels alone."""
+
+MAX_FLIGHT_BYTES = 32 * 1024 * 1024
+"""An append sends this much at a time: a broker closes the connection on a request over its limit (100 MB)."""
+
+_RECORD_OVERHEAD = 256
+
+
+class KafkaAppender:
+    """Appends to one topic and waits for the acknowledgement of all in-sync replicas.
+
+    After an error the producer is given up and the next append makes a new one: an idempotent producer that missed an
+    acknowledgement can be unable to go on, and tries for ever without a broker.
+    """
+
+    def __init__(self, *, topic: str, options: dict[str, Any], seconds: float) -> None:
+        self._topic = topic
+        self._options = options
+        self._seconds = seconds
+        self._producer: AIOKafkaProducer | None = None
+        self._making = asyncio.Lock()
+        self._given_up: set[asyncio.Task[None]] = set()
+
+    async def append(self, records: Sequence[Record]) -> list[Position]:
+        """The positions of the records, each of which names its partition. Raises LogUnavailable, EventTooLarge."""
+        for record in records:
+            _check_size(record)
+        return [position for flight in _flights(records) for position in await self._send(flight)]
+
+    async def close(self) -> None:
+        """Ends the producer; safe to call twice."""
+        if (producer := self._producer) is not None:
+            self._give_up(producer)
+        if self._given_up:
+            await asyncio.wait(self._given_up, timeout=self._seconds)
+
+    async def _send(self, records: Sequence[Record]) -> list[Position]:
+        futures: list[asyncio.Future[Any]] = []
+        async with answering("acknowledge", seconds=self._seconds):
+            producer = await self._ready()
+            try:
+                for record in records:
+                    futures.append(await producer.send(self._topic, **_arguments(record)))
+                done = await asyncio.gather(*futures)
+            except BaseException:
+                self._give_up(producer)
+                for future in futures:
+                    future.cancel()
+                raise
+        if any(one.offset < 0 for one in done):
+            # What the broker says to a repeat whose first answer it no longer remembers.
+            raise LogUnavailable("Kafka acknowledged without a position: append again")
+        return [Position(one.partition, one.offset) for one in done]
+
+    async def _ready(self) -> AIOKafkaProducer:
+        async with self._making:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    **self._options,
+                    acks="all",
+                    enable_idempotence=True,
+                    max_request_size=MAX_RECORD_BYTES,
+                    max_batch_size=MAX_BATCH_BYTES,
+                    request_timeout_ms=int(self._seconds * 1000),
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    self._give_up(producer)
+                    raise
+                self._producer = producer
+            return self._producer
+
+    def _give_up(self, producer: AIOKafkaProducer) -> None:
+        if self._producer is producer:
+            self._producer = None
+        task = asyncio.create_task(_end(producer), name="kafka-producer-end")
+        self._given_up.add(task)
+        task.add_done_callback(self._given_up.discard)
+
+
+async def _end(producer: AIOKafkaProducer) -> None:
+    """Ends a producer that may hold batches which no broker takes: its own `stop` would wait for them for ever."""
+    producer._message_accumulator.fail_all(KafkaConnectionError("the producer was given up"))
+    if (sender := producer._sender.sender_task) is not None:
+        sender.cancel()
+    await producer.stop()
+
+
+def _arguments(record: Record) -> dict[str, Any]:
+    return {
+        # aiokafka refuses a record with neither key nor value, which a dead letter can be.
+        "key": b"" if record.key is None and record.value is None else record.key,
+        "value": record.value,
+        "partition": record.partition,
+        "headers": [(_header_name(name), value) for name, value in record.headers],
+    }
+
+
+def _header_name(name: str) -> str:
+    """A name that was no UTF-8 when it was read cannot be written again as it was: its odd bytes are spelt out."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _size(record: Record) -> int:
+    headers = sum(len(name.encode("utf-8", "surrogateescape")) + len(value) for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers + _RECORD_OVERHEAD
+
+
+def _check_size(record: Record) -> None:
+    if (size := _size(record)) > MAX_RECORD_BYTES:
+        raise EventTooLarge(f"a record of {size} bytes is over what the log takes ({MAX_RECORD_BYTES})")
+
+
+def _flights(records: Sequence[Record]) -> Iterator[list[Record]]:
+    flight: list[Record] = []
+    size = 0
+    for record in records:
+        if flight and size + _size(record) > MAX_FLIGHT_BYTES:
+            yield flight
+            flight, size = [], 0
+        flight.append(record)
+        size += _size(record)
+    if flight:
+        yield flight

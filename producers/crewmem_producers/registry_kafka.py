@@ -1,0 +1,91 @@
+"""The registry of a fleet: a compacted topic of one partition, read whole at start and followed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+from crewmem_producers.errors import LogUnavailable, RegistryUnavailable
+from crewmem_producers.following import FOLLOW_SECONDS, Follower
+from crewmem_producers.kafka import TIMEOUT_SECONDS
+from crewmem_producers.log import LoggedRecord, Record
+from crewmem_producers.log_kafka import KafkaLog
+from crewmem_producers.registry import Value
+from crewmem_producers.settings import KafkaSettings
+from crewmem_producers.topics import registry_topic
+
+logger = logging.getLogger(__name__)
+
+
+class KafkaRegistry:
+    """The newest record of a key is its value."""
+
+    def __init__(
+        self, settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS, follow_seconds: float = FOLLOW_SECONDS
+    ) -> None:
+        self._log = KafkaLog(settings, topic=registry_topic(settings.namespace), timeout_seconds=timeout_seconds)
+        self._view: dict[str, Value] = {}
+        self._next = 0
+        self._reading = asyncio.Lock()
+        self._follower = Follower(self.refresh, seconds=follow_seconds)
+
+    async def start(self) -> None:
+        """Reads the whole topic and starts following it. Raises RegistryUnavailable, LogRefused, SettingsError."""
+        try:
+            await self._log.start()
+        except LogUnavailable as error:
+            raise _unavailable(error) from error
+        try:
+            await self.refresh()
+        except BaseException:
+            await self._log.close()
+            raise
+        self._follower.start()
+
+    async def put(self, key: str, value: Value) -> None:
+        """Writes durably; this process sees it at once. Raises RegistryUnavailable."""
+        try:
+            await self._log.append([Record(key.encode(), json.dumps(value).encode(), partition=0)])
+        except LogUnavailable as error:
+            raise _unavailable(error) from error
+        await self.refresh()
+
+    async def refresh(self) -> None:
+        """Returns once the local view holds everything that was written before. Raises RegistryUnavailable."""
+        try:
+            async with self._reading:
+                end = (await self._log.end())[0]
+                while self._next < end:
+                    records = await self._log.read(0, self._next)
+                    for record in records:
+                        self._apply(record)
+                    # Nothing left to read: compaction has taken the last offsets away.
+                    self._next = records[-1].offset + 1 if records else end
+        except LogUnavailable as error:
+            raise _unavailable(error) from error
+
+    def get(self, key: str) -> Value | None:
+        return self._view.get(key)
+
+    def items(self, prefix: str) -> dict[str, Value]:
+        return {key: value for key, value in self._view.items() if key.startswith(prefix)}
+
+    async def close(self) -> None:
+        """Stops following; safe to call twice."""
+        await self._follower.stop()
+        await self._log.close()
+
+    def _apply(self, record: LoggedRecord) -> None:
+        try:
+            key, value = (record.key or b"").decode(), json.loads(record.value or b"null")
+        except ValueError:
+            value = None
+        if isinstance(value, dict):
+            self._view[key] = value
+        else:
+            logger.warning("the registry's record at offset %d is no JSON object and changes nothing", record.offset)
+
+
+def _unavailable(error: LogUnavailable) -> RegistryUnavailable:
+    return RegistryUnavailable(f"the registry: {error}")
