@@ -1,0 +1,97 @@
+"""Conditions of rules: CEL, checked when the rule file is read so that a mistake shows there and not over an event."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import cel
+from crewmem_producers.events import Event, KickoffCompleted, KickoffError, KickoffFailed, MemoryRemembered, TaskOutput
+
+from crewmem_consumers import variables
+from crewmem_consumers.split import split
+
+CEL_FUNCTIONS = frozenset(
+    {
+        "size", "contains", "startsWith", "endsWith", "matches", "int", "uint", "double", "string", "bytes", "type", "dyn",
+        "duration", "timestamp",
+    }
+)  # fmt: skip
+_OPERATOR = re.compile(r"[^A-Za-z]")
+_BOUND = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*(\w+)\s*,")
+_PATTERN = re.compile(r"""(search|matches)\s*\([^()"']*?(r?'(?:[^'\\]|\\.)*'|r?"(?:[^"\\]|\\.)*")\s*\)""")
+
+
+class Condition:
+    """One compiled CEL expression. Thread-safe. Making it raises ValueError with the reason for anything unusable."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        try:
+            self._program = cel.compile(source)
+        except ValueError as error:
+            raise ValueError(_first_line(error)) from error
+        self._check_names()
+        self._check_patterns()
+        for values in _samples():
+            self._check_result(values)
+
+    def holds(self, context: Any) -> bool:
+        """Whether it is true in a context of `context_of`. Raises ValueError when CEL cannot tell."""
+        try:
+            return self._program.execute(context) is True
+        except KeyError as error:
+            raise ValueError(f"there is no {error}") from error
+        except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+            raise ValueError(_first_line(error)) from error
+
+    def _check_names(self) -> None:
+        bound = set(_BOUND.findall(self.source))
+        for name in self._program.variables():
+            if name not in variables.VARIABLES and name not in bound:
+                raise ValueError(f"there is no field {name!r}; there are {', '.join(variables.VARIABLES)}")
+        for name in self._program.functions():
+            if name not in CEL_FUNCTIONS and name not in variables.FUNCTIONS and not _OPERATOR.match(name):
+                known = sorted(CEL_FUNCTIONS | set(variables.FUNCTIONS))
+                raise ValueError(f"there is no function {name!r}; there are {', '.join(known)}")
+
+    def _check_patterns(self) -> None:
+        """Regular expressions may stand behind a `&&` that no sample gets past."""
+        for function, literal in _PATTERN.findall(self.source):
+            try:
+                if function == "search":
+                    variables.pattern_of(cel.compile(literal).execute({}))
+                else:
+                    cel.compile(f"''.matches({literal})").execute({})
+            except (re.error, RuntimeError, ValueError) as error:
+                raise ValueError(f"{literal} is no regular expression: {_first_line(error)}") from error
+
+    def _check_result(self, values: dict[str, Any]) -> None:
+        try:
+            result = self._program.execute(context_of(values))
+        except KeyError:
+            return  # a name that this sample's maps do not hold
+        except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+            raise ValueError(_first_line(error)) from error
+        if not isinstance(result, bool):
+            raise ValueError(f"the condition gives {result!r}, not true or false")
+
+
+def context_of(values: dict[str, Any]) -> Any:
+    """What conditions are evaluated in: made once a span, used for every rule. `values` come from `variables.of_span`."""
+    return cel.Context(values, dict(variables.FUNCTIONS))
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split("\n\n")[0].split())[:300]
+
+
+def _samples() -> list[dict[str, Any]]:
+    task = TaskOutput(index=0, key="k", name="research", agent_role="Researcher", raw="Acme costs $49.")
+    bodies = (
+        KickoffCompleted(crew="crew", tasks=[task], raw=task.raw),
+        KickoffFailed(crew="crew", tasks=[task], error=KickoffError(type="TimeoutError", message="no answer", task_index=0)),
+        MemoryRemembered(content="Acme has no API docs"),
+    )
+    events = [Event(body=body, scope=None) for body in bodies]
+    return [variables.of_span(event, span) for event in events for span in split(event)]

@@ -1,0 +1,207 @@
+"""Decide: the outcome of every span of a batch, in offset order, from one view of the store and the batch's own effects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from crewmem_producers.events import Event, KickoffCompleted, MemoryForgotten, SessionForgotten
+from crewmem_producers.names import Scope, memory_id
+from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
+from crewmem_store.store import PartitionView
+from crewmem_store.updates import Erase, Extend, Forget, SupersedeFailures, SupersedeKey, Update
+
+from crewmem_consumers import memories, outcomes
+from crewmem_consumers.draft import Draft
+from crewmem_consumers.echo import ECHO
+from crewmem_consumers.item import Item
+from crewmem_consumers.numbers import numbers
+from crewmem_consumers.outcomes import Fate
+from crewmem_consumers.select import LIMIT, MAX_MEMORIES
+from crewmem_consumers.sessions import Session, Sessions
+from crewmem_consumers.split import CONTENT, overlap
+
+NEAR = 0.95
+"""The cosine from which two texts say the same, if their numbers do."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a batch writes, in the order in which it is written."""
+
+    rows: list[MemoryRow] = field(default_factory=list)
+    updates: list[Update] = field(default_factory=list)
+    ledger: list[LedgerRow] = field(default_factory=list)
+
+
+class Decider:
+    """Decides one batch. `embedder` is the fingerprint that rows note."""
+
+    def __init__(self, view: PartitionView, *, partition: int, dimensions: int, embedder: str) -> None:
+        self._view = view
+        self._partition = partition
+        self._embedder = embedder
+        self._sessions = Sessions(view, dimensions=dimensions)
+        self._seen: dict[tuple[str | None, str], int] = {}
+        self._plan = Plan()
+
+    def decide(self, items: Sequence[Item]) -> Plan:
+        """The plan of a whole batch; `items` are in offset order."""
+        for item in items:
+            self._plan.ledger.append(self._ledger_row(item))
+        return self._plan
+
+    def _ledger_row(self, item: Item) -> LedgerRow:
+        event, offset = item.event, item.record.offset
+        if event is None:
+            return outcomes.dead_letter(item)
+        if event.scope is None:
+            return outcomes.applied(item)
+        first = self._first(event, offset)
+        if first is not None:
+            return outcomes.repeated(item, first)
+        self._seen[event.key, event.id] = offset
+        match event.body:
+            case MemoryForgotten() as body:
+                self._forget(event, body, event.scope, offset)
+                return outcomes.applied(item)
+            case SessionForgotten():
+                self._write(event.scope, memories.erasure(event, partition=self._partition, offset=offset))
+                self._effect(event.scope, Erase(str(event.scope), offset))
+                self._sessions[event.scope].erased_below = offset
+                return outcomes.applied(item)
+        return outcomes.of_spans(item, self._spans(item, event.scope))
+
+    def _first(self, event: Event, offset: int) -> int | None:
+        """The offset at which this event was processed before; a dead letter was not processed."""
+        seen = self._seen.get((event.key, event.id))
+        if seen is not None:
+            return seen
+        earlier = (
+            row.offset
+            for row in self._view.ledger(event.id)
+            if row.scope_key == event.key and row.offset < offset and row.outcome is not Outcome.DEAD_LETTER
+        )
+        return min(earlier, default=None)
+
+    def _forget(self, event: Event, body: MemoryForgotten, scope: Scope, offset: int) -> None:
+        session = self._sessions[scope]
+        ids: dict[str, None] = {}
+        for ref in body.spans:
+            id = memory_id(self._partition, str(scope), ref.event_id, ref.span)
+            if session.get(id) is None:
+                row = memories.forgotten(event, ref.event_id, ref.span, partition=self._partition, offset=offset)
+                self._write(scope, row)
+            ids[id] = None
+            ids |= dict.fromkeys(row.id for row in session.of_event(ref.event_id) if overlap(row.span, ref.span))
+        self._effect(scope, Forget(tuple(ids)))
+
+    def _spans(self, item: Item, scope: Scope) -> dict[str, Fate]:
+        """The fate of every span, in the order of the event."""
+        assert item.selection is not None
+        fates = {name: Fate(Outcome.DROPPED, rule) for name, rule in item.selection.dropped}
+        room = self._room(item, scope)
+        for place, draft in enumerate(item.selection.kept):
+            fates[draft.span.name] = self._fate(draft, scope, item.record.offset, room=place < room)
+        return fates
+
+    def _room(self, item: Item, scope: Scope) -> int:
+        """How many memories the kickoff may still leave: it may have come as several events."""
+        assert item.event is not None
+        execution = item.event.body.execution_id
+        if not isinstance(item.event.body, KickoffCompleted) or execution is None:
+            return MAX_MEMORIES
+        kept = [
+            row
+            for row in self._sessions[scope].of_parent(execution)
+            if row.event_id != item.event.id and row.offset < item.record.offset and row.span != CONTENT
+        ]
+        return max(0, MAX_MEMORIES - len(kept))
+
+    def _fate(self, draft: Draft, scope: Scope, offset: int, *, room: bool) -> Fate:
+        session = self._sessions[scope]
+        id = memory_id(self._partition, str(scope), draft.event.id, draft.span.name)
+        row = session.get(id)
+        if row is None:
+            row = self._judge(draft, session, offset, room=room)
+            self._write(scope, row)
+        self._effects(draft, row, scope, offset)
+        rule = draft.decision.rule
+        if row.outcome is Outcome.DROPPED:
+            rule = LIMIT if draft.content is not None else ECHO
+        return Fate(row.outcome, rule, memory_id=id, duplicate_of=row.duplicate_of, errors=draft.decision.errors)
+
+    def _judge(self, draft: Draft, session: Session, offset: int, *, room: bool) -> MemoryRow:
+        """The row of a span that is not in the table: this is the decision."""
+        partition = self._partition
+        if offset < session.erased_below or _is_forgotten(draft, session):
+            return memories.tombstone(draft, Outcome.FORGOTTEN, partition=partition, offset=offset)
+        if draft.content is None or not room:
+            return memories.tombstone(draft, Outcome.DROPPED, partition=partition, offset=offset)
+        survivor = _survivor(draft, session, offset)
+        if survivor is not None:
+            return memories.tombstone(draft, Outcome.DUPLICATE, partition=partition, offset=offset, duplicate_of=survivor.id)
+        return memories.stored(draft, partition=partition, offset=offset, embedder=self._embedder)
+
+    def _effects(self, draft: Draft, row: MemoryRow, scope: Scope, offset: int) -> None:
+        """What the span does to memories before it; again, and to no effect, when it was decided before."""
+        if row.outcome not in (Outcome.STORED, Outcome.DUPLICATE):
+            return
+        time, key = draft.event.time, memories.key_of(draft)
+        if row.outcome is Outcome.STORED and key is not None:
+            self._effect(scope, SupersedeKey(str(scope), key, offset, time))
+        if row.outcome is Outcome.DUPLICATE and row.duplicate_of is not None:
+            self._effect(scope, Extend(row.duplicate_of, offset, memories.expires_at(draft)))
+        if memories.kind_of(draft) == memories.COMPLETED and draft.task_key is not None:
+            self._effect(scope, SupersedeFailures(str(scope), draft.crew, draft.task_key, offset, time))
+
+    def _write(self, scope: Scope, row: MemoryRow) -> None:
+        self._sessions[scope].add(row)
+        self._plan.rows.append(row)
+
+    def _effect(self, scope: Scope, update: Update) -> None:
+        """Keeps an update that changes something, and always those that a late writer's rows may still need."""
+        changed = self._sessions[scope].apply(update)
+        if changed or isinstance(update, Forget | Erase):
+            self._plan.updates.append(update)
+
+
+def _is_forgotten(draft: Draft, session: Session) -> bool:
+    """Whether a `memory.forgotten` before this event named the span, or one that shares input with it."""
+    return any(
+        row.outcome is Outcome.FORGOTTEN and overlap(row.span, draft.span.name) for row in session.of_event(draft.event.id)
+    )
+
+
+def _survivor(draft: Draft, session: Session, offset: int) -> MemoryRow | None:
+    """The earliest memory that this span only repeats: of equal source, else (without a key) close to it with equal numbers."""
+    mode = draft.decision.keep.duplicates
+    if mode == "keep":
+        return None
+    found = [row for row in session.equal(draft.source_hash) if _stands_for(row, draft, offset)]
+    if not found and mode == "near" and memories.key_of(draft) is None and draft.vector is not None:
+        own = numbers(draft.extract)
+        found = [
+            row
+            for row in session.near(draft.vector, NEAR)
+            if _stands_for(row, draft, offset) and numbers(_extract_of(row)) == own
+        ]
+    return min(found, key=lambda row: (row.offset, row.span), default=None)
+
+
+def _stands_for(row: MemoryRow, draft: Draft, offset: int) -> bool:
+    """Whether the row may be what the draft is a duplicate of."""
+    return (
+        row.text is not None
+        and row.offset < offset
+        and row.event_id != draft.event.id
+        and row.kind == memories.kind_of(draft)
+        and row.key == memories.key_of(draft)
+        and row.superseded_at is None
+        and (row.expires_at is None or row.expires_at > draft.event.time)
+    )
+
+
+def _extract_of(row: MemoryRow) -> str:
+    """The row's text without `<who> (<date>): `."""
+    return (row.text or "").partition(f"({row.created_at:%Y-%m-%d}): ")[2]

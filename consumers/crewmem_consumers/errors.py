@@ -1,0 +1,35 @@
+"""The errors of the consuming side.
+
+CrewmemError
+├── RuleError         a rule file that cannot be used (also a ValueError)
+├── ConsumerRunning   another process consumes this log
+├── LlmRefused        the endpoint for summaries will never take this text
+└── Unavailable       (producers)
+    └── LlmUnavailable   the endpoint for summaries does not answer now
+"""
+
+from __future__ import annotations
+
+from crewmem_producers.errors import CrewmemError, Unavailable
+
+
+class RuleError(CrewmemError, ValueError):
+    """A rule file is refused; the message says where and why. Mend it and check it with `crewmem rules check FILE`."""
+
+    def __init__(self, reason: str, *, file: str, line: int) -> None:
+        super().__init__(f"{file}, line {line}: {reason}")
+        self.file = file
+        self.line = line
+        self.reason = reason
+
+
+class ConsumerRunning(CrewmemError):
+    """Another process consumes this log. Stop it (`crewmem consume` or `crewmem up`) and run the command again."""
+
+
+class LlmRefused(CrewmemError):
+    """The endpoint for summaries will never take this text; the memory keeps its extract. Try another CREWMEM_LLM_MODEL."""
+
+
+class LlmUnavailable(Unavailable):
+    """The endpoint for summaries does not answer, or not with a summary. Check CREWMEM_LLM_BASE_URL, model and key."""

@@ -1,0 +1,206 @@
+"""The ingestor: records of one partition in, memories of one generation out. It knows neither Kafka nor SQLite.
+
+It is synchronous and belongs to one thread at a time. It reads no clock and no retry count: the same records over the same
+store decide the same, in whatever batches they come, after whatever crash.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from crewmem_producers.events import KickoffCompleted, MemoryRemembered, RulesApplied
+from crewmem_producers.log import LoggedRecord
+from crewmem_store.embedder import Embedder
+from crewmem_store.errors import LogMismatch
+from crewmem_store.generations import Generation
+from crewmem_store.rows import Outcome
+from crewmem_store.store import PartitionStore
+
+from crewmem_consumers import echo, steps
+from crewmem_consumers.decide import Decider
+from crewmem_consumers.decode import decode
+from crewmem_consumers.draft import Draft
+from crewmem_consumers.embed import Vectors
+from crewmem_consumers.item import Item
+from crewmem_consumers.letters import DeadLetters, letter
+from crewmem_consumers.redact import redact
+from crewmem_consumers.rules import RuleSet, default_rules
+from crewmem_consumers.rules_in_force import RulesInForce
+from crewmem_consumers.select import select
+from crewmem_consumers.split import split
+from crewmem_consumers.summarise import summarise
+
+MAX_RECORDS = 500
+"""Records of one commit, at most."""
+MAX_BYTES = 16 * 1024 * 1024
+"""Compressed bytes of one commit's records, unless one alone has more."""
+
+__all__ = ["DeadLetters", "Ingestor", "Processed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """What became of the records of one call: how many have each outcome, and the last one's offset."""
+
+    outcomes: Counter[Outcome]
+    last_offset: int
+    rows: int
+
+
+class Ingestor:
+    """Decode, select, redact, summarise, embed, decide, write: for one generation and partition.
+
+    `default_rules` is the text of a rule file for positions before the first `rules.applied`; without it the package's
+    default. Raises RuleError when rules of the ledger or the generation cannot be read.
+    """
+
+    def __init__(
+        self,
+        *,
+        generation: Generation,
+        partition: int,
+        store: PartitionStore,
+        embedder: Embedder,
+        dead_letters: DeadLetters,
+        default_rules: str | None = None,
+        checkpoint: steps.Checkpoint = steps.no_checkpoint,
+    ) -> None:
+        self._partition = partition
+        self._store = store
+        self._embedder = embedder
+        self._vectors = Vectors(embedder)
+        self._dead_letters = dead_letters
+        self._checkpoint = checkpoint
+        self._last = store.last()
+        self._rules = RulesInForce.at_start(
+            generation=generation, partition=partition, newest=store.rules(), default=_default(default_rules)
+        )
+
+    def position(self) -> int:
+        """The next offset to read."""
+        return 0 if self._last is None else self._last.offset + 1
+
+    def verify(self, record: LoggedRecord | None) -> None:
+        """Compares the log's record just before the position (None: there is none) with the ledger's. Raises LogMismatch."""
+        last = self._last
+        if last is None:
+            return
+        if record is None or record.offset != last.offset:
+            raise LogMismatch(
+                f"the log has no record at {self._partition}/{last.offset}, up to which the store was made: it was wiped or "
+                "shortened. `crewmem replay` builds the memory from the log as it is now."
+            )
+        if record.crc != last.crc:
+            raise LogMismatch(
+                f"the log's record at {self._partition}/{last.offset} (event {record.header('ce_id')}) is not the one that the "
+                f"store was made from (event {last.ce_id}): the log was refilled. `crewmem replay` builds from it as it is now."
+            )
+
+    def process(self, records: Sequence[LoggedRecord], *, stopping: Callable[[], bool] = lambda: False) -> Processed | None:
+        """Decides and writes these records, which follow the position in order; offsets may have gaps.
+
+        Stops at the border of a stage, with nothing written of what is in hand, when `stopping` says so; what was written
+        before counts. None: nothing was written. Raises StoreUnavailable and LogUnavailable: call again with the same records.
+        """
+        outcomes: Counter[Outcome] = Counter()
+        rows = 0
+        for batch in _batches([record for record in records if record.offset >= self.position()]):
+            written = self._batch(batch, stopping)
+            if written is None:
+                break
+            outcomes += written.outcomes
+            rows += written.rows
+        if self._last is None or not outcomes:
+            return None
+        return Processed(outcomes, self._last.offset, rows)
+
+    def idle(self) -> None:
+        """Between batches: lets the store tidy up and make durable what was written."""
+        self._store.maintain()
+
+    def _batch(self, records: Sequence[LoggedRecord], stopping: Callable[[], bool]) -> Processed | None:
+        items: list[Item] = []
+        for step in self._stages(records, items):
+            self._checkpoint(step)
+            if stopping():
+                return None
+        return self._write(items)
+
+    def _stages(self, records: Sequence[LoggedRecord], items: list[Item]) -> Iterator[str]:
+        """Each stage up to the vectors; `items` is filled on the way. Yields the step that is reached."""
+        yield steps.READ
+        items += decode(records)
+        yield steps.DECODED
+        self._select(items)
+        drafts = [draft for item in items if item.selection for draft in item.selection.kept]
+        yield steps.SELECTED
+        redact(drafts)
+        yield steps.REDACTED
+        echo.cut(drafts, vectors=self._vectors)
+        summarise(drafts, embedder=self._embedder)
+        yield steps.SUMMARISED
+        self._embed(drafts)
+        yield steps.EMBEDDED
+
+    def _select(self, items: Sequence[Item]) -> None:
+        rules = self._rules
+        for item in items:
+            body = None if item.event is None else item.event.body
+            if isinstance(body, RulesApplied):
+                rules = rules.after(body)
+            elif item.event is not None and isinstance(body, KickoffCompleted | MemoryRemembered):
+                in_force = rules.at(item.record.offset)
+                item.selection = select(item.event, split(item.event), in_force)
+                item.rules_sha256 = in_force.sha256
+
+    def _embed(self, drafts: Sequence[Draft]) -> None:
+        vectors = self._vectors.embed(draft.text for draft in drafts if draft.content is not None)
+        for draft in drafts:
+            draft.vector = vectors.get(draft.text)
+
+    def _write(self, items: Sequence[Item]) -> Processed:
+        events = [item.event for item in items if item.event is not None]
+        view = self._store.view(
+            scopes={str(event.scope) for event in events if event.scope is not None}, ce_ids={event.id for event in events}
+        )
+        decider = Decider(
+            view, partition=self._partition, dimensions=self._embedder.dimensions, embedder=self._embedder.fingerprint
+        )
+        plan = decider.decide(items)
+        self._checkpoint(steps.DECIDED)
+        letters = [letter(item.record, item.rejection) for item in items if item.rejection is not None]
+        if letters:
+            self._dead_letters.send(letters)
+        self._checkpoint(steps.LETTERS_SENT)
+        self._store.commit(rows=plan.rows, updates=plan.updates, ledger=plan.ledger)
+        self._last = plan.ledger[-1]
+        self._rules = self._rules_after(items)
+        return Processed(Counter(row.outcome for row in plan.ledger), self._last.offset, len(plan.rows))
+
+    def _rules_after(self, items: Sequence[Item]) -> RulesInForce:
+        rules = self._rules
+        for item in items:
+            if item.event is not None and isinstance(item.event.body, RulesApplied):
+                rules = rules.after(item.event.body)
+        return rules
+
+
+def _default(text: str | None) -> RuleSet:
+    return default_rules() if text is None else RuleSet.parse(text, file="default rules")
+
+
+def _batches(records: Sequence[LoggedRecord]) -> Iterator[list[LoggedRecord]]:
+    """Runs of records that are written at once."""
+    batch: list[LoggedRecord] = []
+    size = 0
+    for record in records:
+        length = len(record.value or b"")
+        if batch and (len(batch) == MAX_RECORDS or size + length > MAX_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(record)
+        size += length
+    if batch:
+        yield batch

@@ -1,0 +1,32 @@
+"""Dead letters: records that can never be processed, with their original bytes and where and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Protocol
+
+from crewmem_producers.codec import format_time
+from crewmem_producers.log import Header, LoggedRecord, Record
+
+from crewmem_consumers.item import Rejection
+
+PREFIX = "crewmem-dlq-"
+
+
+class DeadLetters(Protocol):
+    """Where dead letters go."""
+
+    def send(self, letters: Sequence[Record]) -> None:
+        """Returns when all are acknowledged. Raises LogUnavailable. A letter may be sent again after a crash."""
+
+
+def letter(record: LoggedRecord, rejection: Rejection) -> Record:
+    """The record as it was, and headers that say where it lies, why it was rejected, and when it was logged."""
+    time = format_time(datetime.fromtimestamp(record.timestamp_ms / 1000, UTC))
+    said = {
+        "partition": str(record.partition), "offset": str(record.offset), "reason": rejection.reason,
+        "detail": " ".join(rejection.detail.split()), "time": time,
+    }  # fmt: skip
+    added: tuple[Header, ...] = tuple((PREFIX + name, value.encode("utf-8", "replace")) for name, value in said.items())
+    return Record(key=record.key, value=record.value, headers=record.headers + added)

@@ -1,0 +1,33 @@
+"""The named steps between "read from the log" and "position stored": a crash test stops a process at each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+READ = "read"
+DECODED = "decoded"
+SELECTED = "selected"
+REDACTED = "redacted"
+SUMMARISED = "summarised"
+EMBEDDED = "embedded"
+DECIDED = "decided"
+LETTERS_SENT = "letters_sent"
+ROWS_MERGED = "rows_merged"
+UPDATES_APPLIED = "updates_applied"
+LEDGER_WRITTEN = "ledger_written"
+
+STAGES = (READ, DECODED, SELECTED, REDACTED, SUMMARISED, EMBEDDED, DECIDED, LETTERS_SENT)
+"""Called by the ingestor, in this order, once a batch."""
+
+WRITES = (ROWS_MERGED, UPDATES_APPLIED, LEDGER_WRITTEN)
+"""Called by the store inside `PartitionStore.commit`, in this order."""
+
+STEPS = STAGES + WRITES
+
+Checkpoint = Callable[[str], None]
+"""Told the name of each step as it is reached."""
+
+
+def no_checkpoint(name: str) -> None:
+    """What runs in production: nothing happens at a step."""
+    del name

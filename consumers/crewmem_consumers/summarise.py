@@ -1,0 +1,84 @@
+"""Summarise: what of a span is embedded and searched. Extractive, by word frequencies: no model, no network.
+
+Ranking by vectors of the sentences would embed a long span three to four times over.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from crewmem_store.embedder import Embedder
+
+from crewmem_consumers.draft import Draft
+from crewmem_consumers.sentences import sentences
+
+SUMMARISER = "extract-1"
+"""The fingerprint of this extract: it changes whenever the same span would give another."""
+
+_WORD = re.compile(r"[^\W_]{3,}")
+_COMMON = frozenset(
+    {
+        "the", "and", "for", "that", "with", "this", "from", "are", "was", "were", "has", "have", "had", "not", "but", "you",
+        "your", "they", "their", "its", "our", "can", "will", "would", "could", "should", "may", "might", "also", "than",
+        "then", "there", "these", "those", "into", "over", "about", "after", "before", "between", "which", "what", "when",
+        "where", "who", "how", "all", "any", "each", "more", "most", "other", "some", "such", "only", "own", "same", "very",
+        "just", "been", "being", "does", "did", "doing",
+    }
+)  # fmt: skip
+_LEAD = 0.15
+"""What the first sentence gains over the last: outputs tend to say first what matters."""
+
+
+def summarise(drafts: Sequence[Draft], *, embedder: Embedder) -> None:
+    """Fills `extract` and `text` of every draft that has content."""
+    present = [(draft, draft.content) for draft in drafts if draft.content is not None]
+    fits = _fit([content for _, content in present], embedder)
+    for (draft, content), whole in zip(present, fits, strict=True):
+        draft.extract = content if whole else _extract(draft, content, embedder)
+        draft.text = draft.prefix + draft.extract
+
+
+def _fit(texts: Sequence[str], embedder: Embedder) -> list[bool]:
+    """Whether each text fits the window. A token is at least a character, two are special: short ones are not counted."""
+    long = [text for text in texts if len(text) > embedder.window_tokens - 2]
+    tokens = dict(zip(long, embedder.count_tokens(long), strict=True)) if long else {}
+    return [tokens.get(text, 0) <= embedder.window_tokens for text in texts]
+
+
+def _extract(draft: Draft, content: str, embedder: Embedder) -> str:
+    parts = [content[start:end] for start, end in sentences(content)]
+    lengths = [max(1, n - 2) for n in embedder.count_tokens([draft.prefix, *parts])]
+    budget = embedder.window_tokens - 2 - lengths[0]
+    order = list(range(len(parts)))
+    if draft.decision.keep.summary == "extract":
+        scores = rank(parts)
+        order.sort(key=lambda index: (-scores[index], index))
+    chosen = _within(order, lengths[1:], budget)
+    if not chosen:
+        return content  # one sentence that is longer than the window: its beginning is what the vector sees
+    return "".join(parts[index] for index in sorted(chosen)).strip()
+
+
+def _within(order: Sequence[int], lengths: Sequence[int], budget: int) -> list[int]:
+    """The indexes, best first, that fit together."""
+    chosen = []
+    for index in order:
+        if lengths[index] <= budget:
+            chosen.append(index)
+            budget -= lengths[index]
+    return chosen
+
+
+def rank(parts: Sequence[str]) -> list[float]:
+    """How much of the whole text's vocabulary each sentence carries: the mean weight of its words, and a little for coming
+    early. A word's weight grows with the number of sentences that it is in."""
+    words = [[word for word in _WORD.findall(part.lower()) if word not in _COMMON] for part in parts]
+    spread = Counter(word for found in words for word in set(found))
+    scores = []
+    for index, found in enumerate(words):
+        weight = sum(math.log1p(spread[word]) for word in set(found)) / math.sqrt(len(found) + 1)
+        scores.append(weight * (1 + _LEAD * (1 - index / len(parts))))
+    return scores
