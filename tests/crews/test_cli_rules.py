@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from crewmem.cli.app import app
 from crewmem.cli.applied import apply_default_rules
-from crewmem_consumers.rules import default_text, fingerprint
+from crewmem_consumers.rules import DEFAULT_RULES, fingerprint
 from crewmem_producers.codec import decode
 from crewmem_producers.connect import open_log
 from crewmem_producers.events import RulesApplied
@@ -93,7 +93,7 @@ def test_a_new_log_gets_the_default_rules_once() -> None:
     asyncio.run(started())
     [record] = asyncio.run(started())
     body = decode(record).body
-    assert isinstance(body, RulesApplied) and body.rules == default_text()
+    assert isinstance(body, RulesApplied) and body.rules == DEFAULT_RULES
 
 
 def test_topics_are_for_a_broker() -> None:

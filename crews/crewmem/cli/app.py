@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from crewmem.cli import config, keys, outbox, rules, topics
 from crewmem.cli.console import note, say
+from crewmem.cli.demo.command import demo
 from crewmem.cli.doctor import doctor
 from crewmem.cli.exits import exit_code
 from crewmem.cli.forget import forget
@@ -63,6 +64,7 @@ def program(
 
 
 app.command()(up)
+app.command()(demo)
 app.command()(serve)
 app.command()(consume)
 app.command()(remember)

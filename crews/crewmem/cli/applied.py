@@ -20,6 +20,6 @@ async def apply_default_rules(log: EventLog, *, source: str) -> list[Position]:
     """Applies the default rule file to each partition of a log that has no record yet; does nothing to any other."""
     if any((await log.end()).values()):
         return []
-    from crewmem_consumers.rules import default_text
+    from crewmem_consumers.rules import DEFAULT_RULES
 
-    return await apply_rules(log, default_text(), source=source)
+    return await apply_rules(log, DEFAULT_RULES, source=source)

@@ -3,7 +3,8 @@
 CrewmemError
 ├── CheckFailed   a check found something wrong (exit code 1)
 ├── HomeInUse     another `crewmem up` runs on the same folder
-└── AddressInUse  something else listens where the service should
+├── AddressInUse  something else listens where the service should
+└── UnknownEvent  no event of that id has been processed
 """
 
 from __future__ import annotations
@@ -21,3 +22,7 @@ class HomeInUse(CrewmemError):
 
 class AddressInUse(CrewmemError):
     """Something else listens on this address. Stop it, or choose another port with `--port`."""
+
+
+class UnknownEvent(CrewmemError, LookupError):
+    """No event of that id has been processed. Check the id (`crewmem list --json`), or wait for the consumer."""

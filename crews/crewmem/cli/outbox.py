@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from crewmem_producers.errors import ServiceUnavailable
+from crewmem_producers.errors import ServiceUnavailable, SettingsError, TransportRefused
 from crewmem_producers.settings import CrewSettings, load
 from rich.progress import Progress
 
@@ -55,10 +55,33 @@ def flush(
         publisher.close()
     if as_json:
         print_json({"sent": waiting - after.depth, "waiting": after.depth})
+    if after.caller_refused:
+        raise TransportRefused(f"{after.depth} events wait in {after.path}: {after.error}")
     if after.depth:
         raise ServiceUnavailable(f"{after.depth} events still wait in {after.path}: {after.error or 'not sent in time'}")
     if not as_json:
         say(f"sent {waiting}; nothing waits any more")
+
+
+@app.command()
+def retry(as_json: AsJson = False) -> None:
+    """Put what was refused for ever back into the queue, once the reason for the refusal is mended."""
+    from crewmem_producers.destination import outbox_path
+    from crewmem_producers.outbox import Outbox
+
+    settings = load(CrewSettings)
+    path = outbox_path(settings)
+    if not path.is_file():
+        raise SettingsError(f"there is no outbox for these settings ({path}); `crewmem outbox status` shows every one")
+    outbox = Outbox(path, max_bytes=settings.outbox_max_mb * 1_000_000)
+    try:
+        again = outbox.retry_dead_letters()
+    finally:
+        outbox.close()
+    if as_json:
+        print_json({"waiting_again": again})
+    else:
+        say(f"{again} events wait again; `crewmem outbox flush` sends them")
 
 
 def _drained(publisher: Publisher, waiting: int, timeout_seconds: float) -> OutboxStatus:

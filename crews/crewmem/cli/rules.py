@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from crewmem_producers.log import Position
-from crewmem_producers.settings import KafkaSettings, load
+from crewmem_producers.settings import KafkaSettings, StoreSettings, load
 
 from crewmem.cli import parts
 from crewmem.cli.applied import apply_rules
 from crewmem.cli.console import note, print_json, print_table, say
+from crewmem.cli.explain import Explained, SpanFate
+from crewmem.cli.explain import explain as _explained
 from crewmem.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -51,6 +55,43 @@ def apply(file: RuleFile, as_json: AsJson = False) -> None:
         return
     say(f"{file} ({rules.sha256[:12]}) decides from here on: {', '.join(f'{p.partition}:{p.offset}' for p in positions)}")
     note("what was decided before stays; `crewmem replay` decides everything anew with it")
+
+
+@app.command()
+def explain(event: Annotated[str, typer.Argument(help="Id of an event.")], as_json: AsJson = False) -> None:
+    """Say what became of an event: which rule decided each piece of it, and why."""
+    explained = asyncio.run(_explain(event, load(StoreSettings)))
+    if as_json:
+        print_json([asdict(record) for record in explained])
+        return
+    for record in explained:
+        when = f", {record.time:%Y-%m-%d %H:%M:%S} UTC" if record.time else ""
+        say(f"{record.type or 'record'} at {record.partition}:{record.offset}{when}: {record.outcome}", style="bold")
+        if record.reason or record.detail:
+            say(": ".join(part for part in (record.reason, record.detail) if part))
+        print_fates(record.spans)
+
+
+async def _explain(event: str, settings: StoreSettings) -> list[Explained]:
+    from crewmem_store import generations
+
+    async with parts.existing_log(settings), parts.registry(settings) as registry, parts.store(settings) as store:
+        active = generations.active(registry)
+        reader = store.reader(active.name)
+        return await asyncio.to_thread(lambda: _explained(event, reader=reader, generation=active))
+
+
+def print_fates(fates: Sequence[SpanFate]) -> None:
+    """A table of what became of each span."""
+    if fates:
+        columns = ("piece", "outcome", "rule", "why", "kept as", "until", "memory")
+        print_table(columns, [_fate(fate) for fate in fates])
+
+
+def _fate(fate: SpanFate) -> tuple[Any, ...]:
+    until = fate.expires_at.strftime("%Y-%m-%d") if fate.expires_at else ("for good" if fate.kind else "")
+    memory = f"repeats {fate.duplicate_of}" if fate.duplicate_of else fate.memory_id if fate.kind else ""
+    return fate.span, fate.outcome, fate.rule, fate.why, fate.kind, until, memory
 
 
 def _load(file: Path) -> RuleSet:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from crewmem_producers.errors import ServiceUnavailable
-from crewmem_producers.settings import PREFIX
 
 START_SECONDS = 180
 STOP_SECONDS = 30
@@ -37,7 +34,7 @@ class Stack:
         command = [sys.executable, "-m", "crewmem.cli", "up", "--home", str(self.home), "--port", port]
         with (self.home.parent / "up.log").open("a", encoding="utf-8") as complaints:
             self._process = subprocess.Popen(
-                command, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, text=True
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, text=True
             )
         watch = threading.Timer(START_SECONDS, self.kill)
         watch.start()
@@ -71,20 +68,3 @@ class Stack:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
-
-
-@contextmanager
-def running_stack(home: Path) -> Iterator[Stack]:
-    """A stack that no way out of the block leaves behind."""
-    stack = Stack(home)
-    try:
-        stack.start()
-        yield stack
-    finally:
-        stack.stop()
-
-
-def environment(**settings: str) -> dict[str, str]:
-    """This process's environment with these settings instead of its own."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return inherited | {PREFIX + name.upper(): value for name, value in settings.items()}

@@ -1,0 +1,123 @@
+"""How the demo prints: one heading an act, what the crews said, and tables of what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich import box
+from rich.columns import Columns
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from crewmem.cli.demo.claims import Claim
+from crewmem.cli.explain import Explained
+
+WIDTH = 110
+LONG = 420
+"""Characters of a text that are shown."""
+
+
+class Show:
+    """Prints to one console, at most WIDTH columns wide."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
+
+    def act(self, number: int, title: str, text: str) -> None:
+        self._console.print()
+        self._console.rule(Text(f" {number}  {title} ", style="bold cyan"), align="left", style="cyan")
+        self.say(text)
+
+    def say(self, text: str, *, style: str = "") -> None:
+        self._console.print(Text(text, style=style))
+
+    def claim(self, claim: Claim) -> None:
+        mark, style = ("✓", "green") if claim.holds else ("✗", "bold red" if claim.binding else "yellow")
+        self._console.print(Text(f" {mark} {claim.says}", style=style))
+
+    def answer(self, report: dict[str, Any]) -> None:
+        """What a crew said, task by task."""
+        self._console.print(Panel(_outputs(report["outputs"]), title=_title(report), title_align="left", border_style="blue"))
+
+    def compared(self, report: dict[str, Any]) -> None:
+        """The same crew's answer without and with memory, side by side."""
+        half = (self._console.width - 1) // 2
+        without = Panel(_outputs(report["without_memory"]), title="without memory", border_style="red", width=half)
+        with_memory = Panel(_outputs(report["outputs"]), title="with memory", border_style="green", width=half)
+        self.say(_title(report))
+        self._console.print(Columns([without, with_memory], padding=(0, 1)))
+
+    def published(self, records: Sequence[Explained], report: dict[str, Any]) -> None:
+        """What went to the log, and when the log had it."""
+        for record in records:
+            had = "acknowledged before the process ended" if report["published"] else "in the outbox when the process ended"
+            self.say(
+                f"published: {record.type}, event {record.event_id}, on the log at {record.partition}:{record.offset}, {had}"
+            )
+
+    def decided(self, records: Sequence[Explained]) -> None:
+        """What each rule decided, and why."""
+        rows = [
+            (fate.span, fate.outcome, fate.rule, fate.why if not fate.duplicate_of else f"repeats {fate.duplicate_of}")
+            for record in records
+            for fate in record.spans
+        ]
+        self._table("what the rules decided", ("piece", "outcome", "rule", "why"), rows)
+
+    def remembered(self, records: Sequence[Explained]) -> None:
+        """Which memories were made."""
+        rows = [
+            (fate.kind, _until(fate.expires_at), _short(fate.content or ""))
+            for record in records
+            for fate in record.spans
+            if fate.content
+        ]
+        self._table("what was remembered", ("kind", "kept", "memory"), rows)
+
+    def recalled(self, memories: Sequence[dict[str, Any]], title: str = "what it recalled before it began") -> None:
+        """Memories with their scores, a cosine from 0 to 1."""
+        rows = [
+            (f"{memory['score']:.2f}", memory.get("kind"), memory.get("agent_role") or "", _short(memory["content"]))
+            for memory in memories
+        ]
+        self._table(title, ("score", "kind", "from", "memory"), rows)
+
+    def _table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        if not rows:
+            self.say(f"{title}: nothing", style="italic")
+            return
+        table = Table(
+            title=title, title_justify="left", title_style="italic", box=box.SIMPLE_HEAD, pad_edge=False, expand=False
+        )
+        for column in columns:
+            table.add_column(column, no_wrap=column not in ("why", "memory"), overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(str(cell if cell is not None else "")) for cell in row))
+        self._console.print(table)
+
+
+def _title(report: dict[str, Any]) -> str:
+    return f"{report['crew'].partition('-')[0]} crew, process {report['process']}, session {report['session']}"
+
+
+def _outputs(outputs: Sequence[dict[str, str]]) -> RenderableType:
+    return Group(*(Text.assemble((f"{one['role']}: ", "bold"), _cut(one["text"])) for one in outputs))
+
+
+def _short(text: str) -> str:
+    return _cut(" ".join(text.split()))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONG else text[: LONG - 1] + "…"
+
+
+def _until(expires_at: datetime | None) -> str:
+    if expires_at is None:
+        return "for good"
+    return f"{(expires_at - datetime.now(UTC)).days + 1} days"
