@@ -98,7 +98,8 @@ def read(text: str, *, file: str) -> tuple[RuleFile, Lines]:
     try:
         parsed = RuleFile.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        found = error.errors(include_url=False, include_input=False)  # a misspelt name comes before the right one that it lacks
+        first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
         raise RuleError(_reason(first["loc"], first["msg"], first["type"]), file=file, line=lines.of(first["loc"])) from error
     _refuse_names(parsed, lines, file)
     return parsed, lines
@@ -117,18 +118,23 @@ def _refuse_names(parsed: RuleFile, lines: Lines, file: str) -> None:
         seen.add(rule.name)
 
 
-def _refuse_twice(node: yaml.Node | None, file: str) -> None:
+def _refuse_twice(root: yaml.Node | None, file: str) -> None:
     """YAML's reader lets the last of two equal names win, silently."""
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_twice(item, file)
-    elif isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for name, value in node.value:
-            if name.value in seen:
-                raise RuleError(f"{name.value!r} is there twice", file=file, line=name.start_mark.line + 1)
-            seen.add(str(name.value))
-            _refuse_twice(value, file)
+    ahead, known = [root], set()
+    while ahead:
+        node = ahead.pop()
+        if id(node) in known:  # an alias
+            continue
+        known.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            ahead += node.value
+        elif isinstance(node, yaml.MappingNode):
+            ahead += [value for _, value in node.value]
+            seen: set[str] = set()
+            for name, _ in node.value:
+                if name.value in seen:
+                    raise RuleError(f"{name.value!r} is there twice", file=file, line=name.start_mark.line + 1)
+                seen.add(str(name.value))
 
 
 def _child(node: yaml.Node | None, step: int | str, line: int) -> tuple[yaml.Node | None, int]:

@@ -33,7 +33,7 @@ _LEDGER_COLUMNS: dict[str, Any] = {
 
 MEMORY = tuple(_MEMORY_COLUMNS)
 LEDGER = tuple(_LEDGER_COLUMNS)
-NOT_DECIDED_FROM = frozenset({"content", "summary", "metadata", "agent_role", "parent", "importance", "summariser"})
+NOT_DECIDED_FROM = frozenset({"content", "summary", "metadata", "agent_role", "importance", "summariser"})
 DECIDED_FROM = tuple(name for name in MEMORY if name not in NOT_DECIDED_FROM)
 """The columns of a `PartitionView`: what `effects.as_decided_from` leaves."""
 
