@@ -1,0 +1,130 @@
+"""A consumer process for crash tests: `consume.py SPEC`, with SPEC in JSON.
+
+`settings` are the consumer's; at the step `die_at` the process kills itself with SIGKILL, at `pause_at` it stops itself with
+SIGSTOP, the `times`-th time that the step is reached; `without` names the guard that is taken out (the controls, which must
+lose or double something).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from crewmem_consumers.consumer import run
+from crewmem_consumers.health import Health
+from crewmem_producers.settings import ConsumerSettings
+from crewmem_store.embedder_hashing import HashingEmbedder
+from crewmem_store.lance import LanceStore
+from crewmem_store.rows import LedgerRow, MemoryRow
+from crewmem_store.updates import Update
+
+
+class SignalAt:
+    """A checkpoint that sends its own process a signal which nobody can catch."""
+
+    def __init__(self, number: signal.Signals, *, step: str | None, times: int) -> None:
+        self._number = number
+        self._step = step
+        self._left = times
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str) -> None:
+        if name != self._step:
+            return
+        with self._lock:
+            self._left -= 1
+            if self._left == 0:
+                os.kill(os.getpid(), self._number)
+
+
+class LedgerFirst:
+    """Control: the position is stored before what it stands for."""
+
+    def __init__(self, store: LanceStore) -> None:
+        self._store = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def partition(self, generation: str, partition: int, *, dimensions: int) -> Any:
+        opened = self._store.partition(generation, partition, dimensions=dimensions)
+        commit = opened.commit
+
+        def ledger_first(*, rows: Sequence[MemoryRow], updates: Sequence[Update], ledger: Sequence[LedgerRow]) -> None:
+            commit(rows=[], updates=[], ledger=ledger)
+            commit(rows=rows, updates=updates, ledger=[])
+
+        opened.commit = ledger_first  # type: ignore[method-assign]
+        return opened
+
+
+def plain_add() -> None:
+    """Control: rows are added, not merged by their id."""
+    from crewmem_store.lance_table import OwnedTable
+
+    OwnedTable._merge = lambda self, rows: self._handle.add(rows, on_bad_vectors="null")  # type: ignore[method-assign]
+
+
+def no_seek() -> None:
+    """Control: reading begins at the group's commit, which is written as soon as records are read."""
+    from aiokafka import TopicPartition
+    from crewmem_consumers.kafka_app import KafkaApp, _runs
+
+    made = KafkaApp.__init__
+
+    def init(self: KafkaApp, *args: Any, **kwargs: Any) -> None:
+        made(self, *args, **kwargs)
+        self._subscriber._connection_args["auto_offset_reset"] = "earliest"
+
+    async def assigned(self: KafkaApp, partitions: set[TopicPartition]) -> None:
+        consumer = self._subscriber.consumer
+        consumer.pause(*partitions)
+        for place in partitions:
+            self._owned.adopt(place.partition, on_ready=lambda position, place=place: consumer.resume(place))
+
+    async def handle(self: KafkaApp, records: Any) -> None:
+        for partition, run in _runs(records):
+            if (worker := self._owned.get(partition)) is not None and worker.expected is not None:
+                worker.offer(run)
+        await self._subscriber.consumer.commit()
+
+    async def commit_nothing(self: KafkaApp) -> None:
+        await asyncio.Event().wait()
+
+    KafkaApp.__init__ = init  # type: ignore[method-assign]
+    KafkaApp.assigned = assigned  # type: ignore[method-assign]
+    KafkaApp._handle = handle  # type: ignore[method-assign]
+    KafkaApp._commit_now_and_then = commit_nothing  # type: ignore[method-assign]
+
+
+CONTROLS: dict[str, Callable[[], None]] = {"merge": plain_add, "seek": no_seek}
+
+
+async def main(spec: dict[str, Any]) -> None:
+    settings = ConsumerSettings(**spec["settings"])
+    number = signal.SIGSTOP if "pause_at" in spec else signal.SIGKILL
+    checkpoint = SignalAt(number, step=spec.get("pause_at", spec.get("die_at")), times=spec.get("times", 1))
+    store: Any = LanceStore(settings.store_uri, checkpoint=checkpoint)
+    store.open(namespace=settings.namespace)
+    if spec.get("without") == "order":
+        store = LedgerFirst(store)
+    elif spec.get("without"):
+        CONTROLS[spec["without"]]()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    try:
+        await run(settings, stop=stop, checkpoint=checkpoint, store=store, embedder=HashingEmbedder(), health=Health())
+    finally:
+        store.close()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    asyncio.run(main(json.loads(sys.argv[1])))
