@@ -8,17 +8,13 @@ from collections.abc import Callable, Sequence
 from crewmem_producers import filesystem
 from crewmem_producers.destination import outbox_path
 from crewmem_producers.events import Event
-from crewmem_producers.loop_thread import LoopThread
 from crewmem_producers.outbox import Outbox, OutboxStatus
 from crewmem_producers.receipt import Receipt
-from crewmem_producers.relay import Relay
-from crewmem_producers.relay_lock import RelayLock
+from crewmem_producers.relay_thread import RelayThread
 from crewmem_producers.settings import CrewSettings
 from crewmem_producers.transport import Fate, TransportFactory
 
 log = logging.getLogger(__name__)
-
-STOP_SECONDS = 2.0
 
 
 class OutboxSender:
@@ -31,13 +27,13 @@ class OutboxSender:
         max_bytes = settings.outbox_max_mb * 1_000_000
         self.outbox = Outbox(path, max_bytes=max_bytes)
         self._stalled_at: int | None = None
-        # the relay has a connection of its own, so that publishing does not wait for its reading
-        self._thread, self._wake = _started(Outbox(path, max_bytes=max_bytes), open_transport, settings.tenant)
+        self._relay = _relaying(Outbox(path, max_bytes=max_bytes), open_transport, settings.tenant)
 
     def publish(self, events: Sequence[Event]) -> Receipt:
         """Durable in the outbox when it returns. Raises OutboxFull, OutboxBroken, InvalidEvent."""
         seqs = self.outbox.append(events)
-        self._wake()
+        if self._relay is not None:
+            self._relay.wake()
         return Receipt(ids=[event.id for event in events], fates=lambda: _all_fates(self.outbox, seqs))
 
     def flushing(self) -> Callable[[], bool]:
@@ -58,26 +54,17 @@ class OutboxSender:
 
     def close(self) -> None:
         """Stops the relay; another process takes over what is left."""
-        if self._thread is not None:
-            self._thread.stop(STOP_SECONDS)
+        if self._relay is not None:
+            self._relay.stop()
         self.outbox.close()
 
 
-def _started(outbox: Outbox, open_transport: TransportFactory, tenant: str) -> tuple[LoopThread | None, Callable[[], None]]:
-    """The relay's thread, running, and what wakes the relay."""
+def _relaying(outbox: Outbox, open_transport: TransportFactory, tenant: str) -> RelayThread | None:
     try:
-        thread = LoopThread("crewmem-relay")
-    except RuntimeError:  # the interpreter is ending: what is published now is sent by the next process
-        log.warning("no relay can be started now; what is published waits in %s", outbox.path)
-        return None, lambda: None
-    lock = RelayLock(outbox.path.with_suffix(".relay"))
-
-    async def start() -> Relay:
-        return Relay(outbox=outbox, transport=open_transport(), lock=lock, tenant=tenant)
-
-    relay = thread.submit(start()).result()
-    thread.submit(relay.run())
-    return thread, lambda: thread.call(relay.wake)
+        return RelayThread(outbox=outbox, open_transport=open_transport, tenant=tenant)
+    except RuntimeError:
+        log.warning("the interpreter is ending; what is published now waits in %s for the next process", outbox.path)
+        return None
 
 
 def _all_fates(outbox: Outbox, seqs: Sequence[int]) -> list[Fate] | None:

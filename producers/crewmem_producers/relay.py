@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 
 from crewmem_producers.cloudevents import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
@@ -54,7 +55,7 @@ class Relay:
     ) -> None:
         self._outbox, self._transport, self._lock, self._tenant = outbox, transport, lock, tenant
         self._clock, self._chance = clock, chance
-        self._woken = asyncio.Event()
+        self._woken, self._ending = asyncio.Event(), asyncio.Event()
         self._failures = 0
         self._error: str | None = None
         self._untidy = True
@@ -64,10 +65,15 @@ class Relay:
         """There is something to send."""
         self._woken.set()
 
+    def stop(self) -> None:
+        """Lets `run` end after the step that it is in: a batch that is cut off would be sent again."""
+        self._ending.set()
+        self._woken.set()
+
     async def run(self) -> None:
-        """Relays until cancelled, then lets go of connections and lock."""
+        """Relays until stopped or cancelled, then lets go of connections and lock."""
         try:
-            while True:
+            while not self._ending.is_set():
                 await self._pause(await self.step())
         finally:
             await self._transport.close()
@@ -92,13 +98,9 @@ class Relay:
             return self._failed(error)
 
     async def _pause(self, seconds: float) -> None:
-        if self._failures:  # a new event is no reason to ask again sooner
-            await asyncio.sleep(seconds)
-        elif seconds:
-            try:
-                await asyncio.wait_for(self._woken.wait(), seconds)
-            except TimeoutError:
-                return
+        early = self._ending if self._failures else self._woken  # a new event is no reason to ask again sooner
+        with suppress(TimeoutError):
+            await asyncio.wait_for(early.wait(), seconds)
 
     async def _relay(self) -> float:
         batch = self._outbox.batch(max_events=MAX_BATCH_EVENTS, max_bytes=MAX_BATCH_BYTES // 2)
