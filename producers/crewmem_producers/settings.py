@@ -145,7 +145,7 @@ class CrewSettings(KafkaSettings):
     publish_inputs: list[str] = Field([], description="names of the kickoff inputs that are published")
     top_k: int = Field(8, ge=1, le=100, description="memories recalled into a kickoff, at most")
     max_tokens: int = Field(600, ge=1, description="tokens of recalled memory in a prompt, at most")
-    threshold: float = Field(0.25, ge=0, le=1, description="least cosine of a recalled memory")
+    threshold: float = Field(0.15, ge=0, le=1, description="least cosine of a recalled memory")
 
     @field_validator("session")
     @classmethod
