@@ -67,7 +67,8 @@ class AssignedDetector:
 
     def find(self, text: str, lowered: str) -> Iterator[Secret]:
         for match in _ASSIGNED.finditer(text):
-            if _NAME.search(lowered[max(0, match.start() - _NAME_LENGTH) : match.start()]):
+            before = lowered[max(0, match.start() - _NAME_LENGTH) : match.start()]
+            if _NAME.search(before) and not _REDACTED.search(before):
                 start, end = match.span(match.lastindex or 0)
                 yield Secret(start, end, "password")
 
@@ -131,6 +132,7 @@ _NAME = re.compile(
 )
 _ASSIGNED = re.compile(r"""["'`\])*]{0,3}[ \t]{0,3}(?:=>|:=|={1,3}|:|\bis\b(?=\s+["'`]))[*]{0,2}\s{0,3}""" + _VALUE)
 _NAME_LENGTH = 60
+_REDACTED = re.compile(r"\[redacted: [a-z -]{3,20}\Z")
 _URL_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@?#]{0,200}:([^\s/@]{1,200})@", re.IGNORECASE)
 _URL_PARAMETER = re.compile(
     r"[?&](?:api_?key|key|token|access_token|auth|sig|signature|password|pwd|secret|client_secret)=([^\s&#\"'<>)]{6,})",

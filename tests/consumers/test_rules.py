@@ -120,7 +120,7 @@ def test_conditions_see_the_event(when: str, matches: bool) -> None:
 
 def test_conditions_see_what_a_remember_says() -> None:
     event = remember("x", kind="idea", key="k", speaker="Ann", importance=0.9, metadata={"source": "mail"})
-    when = "type == 'remembered' && kind == 'idea' && key == 'k' && speaker == 'Ann' && importance > 0.8 && metadata.source == 'mail'"
+    when = "kind == 'idea' && key == 'k' && speaker == 'Ann' && importance > 0.8 && metadata.source == 'mail'"
     assert decide(event, rules(when, action="keep")).rule == "asked"
 
 

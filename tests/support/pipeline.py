@@ -10,8 +10,18 @@ from typing import Any
 from crewmem_consumers.ingestor import Ingestor, Processed
 from crewmem_producers.codec import encode
 from crewmem_producers.events import (
-    Body, Event, KickoffCompleted, KickoffError, KickoffFailed, MemoryForgotten, MemoryRemembered, Recalled, RulesApplied,
-    SessionForgotten, SpanRef, TaskOutput,
+    Body,
+    Event,
+    KickoffCompleted,
+    KickoffError,
+    KickoffFailed,
+    MemoryForgotten,
+    MemoryRemembered,
+    Recalled,
+    RulesApplied,
+    SessionForgotten,
+    SpanRef,
+    TaskOutput,
 )  # fmt: skip
 from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.names import Scope
@@ -130,9 +140,8 @@ def kickoff(
 
 
 def failure(message: str, *, number: int = 0, days: float = 0, task: int = 0) -> Event:
-    body = KickoffFailed(
-        crew="research", crew_key="ck", tasks=tasks(""), error=KickoffError(type="TimeoutError", message=message, task_index=task)
-    )  # fmt: skip
+    error = KickoffError(type="TimeoutError", message=message, task_index=task)
+    body = KickoffFailed(crew="research", crew_key="ck", tasks=tasks(""), error=error)
     return event(body, number=number, days=days)
 
 
