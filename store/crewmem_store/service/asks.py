@@ -13,7 +13,9 @@ from pydantic_core import PydanticCustomError
 MAX_CONTENT_CHARACTERS = 10_000
 MAX_QUERY_CHARACTERS = 100_000
 MAX_METADATA_BYTES = 65_536
+MAX_METADATA_LEVELS = 32
 MAX_TTL_SECONDS = 100 * 365 * 86_400
+_METADATA_LIMITS = f"it has at most {MAX_METADATA_BYTES} bytes as JSON, and {MAX_METADATA_LEVELS} levels"
 _FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 
 
@@ -43,15 +45,17 @@ def _plain_json(value: dict[str, Any]) -> dict[str, Any]:
         size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
     except (ValueError, RecursionError) as error:
         raise PydanticCustomError("plain_json", "it is not plain JSON (no NaN, no infinity, no half surrogates)") from error
-    if size > MAX_METADATA_BYTES or _depth(value) > 32:
-        raise PydanticCustomError("plain_json", "it has at most {size} bytes and 32 levels", {"size": MAX_METADATA_BYTES})
+    if size > MAX_METADATA_BYTES or _deeper(value, MAX_METADATA_LEVELS):
+        raise PydanticCustomError("plain_json", _METADATA_LIMITS)
     return value
 
 
-def _depth(value: object) -> int:
-    """Levels of nesting; `value` was just written as JSON, so it has an end."""
-    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + max(map(_depth, children), default=0) if isinstance(value, (dict, list)) else 0
+def _deeper(value: object, levels: int) -> bool:
+    """Whether it nests more than so many levels; looks no deeper than that."""
+    if not isinstance(value, (dict, list)):
+        return False
+    children = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_deeper(child, levels - 1) for child in children)
 
 
 def _listed(value: Any) -> Any:
@@ -102,7 +106,7 @@ class RecallAsk(Ask):
     of `format=context`."""
 
     q: Annotated[str, Field(max_length=MAX_QUERY_CHARACTERS), AfterValidator(_not_blank), AfterValidator(_no_nul)]
-    session: Annotated[list[str], BeforeValidator(_listed), Field(max_length=100)] | None = None
+    session: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1, max_length=100)] | None = None
     top_k: Annotated[int, Field(ge=1, le=100)] = 5
     threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
     after: str | None = None
@@ -129,7 +133,7 @@ class RecallQuery(RecallAsk):
 class ListQuery(Ask):
     """A page of a session's memories, the newest first."""
 
-    session: Annotated[list[str], BeforeValidator(_listed), Field(max_length=100)] | None = None
+    session: Annotated[list[str], BeforeValidator(_listed), Field(min_length=1, max_length=100)] | None = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
     offset: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
 

@@ -32,8 +32,6 @@ async def served(app: FastAPI, *, host: str, port: int) -> AsyncIterator[int]:
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        while not server.started and not task.done():
-            await asyncio.sleep(0.01)
         taken: int = listener.getsockname()[1]
         yield taken
     finally:
