@@ -14,8 +14,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
-from crewmem_producers.errors import LogUnavailable
-from crewmem_producers.kafka import bootstrap_servers, security
+from crewmem_producers.kafka import answering, bootstrap_servers, security
+from crewmem_producers.kafka_headers import accept_any_header_name
 from crewmem_producers.log import LoggedRecord
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_producers.topics import events_topic
@@ -35,10 +35,13 @@ DYNAMIC_SESSION_MS = 10_000
 POLL_MS = 100
 MAX_RECORDS = 1000
 COMMIT_SECONDS = 5.0
+JOIN_SECONDS = 120.0
+"""A rebalance waits for members that drain, so joining may take as long as they may."""
 
 
 def open_broker(settings: ConsumerSettings) -> KafkaBroker:
     """FastStream's broker: it reads only. Start it before the subscribers."""
+    accept_any_header_name()
     return KafkaBroker(
         bootstrap_servers(settings),
         client_id=f"{settings.namespace}-consumer",
@@ -83,10 +86,12 @@ class KafkaApp:
     async def start(self) -> None:
         """Joins the group; partitions come with the rebalances. Raises LogUnavailable."""
         try:
-            await self._subscriber.start()
-        except KafkaError as error:
+            async with answering("let this consumer join its group", seconds=JOIN_SECONDS):
+                await self._subscriber.start()
+        except BaseException:
+            await self._owned.release()
             await self._subscriber.stop()
-            raise LogUnavailable(f"Kafka does not let {self._owned.generation.name} join its group: {error}") from error
+            raise
         self._committing = asyncio.create_task(self._commit_now_and_then())
 
     async def stop(self) -> None:

@@ -13,6 +13,7 @@ from aiokafka.structs import ConsumerRecord
 
 from crewmem_producers.codec import MAX_RECORD_BYTES
 from crewmem_producers.kafka import answering
+from crewmem_producers.kafka_headers import accept_any_header_name
 from crewmem_producers.log import LoggedRecord
 
 MAX_READ_BYTES = 32 * 1024 * 1024
@@ -100,6 +101,7 @@ class KafkaReader:
 
     async def _ready(self) -> AIOKafkaConsumer:
         if self._consumer is None:
+            accept_any_header_name()
             self._consumer = AIOKafkaConsumer(
                 **self._options,
                 group_id=None,
