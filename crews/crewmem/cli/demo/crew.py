@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 RESEARCH_GOAL = "Analyse competitor pricing"
-STRATEGY_GOAL = "Build a go-to-market plan for the Q1 launch"
+STRATEGY_GOAL = "Build a go-to-market plan with a price per seat"
 CREWS = ("research", "research-later", "strategy")
 
 
