@@ -18,8 +18,14 @@ ECHO = "echo"
 """The rule of a span of which nothing is left."""
 COSINE = 0.92
 
-_MARKUP = re.compile(r"^[\s>*_#•·–—-]+|^\s*\(?\d{1,3}[.)]\s+|[*_`]+")
-_HEADER = re.compile(r"^[^\n:]{0,120}?\(\d{4}-\d{2}-\d{2}[^)\n]{0,40}\):\s*|^[\[(]\d{4}-\d{2}-\d{2}[^\])\n]{0,60}[\])]:?\s*")
+_MARKUP = re.compile(r"^(?:[\s>*_#•·–—-]+|\(?\d{1,3}[.)]\s+)+|[*_`]+")
+_HEADER = re.compile(
+    r"(?:\(\d{4}-\d{2}-\d{2}(?:, [^)\n]{1,40})?\)|\(undated\))(?: [^:\n]{1,200})?: "  # the block that crews get
+    r"|\d{4}-\d{2}-\d{2}, [^:\n]{1,240}: "  # the block that the service makes
+    r"|[^\n:(]{0,200}\(\d{4}-\d{2}-\d{2}\): "  # a memory's text
+)
+_HEADING = re.compile(r"what earlier runs found out\b[^\n]*:$", re.IGNORECASE)
+"""The line above both blocks."""
 _LETTER = re.compile(r"[^\W_]")
 _FOLD = re.compile(r"[\W_]+")
 
@@ -58,7 +64,8 @@ def _compared(drafts: Sequence[Draft]) -> list[_Compared]:
         if known and draft.content is not None and draft.span.name != ERROR:
             parts = [draft.content[start:end] for start, end in sentences(draft.content)]
             literal = {_folded(text) for text in known}
-            found.append(_Compared(draft, parts, [_folded(plain(part)) in literal for part in parts], known))
+            echoes = [_folded(plain(part)) in literal or _HEADING.match(plain(part)) is not None for part in parts]
+            found.append(_Compared(draft, parts, echoes, known))
     return found
 
 
@@ -88,9 +95,10 @@ def _said(event: Event) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """A sentence without list markers, emphasis, and the `<who> (<date>): ` that recalled memories begin with."""
+    """A sentence without list markers, emphasis, and the who and when that a recalled memory begins with."""
     text = _MARKUP.sub("", text.strip())
-    return _HEADER.sub("", text).strip() or text
+    match = _HEADER.match(text)
+    return text if match is None else text[match.end() :].strip() or text
 
 
 def _folded(text: str) -> str:
