@@ -12,9 +12,16 @@ from crewmem_store.rows import LedgerRow
 
 from crewmem_consumers import memories, secrets
 from crewmem_consumers.draft import Draft
+from crewmem_consumers.echo import ECHO
 from crewmem_consumers.rules import RuleSet
 from crewmem_consumers.select import LIMIT, MAX_MEMORIES
 from crewmem_consumers.split import Span, split
+
+OWN_WHY = {
+    ECHO: "all that it says was recalled into that kickoff: a repeat of memory, not a finding",
+    LIMIT: f"the kickoff has {MAX_MEMORIES} memories already",
+}
+"""Why, where the memories that were there decided and no rule of the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +67,10 @@ def _of_span(event: Event, span: Span, rules: RuleSet, fate: Mapping[str, Any]) 
     decision = rules.decide(event, span)
     draft = Draft(event, span, decision)
     found = secrets.find(span.text, personal=decision.keep.redaction == "personal") if decision.keeps else []
+    rule = fate.get("rule", decision.rule)
     return Explanation(
-        span=span.name, characters=span.end - span.start, rule=fate.get("rule", decision.rule), keeps=decision.keeps,
-        why=decision.why, when=decision.when, passed=decision.passed, errors=decision.errors,
+        span=span.name, characters=span.end - span.start, rule=rule, keeps=decision.keeps,
+        why=OWN_WHY.get(rule, decision.why), when=decision.when, passed=decision.passed, errors=decision.errors,
         kind=memories.kind_of(draft) if decision.keeps else None,
         expires_at=memories.expires_at(draft) if decision.keeps else None,
         redacted=tuple(dict.fromkeys(secret.label for secret in found)), **_told(fate),
@@ -70,8 +78,9 @@ def _of_span(event: Event, span: Span, rules: RuleSet, fate: Mapping[str, Any]) 
 
 
 def _beyond(span: Span, fate: Mapping[str, Any]) -> Explanation:
-    why = f"the kickoff has {MAX_MEMORIES} memories already"
-    return Explanation(span=span.name, characters=span.end - span.start, rule=LIMIT, keeps=False, why=why, **_told(fate))
+    return Explanation(
+        span=span.name, characters=span.end - span.start, rule=LIMIT, keeps=False, why=OWN_WHY[LIMIT], **_told(fate)
+    )  # fmt: skip
 
 
 def _told(fate: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,53 +1,37 @@
-"""What became of an event, span by span: which rule decided, and why. Read from the ledger, not decided again."""
+"""What became of an event: its record, its row in the ledger, the rules that decided, and the memories that were made."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from crewmem_producers.codec import decode
 from crewmem_producers.events import RulesApplied
+from crewmem_producers.log import EventLog
 
 from crewmem.cli.errors import UnknownEvent
 
 if TYPE_CHECKING:
+    from crewmem_consumers.explain import Explanation
     from crewmem_consumers.rules import RuleSet
     from crewmem_store.generations import Generation
-    from crewmem_store.rows import LedgerRow, MemoryRow
+    from crewmem_store.rows import LedgerRow
     from crewmem_store.store import StoreReader
-
-OWN_RULES = {
-    "echo": "all it says was recalled into that kickoff: a repeat of memory, not a finding",
-    "limit": "the kickoff has left ten memories already",
-    "unmatched": "no rule matches, so it is kept",
-    "forgotten": "it was forgotten before it arrived",
-}
-"""Why, where crewmem itself decided and no rule of the file."""
 
 _LOOK_BACK = 5_000
 """Ledger rows that are read at once on the way back to the rules that decided."""
 
 
-@dataclass(frozen=True, slots=True)
-class SpanFate:
-    """What became of one span. `why` and `when` are the rule's; the rest is of the memory that was made of it, if one was."""
-
-    span: str
-    outcome: str
-    rule: str
-    why: str
-    when: str = ""
-    memory_id: str | None = None
-    duplicate_of: str | None = None
-    kind: str | None = None
-    expires_at: datetime | None = None
-    content: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """What became of one record of the log. `reason` and `detail` are there where no rule was asked, as for a dead letter."""
+    """What became of one record of the log.
+
+    `reason` and `detail` are there where no rule was asked, as for a dead letter. `spans` says what was decided of each
+    piece; `contents` maps the id of each memory that was made and not forgotten to its text.
+    """
 
     partition: int
     offset: int
@@ -58,53 +42,60 @@ class Explained:
     reason: str | None
     detail: str | None
     rules_sha256: str | None
-    spans: tuple[SpanFate, ...]
+    spans: tuple[Explanation, ...]
+    contents: Mapping[str, str]
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
-def explain(event_id: str, *, reader: StoreReader, generation: Generation) -> list[Explained]:
-    """Every record of that event, in the order of the log. Blocks. Raises UnknownEvent, StoreUnavailable."""
-    found = reader.ledger_of(event_id)
+async def explain(event_id: str, *, log: EventLog, reader: StoreReader, generation: Generation) -> list[Explained]:
+    """Every record of that event, in the order of the log. Raises UnknownEvent, LogUnavailable, StoreUnavailable."""
+    found = await asyncio.to_thread(reader.ledger_of, event_id)
     if not found:
         raise UnknownEvent(f"no event {event_id} has been processed; `crewmem stats` shows how far the consumer is")
-    rows = {row.id: row for row in reader.by_event(event_id)}
-    return [_explained(partition, row, rows, reader, generation) for partition, row in found]
+    contents = {row.id: row.content for row in await asyncio.to_thread(reader.by_event, event_id) if row.content}
+    explained = []
+    for partition, row in found:
+        spans: tuple[Explanation, ...] = ()
+        if row.spans:
+            rules = await asyncio.to_thread(_rules, row, partition, reader, generation)
+            spans = await _spans(row, partition, rules, log)
+        explained.append(_explained(partition, row, spans, contents))
+    return explained
 
 
-def _explained(
-    partition: int, row: LedgerRow, memories: Mapping[str, MemoryRow], reader: StoreReader, generation: Generation
-) -> Explained:
-    rules = _rules(row, partition, reader, generation) if row.spans else None
-    spans = tuple(_fate(name, fate, rules, memories) for name, fate in row.spans.items())
+def _explained(partition: int, row: LedgerRow, spans: tuple[Explanation, ...], contents: Mapping[str, str]) -> Explained:
+    made = {span.memory_id for span in spans}
     return Explained(
         partition=partition, offset=row.offset, event_id=row.ce_id, type=row.type, time=row.created_at,
         outcome=str(row.outcome), reason=row.reason, detail=None if row.type == RulesApplied.type else row.detail,
-        rules_sha256=row.rules_sha256, spans=spans,
+        rules_sha256=row.rules_sha256, spans=spans, contents={id: text for id, text in contents.items() if id in made},
     )  # fmt: skip
 
 
-def _fate(span: str, fate: Mapping[str, Any], rules: RuleSet | None, memories: Mapping[str, MemoryRow]) -> SpanFate:
-    name = str(fate.get("rule"))
-    rule = next((rule for rule in rules.rules if rule.name == name), None) if rules else None
-    why = rule.why if rule else OWN_RULES.get(name, "")
-    memory = memories.get(str(fate.get("memory_id")))
-    made = memory if memory is not None and memory.text is not None else None
-    return SpanFate(
-        span=span, outcome=str(fate["outcome"]), rule=name, why=why, when=rule.condition.source if rule else "",
-        memory_id=fate.get("memory_id"), duplicate_of=fate.get("duplicate_of"), kind=made.kind if made else None,
-        expires_at=made.expires_at if made else None, content=made.content if made else None,
-    )  # fmt: skip
+async def _spans(row: LedgerRow, partition: int, rules: RuleSet, log: EventLog) -> tuple[Explanation, ...]:
+    from crewmem_consumers.explain import explain as explain_spans
+
+    records = await log.read(partition, row.offset, limit=1)
+    if not records or records[0].offset != row.offset:
+        raise UnknownEvent(f"the log has no record at {partition}:{row.offset} any more, so there is nothing to explain")
+    return tuple(explain_spans(decode(records[0]), rules, ledger=row))
 
 
-def _rules(row: LedgerRow, partition: int, reader: StoreReader, generation: Generation) -> RuleSet | None:
-    """The rules that decided that row, or None where their text cannot be found any more."""
+def _rules(row: LedgerRow, partition: int, reader: StoreReader, generation: Generation) -> RuleSet:
+    """The rules that decided that row: the default ones, a replay's, or those that the log applied before it."""
     from crewmem_consumers.rules import RuleSet, default_rules, fingerprint
 
     if row.rules_sha256 == default_rules().sha256:
         return default_rules()
     if generation.rules is not None and fingerprint(generation.rules) == row.rules_sha256:
         return RuleSet.parse(generation.rules)
-    for start in range(max(row.offset - _LOOK_BACK, 0), -_LOOK_BACK, -_LOOK_BACK):
-        for earlier in reversed(reader.ledger(partition, start=max(start, 0), limit=_LOOK_BACK)):
+    end = row.offset
+    while end > 0:
+        start = max(end - _LOOK_BACK, 0)
+        for earlier in reversed(reader.ledger(partition, start=start, limit=end - start)):
             if earlier.type == RulesApplied.type and earlier.rules_sha256 == row.rules_sha256 and earlier.detail:
                 return RuleSet.parse(earlier.detail)
-    return None
+        end = start
+    raise UnknownEvent(f"the rules {row.rules_sha256} that decided it are not in the ledger")

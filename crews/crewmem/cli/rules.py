@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,11 +13,12 @@ from crewmem_producers.settings import KafkaSettings, StoreSettings, load
 from crewmem.cli import parts
 from crewmem.cli.applied import apply_rules
 from crewmem.cli.console import note, print_json, print_table, say
-from crewmem.cli.explain import Explained, SpanFate
-from crewmem.cli.explain import explain as _explained
+from crewmem.cli.explain import Explained
+from crewmem.cli.explain import explain as explain_event
 from crewmem.cli.options import AsJson
 
 if TYPE_CHECKING:
+    from crewmem_consumers.explain import Explanation
     from crewmem_consumers.rules import Rule, RuleSet
 
 app = typer.Typer(help="The rules that decide what is remembered.", no_args_is_help=True)
@@ -62,36 +61,41 @@ def explain(event: Annotated[str, typer.Argument(help="Id of an event.")], as_js
     """Say what became of an event: which rule decided each piece of it, and why."""
     explained = asyncio.run(_explain(event, load(StoreSettings)))
     if as_json:
-        print_json([asdict(record) for record in explained])
+        print_json([record.json() for record in explained])
         return
     for record in explained:
         when = f", {record.time:%Y-%m-%d %H:%M:%S} UTC" if record.time else ""
         say(f"{record.type or 'record'} at {record.partition}:{record.offset}{when}: {record.outcome}", style="bold")
         if record.reason or record.detail:
             say(": ".join(part for part in (record.reason, record.detail) if part))
-        print_fates(record.spans)
+        _print_spans(record)
 
 
 async def _explain(event: str, settings: StoreSettings) -> list[Explained]:
     from crewmem_store import generations
 
-    async with parts.existing_log(settings), parts.registry(settings) as registry, parts.store(settings) as store:
+    async with parts.existing_log(settings) as log, parts.registry(settings) as registry, parts.store(settings) as store:
         active = generations.active(registry)
-        reader = store.reader(active.name)
-        return await asyncio.to_thread(lambda: _explained(event, reader=reader, generation=active))
+        return await explain_event(event, log=log, reader=store.reader(active.name), generation=active)
 
 
-def print_fates(fates: Sequence[SpanFate]) -> None:
-    """A table of what became of each span."""
-    if fates:
-        columns = ("piece", "outcome", "rule", "why", "kept as", "until", "memory")
-        print_table(columns, [_fate(fate) for fate in fates])
+def _print_spans(record: Explained) -> None:
+    if record.spans:
+        columns = ("piece", "outcome", "rule", "why", "kept as", "until", "redacted", "memory")
+        print_table(columns, [_span(span, record) for span in record.spans])
+    for span in record.spans:
+        for error in span.errors:
+            note(f"{span.span}: a rule could not be evaluated and was passed over: {error}", style="yellow")
 
 
-def _fate(fate: SpanFate) -> tuple[Any, ...]:
-    until = fate.expires_at.strftime("%Y-%m-%d") if fate.expires_at else ("for good" if fate.kind else "")
-    memory = f"repeats {fate.duplicate_of}" if fate.duplicate_of else fate.memory_id if fate.kind else ""
-    return fate.span, fate.outcome, fate.rule, fate.why, fate.kind, until, memory
+def _span(span: Explanation, record: Explained) -> tuple[Any, ...]:
+    stored = span.outcome == "stored"
+    until = span.expires_at.strftime("%Y-%m-%d") if span.expires_at else "for good"
+    memory = f"repeats {span.duplicate_of}" if span.duplicate_of else span.memory_id
+    if stored and span.memory_id not in record.contents:
+        memory = f"{span.memory_id} (forgotten since)"
+    kept = (span.kind, until, ", ".join(span.redacted), memory) if span.keeps else ("", "", "", "")
+    return span.span, span.outcome, span.rule, span.why, *kept
 
 
 def _load(file: Path) -> RuleSet:

@@ -68,11 +68,8 @@ def decisions(stack: Stack, event_ids: Sequence[str]) -> list[Explained]:
 async def _decisions(settings: StoreSettings, event_ids: Sequence[str]) -> list[Explained]:
     from crewmem_store import generations
 
-    async with parts.registry(settings) as registry, parts.store(settings) as store:
-        generation = generations.active(registry)
-        reader = store.reader(generation.name)
-        return [
-            record
-            for event_id in event_ids
-            for record in await asyncio.to_thread(explain, event_id, reader=reader, generation=generation)
-        ]
+    async with parts.existing_log(settings) as log, parts.registry(settings) as registry, parts.store(settings) as store:
+        active = generations.active(registry)
+        reader = store.reader(active.name)
+        found = [await explain(event_id, log=log, reader=reader, generation=active) for event_id in event_ids]
+        return [record for records in found for record in records]

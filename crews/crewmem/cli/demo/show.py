@@ -63,19 +63,19 @@ class Show:
     def decided(self, records: Sequence[Explained]) -> None:
         """What each rule decided, and why."""
         rows = [
-            (fate.span, fate.outcome, fate.rule, fate.why if not fate.duplicate_of else f"repeats {fate.duplicate_of}")
+            (span.span, span.outcome, span.rule, f"repeats {span.duplicate_of}" if span.duplicate_of else span.why)
             for record in records
-            for fate in record.spans
+            for span in record.spans
         ]
         self._table("what the rules decided", ("piece", "outcome", "rule", "why"), rows)
 
     def remembered(self, records: Sequence[Explained]) -> None:
-        """Which memories were made."""
+        """Which memories were made, and how much of a piece was cut because memory had told it the crew."""
         rows = [
-            (fate.kind, _until(fate.expires_at), _short(fate.content or ""))
+            (span.kind, _until(span.expires_at), _short(content) + _what_was_cut(span.characters, content))
             for record in records
-            for fate in record.spans
-            if fate.content
+            for span in record.spans
+            if (content := record.contents.get(span.memory_id or ""))
         ]
         self._table("what was remembered", ("kind", "kept", "memory"), rows)
 
@@ -121,3 +121,8 @@ def _until(expires_at: datetime | None) -> str:
     if expires_at is None:
         return "for good"
     return f"{(expires_at - datetime.now(UTC)).days + 1} days"
+
+
+def _what_was_cut(characters: int, content: str) -> str:
+    cut = characters - len(content)
+    return f" [{cut} of {characters} characters cut: the crew had them from memory]" if cut >= 10 else ""
