@@ -49,7 +49,7 @@ def strategy_crew(goal: str, *, llm: Any, verbose: bool = False) -> Crew:
         backstory="You plan only with what you know, and say so when you know nothing.",
     )  # fmt: skip
     plan = Task(
-        description=f"{goal} against the prices and weaknesses of our competitors.",
+        description=f"{goal} that answers what competitors charge per seat and month, and where they are weak.",
         expected_output="Numbered steps", agent=strategist, name="plan",
     )  # fmt: skip
     return Crew(name="strategy", agents=[strategist], tasks=[plan], verbose=verbose)

@@ -2,8 +2,9 @@
 
 It is no model. It reads its prompt and rearranges the facts that it finds there; it knows nothing else, so whatever an
 agent says beyond its task can only have come from the memory that was recalled into its prompt. Facts are lines that
-start with `- `: in the system prompt they are what memory knows, in the task they are new sources, in the context they
-are what the task before found. What it does with them depends on the task's first words:
+start with `- `: in the system prompt (or under CrewAI's heading for memories) they are what memory knows, in the task
+they are new sources, in the context they are what the task before found. What it does with them depends on the task's
+first words:
 
 - plan, build, develop, prepare: numbered steps, each naming the fact that it rests on;
 - write, summarise, sum up: the context again, as one paragraph;
@@ -26,8 +27,9 @@ _PLANNING = re.compile(r"\s*(plan|build|develop|prepare|draw up|make)\b", re.IGN
 _WRITING = re.compile(r"\s*(write|summari[sz]e|sum up)\b", re.IGNORECASE)
 _TASK = re.compile(r"Current Task:(.*?)(?:\n\s*This is the expected criteria|\Z)", re.DOTALL)
 _CONTEXT = re.compile(r"This is the context you're working with:\n(.*?)(?:\n\s*Provide your complete response|\Z)", re.DOTALL)
+_MEMORIES = re.compile(r"# Memories from past conversations:\n(.*?)\n\nIMPORTANT", re.DOTALL)
 _FACT = re.compile(r"^\s*(?:-|\d+\.)\s+(.*\S)\s*$", re.MULTILINE)
-_DATED = re.compile(r"^\(\d{4}-\d\d-\d\d,[^)]*\)[^:]{0,80}: ")
+_DATED = re.compile(r"^\(\d{4}-\d\d-\d\d,[^)]*\)[^:]{0,80}: |^\(score=[\d.]+\) ")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _WORD = re.compile(r"[a-z0-9$€%.]*[a-z0-9]")
 _COMMON = re.compile(r"a|an|and|are|as|at|be|by|for|from|has|have|in|is|it|its|of|on|or|per|the|to|was|were|with")
@@ -44,7 +46,7 @@ class OfflineLLM(BaseLLM):
         system, user = _texts(messages)
         task = _first(_TASK, user) or user
         context = _first(_CONTEXT, user)
-        return answer(task, known=facts(system), context=context)
+        return answer(task, known=facts(system) + facts(_first(_MEMORIES, user)), context=context)
 
     def get_input_tokens_count(self, messages: Any, *args: Any, **options: Any) -> int:
         return sum(len(text) for text in _texts(messages)) // 4
@@ -77,9 +79,9 @@ def answer(task: str, *, known: list[str], context: str) -> str:
 
 
 def facts(text: str) -> list[str]:
-    """The facts of a text: its list items, without the date that memory puts before them, each once."""
+    """The facts of a text: its list items, without headings and the date that memory puts before them, each once."""
     found = [_DATED.sub("", item) for item in _FACT.findall(text)]
-    return list(dict.fromkeys(item for item in found if item))
+    return list(dict.fromkeys(item for item in found if item and not item.endswith(":")))
 
 
 def holds(known: list[str], fact: str) -> bool:
@@ -114,11 +116,14 @@ def _write(context: str, known: list[str]) -> str:
 
 
 def _plan(found: list[str], known: list[str]) -> str:
-    grounds = list(dict.fromkeys(found + known))[:MAX_STEPS]
+    facts_found = list(dict.fromkeys(found + known))
+    # What only sums up other facts is no ground of its own.
+    grounds = [fact for fact in facts_found if not any(other != fact and holds([fact], other) for other in facts_found)]
+    grounds = (grounds or facts_found)[:MAX_STEPS]
     if not grounds:
         return "No plan: neither the task nor memory holds a fact to rest one on."
     steps = (f"{number}. Act on this: {fact}" for number, fact in enumerate(grounds, start=1))
-    return "\n".join([f"Plan in {len(grounds)} steps, each resting on a fact:", *steps])
+    return "\n".join(["A plan, each step resting on a fact:", *steps])
 
 
 def _words(text: str) -> set[str]:

@@ -75,6 +75,10 @@ def _who(memory: Mapping[str, Any]) -> str:
 
 
 def _words(memory: Mapping[str, Any]) -> str:
-    """The summary if there is one, else the extract that was embedded, without the `who (date): ` before it."""
+    """The summary if there is one, else the extract that was embedded, without the `who (date): ` before it.
+
+    Its lines stay lines, indented under the memory's own.
+    """
     text = str(memory.get("summary") or memory.get("text") or memory.get("content") or "")
-    return " ".join(_WHO_AND_WHEN.sub("", text, count=1).split())
+    lines = (" ".join(line.split()) for line in _WHO_AND_WHEN.sub("", text, count=1).splitlines())
+    return "\n  ".join(line for line in lines if line)

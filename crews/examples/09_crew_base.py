@@ -1,4 +1,4 @@
-"""A project in CrewAI's own layout, `@CrewBase`: nothing in it changes, and the session comes with the inputs."""
+"""A project in CrewAI's own layout, `@CrewBase` with YAML: nothing in it changes, and the session comes with the inputs."""
 
 import crewmem
 from crewai import Agent, Crew, Task
@@ -8,20 +8,16 @@ from crewmem.offline_llm import choose_llm
 
 @CrewBase
 class PricingCrew:
-    agents_config = None
-    tasks_config = None
+    agents_config = "09_config/agents.yaml"
+    tasks_config = "09_config/tasks.yaml"
 
     @agent
     def analyst(self) -> Agent:
-        return Agent(role="Pricing Analyst", goal="Know prices", backstory="You follow {market} prices.", llm=choose_llm())
+        return Agent(config=self.agents_config["analyst"], llm=choose_llm())
 
     @task
     def look_up(self) -> Task:
-        return Task(
-            description="Note the prices in the {market} market\nSources:\n- Acme charges 49 dollars in the {market} market.",
-            expected_output="Prices",
-            agent=self.analyst(),
-        )
+        return Task(config=self.tasks_config["look_up"])
 
     @crew
     def crew(self) -> Crew:
@@ -29,7 +25,7 @@ class PricingCrew:
 
 
 crewmem.install()
-inputs = {"market": "Nordic", "crewmem_session": "pricing nordic"}
-print(PricingCrew().crew().kickoff(inputs=inputs))
-print(PricingCrew().crew().kickoff(inputs=inputs))
+inputs = {"market": "Nordic", "crewmem_session": "pricing, Nordic"}
+print("first run:", PricingCrew().crew().kickoff(inputs=inputs))
+print("second run:", PricingCrew().crew().kickoff(inputs=inputs))
 print(crewmem.last_run())

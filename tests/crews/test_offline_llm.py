@@ -35,6 +35,13 @@ def test_a_plan_rests_on_facts_or_says_that_there_are_none() -> None:
     assert answer("Build a plan", known=["Acme is dear"], context="").endswith("1. Act on this: Acme is dear")
 
 
+def test_a_plan_does_not_rest_on_what_only_sums_up_other_facts() -> None:
+    known = ["Acme is dear.", "Globex is cheap.", "In short: Acme is dear. Globex is cheap."]
+    assert answer("Plan it", known=known, context="").splitlines()[1:] == [
+        "1. Act on this: Acme is dear.", "2. Act on this: Globex is cheap.",
+    ]  # fmt: skip
+
+
 def test_facts_are_list_items_without_the_date_of_memory() -> None:
     assert facts(f"You are R.\n\n{HEADING}\n- (2026-11-20, 3 days ago) Senior Researcher: Acme: 49\n- plain") == [
         "Acme: 49",

@@ -21,8 +21,8 @@ def test_nothing_gives_no_block() -> None:
 
 
 def test_a_summary_is_shown_rather_than_the_extract() -> None:
-    block = make_block([memory("long", summary="short and\n good")], now=NOW, top_k=8, max_tokens=600)
-    assert block is not None and block.text.endswith(": short and good")
+    block = make_block([memory("long", summary="short and\n\n -  good")], now=NOW, top_k=8, max_tokens=600)
+    assert block is not None and block.text.endswith(": short and\n  - good")
 
 
 def test_the_best_come_first_and_only_so_many() -> None:

@@ -1,9 +1,17 @@
 """The whole of crewmem behind a port, in a thread of the test: SQLite log, the consumer's own pipeline, the recall service,
-with the store and the embedder that need no model."""
+with the store and the embedder that need no model.
+
+    python tests/support/live.py FOLDER PORT
+
+runs the same as a process of its own, which a test may kill; it prints its address once it is ready.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -87,3 +95,33 @@ async def _run(folder: Path, port: int, found: dict[str, Any], is_ready: Any) ->
         finally:
             stop.set()
             await asyncio.gather(*tasks)
+
+
+class LiveProcess:
+    """The service as a process on one port and folder: `start`, `kill` (SIGKILL), `start` again."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self._folder, self._port = folder, port
+        self._process: subprocess.Popen[str] | None = None
+        self.live = Live(f"http://127.0.0.1:{port}")
+
+    def start(self) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("CREWMEM_")}
+        command = [sys.executable, __file__, str(self._folder), str(self._port)]
+        path = os.pathsep.join([str(Path(__file__).parents[1]), environment.get("PYTHONPATH", "")])
+        self._process = subprocess.Popen(
+            command, env=environment | {"PYTHONPATH": path}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert self._process.stdout is not None and self._process.stdout.readline().startswith("http")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+if __name__ == "__main__":
+    with live_service(Path(sys.argv[1]), port=int(sys.argv[2])) as running:
+        print(running.base_url, flush=True)
+        threading.Event().wait()
