@@ -26,6 +26,7 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
 """(event type, schema_version) -> what makes the next version's body of it. Entries are never removed."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -93,6 +94,8 @@ def parse_body(model: type[Body], data: bytes, *, upcasters: Mapping[tuple[str, 
     """A JSON body as its model, upcast to SCHEMA_VERSION. Raises InvalidEvent, NewerSchema."""
     try:
         raw = json.loads(data)
+        if b"\\u" in data or b"\xed" in data:
+            raw = _without_surrogates(raw)
     except (ValueError, RecursionError) as error:
         raise InvalidEvent(f"the body is not JSON: {error}", reason="not_json") from error
     if not isinstance(raw, dict):
@@ -101,6 +104,15 @@ def parse_body(model: type[Body], data: bytes, *, upcasters: Mapping[tuple[str, 
         return model.model_validate(_upcast(model.type, raw, upcasters))
     except ValidationError as error:
         raise InvalidEvent(f"the body is no {model.type}: {_first_error(error)}", reason="wrong_schema") from error
+
+
+def _without_surrogates(value: Any) -> Any:
+    """JSON can escape half a character, which no store can hold: it becomes U+FFFD, so that offsets stay."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_SURROGATE.sub("\ufffd", name): _without_surrogates(inner) for name, inner in value.items()}
+    return [_without_surrogates(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _upcast(kind: str, raw: dict[str, Any], upcasters: Mapping[tuple[str, int], Upcaster]) -> dict[str, Any]:
