@@ -50,7 +50,8 @@ class DirectSender:
         """An empty one, without a path."""
         return OutboxStatus()
 
-    def close(self) -> None:
+    def close(self, *, cut_off: bool = False) -> None:
+        """Frees the connection; `cut_off` changes nothing, since nothing is under way."""
         self._thread.stop(STOP_SECONDS)
 
     async def _send(self, events: Sequence[Event]) -> list[Fate]:

@@ -52,10 +52,10 @@ class OutboxSender:
     def status(self) -> OutboxStatus:
         return self.outbox.status()
 
-    def close(self) -> None:
-        """Stops the relay; another process takes over what is left."""
+    def close(self, *, cut_off: bool = False) -> None:
+        """Stops the relay, with `cut_off` in the middle of a batch; another process takes over what is left."""
         if self._relay is not None:
-            self._relay.stop()
+            self._relay.stop(cut_off=cut_off)
         self.outbox.close()
 
 

@@ -82,11 +82,7 @@ class Publisher:
 
     def close(self) -> None:
         """Stops the relay without waiting for what is left; the next use starts it again."""
-        with self._mutex:
-            sender, self._sender = self._sender, None
-        if sender is not None:
-            atexit.unregister(self._at_exit)
-            sender.close()
+        self._close(cut_off=False)
 
     def before_fork(self) -> None:
         """Outbox and lock are let go of by themselves."""
@@ -128,18 +124,26 @@ class Publisher:
             time.sleep(pause)
         return _last_look(sender, done)
 
+    def _close(self, *, cut_off: bool) -> None:
+        with self._mutex:
+            sender, self._sender = self._sender, None
+        if sender is not None:
+            atexit.unregister(self._at_exit)
+            sender.close(cut_off=cut_off)
+
     def _at_exit(self) -> None:
         """Flushes once more; what remains is one warning."""
         sender = self._sender
         if sender is None:
             return
-        if not self._waited(sender, self._settings.flush_seconds):
+        flushed = self._waited(sender, self._settings.flush_seconds)
+        if not flushed:
             status = sender.status()
             log.warning(
                 "%d events wait in the outbox %s (%s); the next process that publishes sends them, or `crewmem outbox flush`",
                 status.depth, status.path, status.error or "not sent in time",
             )  # fmt: skip
-        self.close()
+        self._close(cut_off=not flushed)
 
 
 class _Sender(Protocol):
@@ -155,7 +159,7 @@ class _Sender(Protocol):
 
     def status(self) -> OutboxStatus: ...
 
-    def close(self) -> None: ...
+    def close(self, *, cut_off: bool = False) -> None: ...
 
 
 def _last_look(sender: _Sender, done: Callable[[], bool]) -> bool:

@@ -104,7 +104,7 @@ class Relay:
 
     async def _relay(self) -> float:
         batch = self._outbox.batch(max_events=MAX_BATCH_EVENTS, max_bytes=MAX_BATCH_BYTES // 2)
-        await self._report(REPORT_SECONDS if batch else IDLE_REPORT_SECONDS)
+        await self._report(REPORT_SECONDS if batch else IDLE_REPORT_SECONDS, leaving=len(batch))
         if not batch:
             self._tidy()
             return IDLE_SECONDS
@@ -125,13 +125,14 @@ class Relay:
         sent = iter(await self._transport.send(events) if events else [])
         return [unreadable[row.seq] if row.seq in unreadable else next(sent) for row in batch]
 
-    async def _report(self, every_seconds: float) -> None:
-        """Says how the outbox stands, at most that often. That this fails is no reason not to send."""
+    async def _report(self, every_seconds: float, *, leaving: int) -> None:
+        """Says what waits behind the batch that is leaving, at most that often. That this fails is no reason not to send."""
         if self._clock() - self._reported < every_seconds:
             return
         self._reported = self._clock()
         status = self._outbox.status()
-        report = RelayReport(status.depth, status.oldest_seconds or 0.0, version("crewmem"))
+        depth = max(0, status.depth - leaving)
+        report = RelayReport(depth, (status.oldest_seconds or 0.0) if depth else 0.0, version("crewmem"))
         try:
             await self._transport.report(report)
         except CrewmemError as error:

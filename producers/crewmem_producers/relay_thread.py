@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 from contextlib import suppress
 
@@ -12,8 +11,9 @@ from crewmem_producers.relay import Relay
 from crewmem_producers.relay_lock import RelayLock
 from crewmem_producers.transport import TransportFactory
 
-STOP_SECONDS = 2.0
-"""How long the end of a process waits for a batch that is under way; one that is cut off is sent again."""
+BATCH_SECONDS = 2.0
+"""How long stopping waits for a batch that is under way; one that is cut off is sent again."""
+CLEAN_UP_SECONDS = 1.0
 
 
 class RelayThread:
@@ -34,9 +34,12 @@ class RelayThread:
         """There is something to send."""
         self._thread.call(self._relay.wake)
 
-    def stop(self) -> None:
-        """Ends the relay and its thread; another process takes over what is left. Safe to call twice."""
+    def stop(self, *, cut_off: bool = False) -> None:
+        """Ends the relay and its thread; another process takes over what is left. Safe to call twice.
+
+        With `cut_off` a batch that is under way is not waited for: the destination does not answer anyway.
+        """
         self._thread.call(self._relay.stop)
-        with suppress(concurrent.futures.TimeoutError, concurrent.futures.CancelledError, asyncio.CancelledError):
-            self._run.result(STOP_SECONDS)
-        self._thread.stop(STOP_SECONDS)
+        with suppress(concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
+            self._run.result(0 if cut_off else BATCH_SECONDS)
+        self._thread.stop(CLEAN_UP_SECONDS)

@@ -34,7 +34,8 @@ Fate = Delivered | Refused
 
 @dataclass(frozen=True, slots=True)
 class RelayReport:
-    """How a producer's outbox stands: events that wait, age of the oldest in seconds, version of crewmem."""
+    """How a producer's outbox stands: events that wait (behind the batch that is leaving), age of the oldest in seconds,
+    version of crewmem."""
 
     depth: int
     oldest_seconds: float
@@ -52,7 +53,8 @@ class Transport(Protocol):
         """
 
     async def report(self, report: RelayReport) -> None:
-        """Makes known how the outbox stands; cheap enough to call before every batch. Raises Unavailable, TransportRefused."""
+        """Makes known how the outbox stands; cheap enough to call before every batch. It may be said beside or
+        with the next batch. Raises Unavailable, TransportRefused."""
 
     async def close(self) -> None:
         """Frees connections; safe to call twice, and the next `send` connects again."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from datetime import datetime
 
 from crewmem_producers.codec import encode, format_time
 from crewmem_producers.connect import open_log, open_registry
-from crewmem_producers.errors import EventTooLarge, LogRefused, TransportRefused
+from crewmem_producers.errors import CrewmemError, EventTooLarge, LogRefused, TransportRefused
 from crewmem_producers.events import Event, utc_now
 from crewmem_producers.freshness import Mark
 from crewmem_producers.log import EventLog, Record
@@ -16,11 +18,16 @@ from crewmem_producers.registry import Registry
 from crewmem_producers.settings import CrewSettings
 from crewmem_producers.transport import Delivered, Fate, Refused, RelayReport
 
+log = logging.getLogger(__name__)
+
 REPORT_SECONDS = 30.0
+REPORT_PATIENCE_SECONDS = 2.0
+"""How long closing waits for a report that is under way."""
 
 
 class KafkaTransport:
-    """Appends batches in order. Log and registry are made anew after a failed start."""
+    """Appends batches in order. The log is opened anew after a failed start; the registry for each report only, since
+    following it is no affair of a crew's process."""
 
     def __init__(
         self,
@@ -28,77 +35,99 @@ class KafkaTransport:
         open_log: Callable[[], EventLog],
         open_registry: Callable[[], Registry],
         source: str,
+        tenant: str,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         """`source` names this host in the registry (`producer/<source>`); the two factories connect nothing yet."""
         self._open_log, self._open_registry = open_log, open_registry
-        self._source, self._clock = source, clock
+        self._source, self._tenant = source, tenant
+        self._clock, self._now = clock, now
         self._log: EventLog | None = None
-        self._registry: Registry | None = None
         self._reported: float | None = None
+        self._reporting: asyncio.Task[None] | None = None
 
     @classmethod
     def of(cls, settings: CrewSettings) -> KafkaTransport:
         """The transport to the log and registry that the settings name."""
-        return cls(open_log=lambda: open_log(settings), open_registry=lambda: open_registry(settings), source=settings.source)
+        return cls(
+            open_log=lambda: open_log(settings),
+            open_registry=lambda: open_registry(settings),
+            source=settings.source,
+            tenant=settings.tenant,
+        )
 
     async def send(self, events: Sequence[Event]) -> list[Fate]:
         """See `Transport.send`. An event larger than the log takes is refused; the others are appended."""
-        if self._log is None:
-            self._log = await _started(self._open_log())
-        fates: list[Fate | None] = []
-        records: list[Record] = []
-        for event in events:
-            try:
-                records.append(encode(event))
-                fates.append(None)
-            except EventTooLarge as error:
-                fates.append(Refused(f"{error.reason}: {error}"))
+        log = await self._started()
+        encoded = [_record(event) for event in events]
         try:
-            positions = iter(await self._log.append(records))
+            fates = iter(await _appended(log, [one for one in encoded if isinstance(one, Record)]))
         except LogRefused as error:
             raise TransportRefused(str(error)) from error
-        return [fate or Delivered(str(Mark(*next(positions)))) for fate in fates]
+        return [next(fates) if isinstance(one, Record) else one for one in encoded]
 
     async def report(self, report: RelayReport) -> None:
-        """Writes `producer/<source>` at most every 30 s: depth, oldest_seconds, version, time."""
-        if self._reported is not None and self._clock() - self._reported < REPORT_SECONDS:
-            return
-        self._reported = self._clock()
-        if self._registry is None:
-            self._registry = await _started(self._open_registry())
-        value = {
-            "depth": report.depth,
-            "oldest_seconds": report.oldest_seconds,
-            "version": report.version,
-            "time": format_time(utc_now()),
-        }
-        await self._registry.put(f"producer/{self._source}", value)
+        """Writes `producer/<source>` at most every 30 s, beside the sending; that it fails is a warning."""
+        due = self._reported is None or self._clock() - self._reported >= REPORT_SECONDS
+        if due and (self._reporting is None or self._reporting.done()):
+            self._reported = self._clock()
+            self._reporting = asyncio.create_task(self._write(report), name="crewmem-report")
 
     async def close(self) -> None:
-        started, self._log, self._registry = (self._log, self._registry), None, None
-        for part in started:
-            if part is not None:
-                await part.close()
+        reporting, self._reporting = self._reporting, None
+        if reporting is not None:
+            await asyncio.wait([reporting], timeout=REPORT_PATIENCE_SECONDS)
+            reporting.cancel()
+        log, self._log = self._log, None
+        if log is not None:
+            await log.close()
+
+    async def _started(self) -> EventLog:
+        """The log, connected. One that failed to start is closed, so that the next try begins anew."""
+        if self._log is None:
+            log = self._open_log()
+            try:
+                await log.start()
+            except LogRefused as error:
+                await log.close()
+                raise TransportRefused(str(error)) from error
+            except BaseException:
+                await log.close()
+                raise
+            self._log = log
+        return self._log
+
+    async def _write(self, report: RelayReport) -> None:
+        value = {
+            "transport": "kafka", "tenant": self._tenant, "depth": report.depth, "oldest_seconds": report.oldest_seconds,
+            "version": report.version, "seen_at": format_time(self._now()),
+        }  # fmt: skip
+        registry = self._open_registry()
+        try:
+            await registry.start()
+            await registry.put(f"producer/{self._source}", value)
+        except CrewmemError as error:
+            log.warning("the state of the outbox could not be reported to the registry: %s", error)
+        finally:
+            await registry.close()
 
 
-class _Startable(Protocol):
-    async def start(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-
-S = TypeVar("S", bound=_Startable)
-
-
-async def _started(part: S) -> S:
-    """The part, connected. What failed to start is closed, so that the next try begins anew."""
+def _record(event: Event) -> Record | Refused:
     try:
-        await part.start()
-    except LogRefused as error:
-        await part.close()
-        raise TransportRefused(str(error)) from error
-    except BaseException:
-        await part.close()
-        raise
-    return part
+        return encode(event)
+    except EventTooLarge as error:
+        return Refused(f"{error.reason}: {error}")
+
+
+async def _appended(log: EventLog, records: Sequence[Record]) -> list[Fate]:
+    """Fates in order; a record that is too large for this broker is found by halving, so that it blocks no other."""
+    if not records:
+        return []
+    try:
+        return [Delivered(str(Mark(*position))) for position in await log.append(records)]
+    except EventTooLarge as error:
+        if len(records) == 1:
+            return [Refused(f"{error.reason}: {error}")]
+        middle = len(records) // 2
+        return await _appended(log, records[:middle]) + await _appended(log, records[middle:])

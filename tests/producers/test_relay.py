@@ -155,10 +155,10 @@ async def test_only_one_relay_of_an_outbox_sends_and_another_takes_over_when_it_
     assert contents(memory.events) == ["a"]
 
 
-async def test_the_transport_is_told_how_the_outbox_stands(
+async def test_the_transport_is_told_what_waits_behind_a_batch(
     outbox: Outbox, memory: MemoryTransport, new_relay: Callable[[], Relay]
 ) -> None:
-    outbox.append([remembered("a"), remembered("b")])
+    outbox.append([remembered(str(number)) for number in range(502)])
     await new_relay().step()
     (report,) = memory.reports
     assert report.depth == 2 and report.oldest_seconds >= 0 and report.version

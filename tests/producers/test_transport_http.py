@@ -1,14 +1,19 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from crewmem_producers.cloudevents import from_json
+from crewmem_producers.codec import decode
 from crewmem_producers.errors import ServiceUnavailable, TransportRefused
 from crewmem_producers.events import Event
+from crewmem_producers.log import LoggedRecord
 from crewmem_producers.transport import Delivered, Refused
 from crewmem_producers.transport_http import HttpTransport
+from crewmem_store.service.server import served
 from producers.conformance_transport import TransportConformance
 from support.events import remembered
 from support.events_server import KEY, EventsServer
+from support.service import Stack, running_stack
 
 
 class ServerDestination:
@@ -40,6 +45,57 @@ class TestHttpTransport(TransportConformance):
     @pytest.fixture
     def destination(self, server: EventsServer) -> ServerDestination:
         return ServerDestination(server)
+
+
+class ServiceDestination:
+    """The recall service itself: what arrived is read from its log, its reports from its registry."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+
+    async def events(self) -> Sequence[Event]:
+        log = self._stack.log
+        return [decode(record) for partition, end in (await log.end()).items() for record in await self._read(partition, end)]
+
+    async def _read(self, partition: int, end: int) -> list[LoggedRecord]:
+        records: list[LoggedRecord] = []
+        while len(records) < end:
+            records += await self._stack.log.read(partition, len(records))
+        return records
+
+    async def reports(self) -> Sequence[str]:
+        return [str(value) for value in self._stack.registry.items("producer/").values()]
+
+
+class TestAgainstTheService(TransportConformance):
+    @pytest.fixture
+    async def stack(self, tmp_path: Path) -> AsyncIterator[tuple[Stack, str]]:
+        async with running_stack(tmp_path) as stack, served(stack.app, host="127.0.0.1", port=0) as port:
+            yield stack, f"http://127.0.0.1:{port}"
+
+    @pytest.fixture
+    async def transport(self, stack: tuple[Stack, str]) -> AsyncIterator[HttpTransport]:
+        key = await stack[0].key(tenant="default")
+        transport = HttpTransport(base_url=stack[1], api_key=lambda: key)
+        yield transport
+        await transport.close()
+
+    @pytest.fixture
+    def destination(self, stack: tuple[Stack, str]) -> ServiceDestination:
+        return ServiceDestination(stack[0])
+
+    async def test_a_key_that_is_unknown_is_a_refused_caller(self, stack: tuple[Stack, str]) -> None:
+        transport = HttpTransport(base_url=stack[1], api_key=lambda: "am_live_" + "0" * 32)
+        with pytest.raises(TransportRefused, match="401"):
+            await transport.send([remembered("x")])
+        await transport.close()
+
+    async def test_a_session_that_the_key_may_not_use_refuses_that_event_only(self, stack: tuple[Stack, str]) -> None:
+        key = await stack[0].key(tenant="default", sessions=["user-*"])
+        transport = HttpTransport(base_url=stack[1], api_key=lambda: key)
+        fates = await transport.send([remembered("x", session="user-1"), remembered("y", session="other")])
+        assert [type(fate) for fate in fates] == [Delivered, Refused]
+        await transport.close()
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
