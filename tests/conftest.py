@@ -98,11 +98,16 @@ def namespace(request: pytest.FixtureRequest) -> Iterator[str]:
         asyncio.run(delete_topics(request.getfixturevalue("kafka"), name))
 
 
-@pytest.fixture
-def new_broker(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
-    """`new_broker(**options)` makes a broker of the test's own, not started, which it may kill; needs KAFKA_HOME."""
+@pytest.fixture(scope="session")
+def own_brokers() -> None:
+    """Skips a test that needs brokers of its own where none can be started."""
     if missing := process_missing():
         pytest.skip(f"kafka: a broker of its own is needed, and {missing}")
+
+
+@pytest.fixture
+def new_broker(tmp_path: Path, own_brokers: None) -> Iterator[Callable[..., Broker]]:
+    """`new_broker(**options)` makes a broker of the test's own, not started, which it may kill; needs KAFKA_HOME."""
     brokers: list[Broker] = []
 
     def make(**options: object) -> Broker:

@@ -24,7 +24,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from crewmem_producers.errors import LogRefused
+from crewmem_producers.errors import LogRefused, LogUnavailable
 from crewmem_producers.kafka import TIMEOUT_SECONDS, answering, client_options
 from crewmem_producers.settings import KafkaSettings
 
@@ -76,9 +76,12 @@ async def kafka_admin(settings: KafkaSettings, *, seconds: float = TIMEOUT_SECON
         try:
             await client.start()
             yield KafkaAdmin(client)
-        except KafkaConnectionError:
+        except KafkaConnectionError as error:
             await _raise_refusal(options, seconds)
-            raise
+            raise LogUnavailable(
+                f"no broker answers at {settings.kafka_bootstrap} ({settings.kafka_security_protocol}): start it, or check"
+                " CREWMEM_KAFKA_BOOTSTRAP and CREWMEM_KAFKA_SECURITY_PROTOCOL"
+            ) from error
         except _REFUSALS as error:
             raise _refused(error) from error
         finally:

@@ -14,16 +14,16 @@ _LENGTH_AT = struct.calcsize(">q")
 _PREFIX = struct.calcsize(">qi")
 
 
-def read_odd_header_names() -> None:
+def accept_any_header_name() -> None:
     """From now on every aiokafka consumer of this process gives such names with surrogates (`surrogateescape`).
 
     Without it the consumer raises UnicodeDecodeError at the record's whole batch, again and again. aiokafka takes no
     parser of one's own, so its fetcher's is replaced. Safe to call twice.
     """
-    fetcher.MemoryRecords = _Records
+    fetcher.MemoryRecords = LenientRecords
 
 
-class _Records:
+class LenientRecords:
     """What a fetch brought: aiokafka's records, each batch with its bytes beside it."""
 
     def __init__(self, data: bytes) -> None:
