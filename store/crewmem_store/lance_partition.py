@@ -142,6 +142,8 @@ class LancePartition:
                 self._erase_again()
             for table in due:
                 self._maintenance.compact(table, holds_text=table is self._memory)
+            for table in old:
+                self._maintenance.settle(table)
             if due or old or self._clock() >= self._synced_at + SYNC_SECONDS:
                 self._make_durable()  # before a clean-up, which must leave the version that the note names
             for table in old:

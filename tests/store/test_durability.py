@@ -1,0 +1,254 @@
+"""Power loss: what is fsynced, in which order, and what an owner finds after another boot."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from crewmem_producers.errors import StoreUnavailable
+from crewmem_store import durability, maintenance
+from crewmem_store.durability import boot_id
+from crewmem_store.lance import LanceStore
+from store.conformance_store import ALICE, GEN, PARTITION, entry, memory, owner, put
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def opened(folder: Path, *, boot: str = "boot-1", clock: Clock | None = None) -> LanceStore:
+    store = LanceStore(str(folder), boot=lambda: boot, clock=clock or Clock())
+    store.open(namespace="crewmem")
+    return store
+
+
+def noted(folder: Path) -> dict[str, object]:
+    return dict(json.loads((folder / "notes" / "g1_p07.json").read_text()))
+
+
+def offsets(store: LanceStore) -> list[int]:
+    return [row.offset for row in store.reader(GEN).rows({ALICE}, partitions={PARTITION}).rows]
+
+
+def write(store: LanceStore, part: object, *numbers: int) -> None:
+    put(part, *(memory(n) for n in numbers), ledger=[entry(n) for n in numbers])  # type: ignore[arg-type]
+
+
+def newest_manifest(folder: Path, name: str) -> Path:
+    return min((folder / f"{name}.lance" / "_versions").glob("*.manifest"))
+
+
+def test_the_boot_id_of_this_machine_is_always_the_same() -> None:
+    assert boot_id()
+    assert boot_id() == boot_id()
+
+
+def test_what_was_written_is_made_durable_once_a_second_at_most(folder: Path, clock: Clock) -> None:
+    store = opened(folder, clock=clock)
+    part = owner(store)
+    assert noted(folder)["position"] == -1
+    write(store, part, 0)
+    part.maintain()
+    assert noted(folder)["position"] == -1
+    clock.now += 1
+    part.maintain()
+    tables = noted(folder)["tables"]
+    assert isinstance(tables, dict)
+    assert set(tables) == {"mem_g1_p07", "led_g1_p07_0", "led_g1_p07_closed"}
+    assert noted(folder)["boot"] == "boot-1"
+    assert noted(folder)["position"] == 0
+
+
+def test_closing_makes_the_rest_durable(folder: Path, clock: Clock) -> None:
+    store = opened(folder, clock=clock)
+    part = owner(store)
+    write(store, part, 0, 1)
+    part.close()
+    assert noted(folder)["position"] == 1
+
+
+def test_memory_is_on_disk_before_the_ledger_and_the_note_comes_last(
+    folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(folder, clock=clock)
+    part = owner(store)
+    synced: list[str] = []
+
+    def noting(handle: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
+
+    monkeypatch.setattr(durability.os, "fsync", noting)
+    write(store, part, 0)
+    clock.now += 1
+    part.maintain()
+    tables = [path.split("/store/")[1].split("/")[0] for path in synced if ".lance/" in path]
+    assert tables == sorted(tables, key=["mem_g1_p07.lance", "led_g1_p07_closed.lance", "led_g1_p07_0.lance"].index)
+    assert {"mem_g1_p07.lance", "led_g1_p07_0.lance"} <= set(tables)
+    assert synced[-2].endswith("notes/g1_p07.new")
+    for kind in ("_versions", "data"):
+        files = [path for path in synced if f"mem_g1_p07.lance/{kind}/" in path]
+        assert files
+        assert f"{folder!s}/mem_g1_p07.lance/{kind}" in synced, "the folder's own entry"
+    synced.clear()
+    clock.now += 1
+    part.maintain()
+    assert synced == [], "nothing was written, nothing is synced"
+
+
+def test_after_another_boot_the_owner_goes_back_to_the_note(folder: Path, clock: Clock) -> None:
+    store = opened(folder, clock=clock)
+    part = owner(store)
+    write(store, part, 0, 1)
+    clock.now += 1
+    part.maintain()
+    write(store, part, 2, 3)
+    again = opened(folder, boot="boot-2")
+    part = owner(again)
+    last = part.last()
+    assert last is not None
+    assert last.offset == 1
+    assert offsets(again) == [0, 1]
+    write(again, part, 2, 3)
+    assert offsets(again) == [0, 1, 2, 3]
+    assert noted(folder)["boot"] == "boot-2"
+
+
+def test_in_the_same_boot_nothing_is_undone(folder: Path, clock: Clock) -> None:
+    store = opened(folder, clock=clock)
+    write(store, owner(store), 0, 1)
+    assert noted(folder)["position"] == -1
+    again = opened(folder)
+    assert owner(again).last() == entry(1)
+    assert offsets(again) == [0, 1]
+
+
+def test_a_ledger_table_that_was_made_after_the_note_goes(folder: Path, clock: Clock) -> None:
+    store = opened(folder, clock=clock)
+    part = owner(store)
+    write(store, part, 0)
+    clock.now += 1
+    part.maintain()
+    write(store, part, 262_144)
+    assert (folder / "led_g1_p07_1.lance").is_dir()
+    again = opened(folder, boot="boot-2")
+    last = owner(again).last()
+    assert last is not None
+    assert last.offset == 0
+    assert not (folder / "led_g1_p07_1.lance").is_dir()
+
+
+@pytest.mark.parametrize("tear", ["empty", "zeros", "half"])
+@pytest.mark.parametrize("name", ["mem_g1_p07", "led_g1_p07_0"])
+def test_a_table_with_a_torn_manifest_opens_at_the_version_before(
+    folder: Path, clock: Clock, name: str, tear: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = opened(folder, clock=clock)
+    part = owner(store)
+    write(store, part, 0)
+    clock.now += 1
+    part.maintain()
+    write(store, part, 1)
+    manifest = newest_manifest(folder, name)
+    whole = manifest.read_bytes()
+    manifest.write_bytes({"empty": b"", "zeros": bytes(len(whole)), "half": whole[: len(whole) // 2]}[tear])
+    again = opened(folder, boot="boot-2")
+    part = owner(again)
+    last = part.last()
+    assert last is not None
+    assert last.offset == 0
+    assert f"{name} does not open" in caplog.text
+    write(again, part, 1)
+    assert offsets(again) == [0, 1]
+    assert part.last() == entry(1)
+
+
+def test_torn_rows_after_the_note_are_written_again(folder: Path, clock: Clock) -> None:
+    store = opened(folder, clock=clock)
+    part = owner(store)
+    write(store, part, 0)
+    clock.now += 1
+    part.maintain()
+    before = set((folder / "mem_g1_p07.lance" / "data").iterdir())
+    write(store, part, 1)
+    for path in set((folder / "mem_g1_p07.lance" / "data").iterdir()) - before:
+        path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(StoreUnavailable):
+        offsets(opened(folder))
+    again = opened(folder, boot="boot-2")
+    part = owner(again)
+    write(again, part, 1)
+    assert offsets(again) == [0, 1]
+
+
+def test_a_table_of_which_nothing_can_be_read_is_made_anew(folder: Path, clock: Clock) -> None:
+    store = opened(folder, clock=clock)
+    write(store, owner(store), 0)
+    for path in (folder / "led_g1_p07_0.lance" / "_versions").glob("*.manifest"):
+        path.write_bytes(b"")
+    again = opened(folder, boot="boot-2")
+    part = owner(again)
+    assert part.last() is None
+    write(again, part, 0)
+    assert part.last() == entry(0)
+
+
+@pytest.mark.filterwarnings("ignore:optimize.cleanup_older_than=0")
+def test_the_version_that_the_note_names_outlives_every_clean_up(
+    folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clean-ups here remove whatever is not the newest, at once."""
+    monkeypatch.setattr(maintenance, "COMMITS", 3)
+    monkeypatch.setattr(maintenance, "KEEP_VERSIONS", timedelta(0))
+    store = opened(folder, clock=clock)
+    part = owner(store)
+    for n in range(12):
+        write(store, part, n)
+        part.maintain()
+        clock.now += 0.3
+        position = noted(folder)["position"]
+        assert isinstance(position, int)
+        again = LanceStore(str(folder))._database
+        for name, version in dict(noted(folder)["tables"]).items():  # type: ignore[call-overload]
+            assert version in {item["version"] for item in again.table(name).list_versions()}  # type: ignore[union-attr]
+
+
+def test_a_disk_that_refuses_is_unavailable(folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = opened(folder, clock=clock)
+    part = owner(store)
+    write(store, part, 0)
+    clock.now += 1
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(durability.os, "fsync", full)
+    with pytest.raises(StoreUnavailable, match="No space left") as caught:
+        part.maintain()
+    assert isinstance(caught.value.__cause__, OSError)
+    monkeypatch.undo()
+    part.maintain()
+    assert noted(folder)["position"] == 0
+
+
+def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreUnavailable):
+        opened(tmp_path / "file" / "store")
