@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +21,9 @@ MAX_RECORD_BYTES = 12_582_912
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """A body that unpacks to more is refused: nothing that crewmem publishes comes near it."""
+
+MAX_DEPTH = 100
+"""A body nested deeper is refused: walking through it would exhaust the stack."""
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
@@ -71,7 +74,7 @@ def decode(record: LoggedRecord | Record, *, upcasters: Mapping[tuple[str, int],
     """The event of a record.
 
     Raises InvalidEvent with a `reason`: `null_body`, `bad_header`, `unknown_type`, `bad_encoding`, `too_large`,
-    `not_json`, `wrong_schema`, `wrong_key`; NewerSchema for a body of a newer version.
+    `not_json`, `too_deep`, `wrong_schema`, `wrong_key`; NewerSchema for a body of a newer version.
     """
     headers = _headers(record)
     kind = _required(headers, "ce_type")
@@ -100,10 +103,26 @@ def parse_body(model: type[Body], data: bytes, *, upcasters: Mapping[tuple[str, 
         raise InvalidEvent(f"the body is not JSON: {error}", reason="not_json") from error
     if not isinstance(raw, dict):
         raise InvalidEvent("the body is not a JSON object", reason="not_json")
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+        _check_depth(raw)
     try:
         return model.model_validate(_upcast(model.type, raw, upcasters))
     except ValidationError as error:
         raise InvalidEvent(f"the body is no {model.type}: {_first_error(error)}", reason="wrong_schema") from error
+
+
+def _check_depth(raw: Any) -> None:
+    """Level by level: what is nested deeper would exhaust the stack of whoever walks through it."""
+    level = [raw]
+    for _ in range(MAX_DEPTH):
+        level = [inner for value in level for inner in _inner(value)]
+        if not level:
+            return
+    raise InvalidEvent(f"the body is nested deeper than {MAX_DEPTH} levels", reason="too_deep")
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _without_surrogates(value: Any) -> Any:

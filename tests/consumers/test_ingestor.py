@@ -56,6 +56,10 @@ BAD: dict[str, tuple[Record, str]] = {
     "future version": (plain(GOOD, b'{"schema_version": 99, "tenant": "default", "session": "project_q1"}'), "newer_schema"),
     "wrong key": (Record(b"other/key", GOOD.value, GOOD.headers), "wrong_key"),
     "not zstd": (Record(GOOD.key, b"\x00\xff" * 9, GOOD.headers), "bad_encoding"),
+    "nested too deep": (
+        plain(GOOD, b'{"schema_version": 1, "content": "x", "metadata": {"a": ' + b"[" * 700 + b"]" * 700 + b"}}"),
+        "too_deep",
+    ),
     "rules that do not parse": (encode(apply_rules("rules: [")), "invalid_rules"),
 }
 
