@@ -2,7 +2,7 @@
 
 `settings` are the consumer's; at the step `die_at` the process kills itself with SIGKILL, at `pause_at` it stops itself with
 SIGSTOP, the `times`-th time that the step is reached; `without` names the guard that is taken out (the controls, which must
-lose or double something).
+lose or double something). With `serve` its health is served on the settings' port.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 from crewmem_consumers.consumer import run
 from crewmem_consumers.health import Health
 from crewmem_producers.settings import ConsumerSettings
+from crewmem_store.connect import storage_options
 from crewmem_store.embedder_hashing import HashingEmbedder
 from crewmem_store.lance import LanceStore
 from crewmem_store.rows import LedgerRow, MemoryRow
@@ -90,9 +91,9 @@ def no_seek() -> None:
             self._owned.adopt(place.partition, on_ready=lambda position, place=place: consumer.resume(place))
 
     async def handle(self: KafkaApp, records: Any) -> None:
-        for partition, run in _runs(records):
+        for partition, found in _runs(records):
             if (worker := self._owned.get(partition)) is not None and worker.expected is not None:
-                worker.offer(run)
+                worker.offer(found)
         await self._subscriber.consumer.commit()
 
     async def commit_nothing(self: KafkaApp) -> None:
@@ -111,7 +112,7 @@ async def main(spec: dict[str, Any]) -> None:
     settings = ConsumerSettings(**spec["settings"])
     number = signal.SIGSTOP if "pause_at" in spec else signal.SIGKILL
     checkpoint = SignalAt(number, step=spec.get("pause_at", spec.get("die_at")), times=spec.get("times", 1))
-    store: Any = LanceStore(settings.store_uri, checkpoint=checkpoint)
+    store: Any = LanceStore(settings.store_uri, storage_options=storage_options(settings), checkpoint=checkpoint)
     store.open(namespace=settings.namespace)
     if spec.get("without") == "order":
         store = LedgerFirst(store)
@@ -120,7 +121,8 @@ async def main(spec: dict[str, Any]) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     try:
-        await run(settings, stop=stop, checkpoint=checkpoint, store=store, embedder=HashingEmbedder(), health=Health())
+        health = None if spec.get("serve") else Health()
+        await run(settings, stop=stop, checkpoint=checkpoint, store=store, embedder=HashingEmbedder(), health=health)
     finally:
         store.close()
 

@@ -21,10 +21,12 @@ from crewmem_consumers.ingestor import Ingestor
 from crewmem_producers.connect import open_log, open_registry
 from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.settings import ConsumerSettings
+from crewmem_store.connect import storage_options
 from crewmem_store.embedder_hashing import HashingEmbedder
 from crewmem_store.generations import Generation
 from crewmem_store.lance import LanceStore
 from crewmem_store.memory import MemoryStore
+from crewmem_store.store import StoreReader
 
 SCRIPT = Path(__file__).with_name("consume.py")
 PATIENCE_SECONDS = 120.0
@@ -40,7 +42,7 @@ class NoLetters:
 
 @dataclass
 class Account:
-    """What the store holds, read from its raw tables: `ledger` is (partition, offset) -> outcome; both counters find doubles."""
+    """What the store holds: `ledger` is (partition, offset) -> outcome; the counters find what is there twice."""
 
     ledger: dict[tuple[int, int], str] = field(default_factory=dict)
     ledger_rows: Counter[tuple[int, int]] = field(default_factory=Counter)
@@ -61,6 +63,8 @@ class Stack:
     namespace: str
     bootstrap: str | None = None
     partitions: int = 1
+    more: dict[str, Any] = field(default_factory=dict)
+    """Further settings of every consumer."""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def settings(self, **more: Any) -> dict[str, Any]:
@@ -68,7 +72,11 @@ class Stack:
             "home": str(self.home), "namespace": self.namespace, "batch_rows": 8, "batch_wait_ms": 50,
             "kafka_partitions": self.partitions,
         }  # fmt: skip
-        return base | ({"kafka_bootstrap": self.bootstrap} if self.bootstrap else {}) | more
+        return base | ({"kafka_bootstrap": self.bootstrap} if self.bootstrap else {}) | self.more | more
+
+    def reader(self) -> StoreReader:
+        settings = ConsumerSettings(**self.settings())
+        return LanceStore(settings.store_uri, storage_options=storage_options(settings)).reader("g1")
 
     def start(self, *, name: str = "a", **spec: Any) -> subprocess.Popen[bytes]:
         """Starts a consumer; on Kafka `name` is its static membership."""
@@ -119,8 +127,7 @@ class Stack:
     async def caught_up(self) -> None:
         """Returns when the ledger has every position that the log has now; fails when that does not come about."""
         ends = {p: records[-1].offset for p, records in (await self.everything()).items() if records}
-        store = LanceStore(str(self.home / "store"))
-        reader = store.reader("g1")
+        reader = self.reader()
         deadline = time.monotonic() + PATIENCE_SECONDS
         while any(reader.last_offset(p) < end for p, end in ends.items()):
             assert time.monotonic() < deadline, f"the consumers do not catch up\n{self.output()}"
@@ -129,7 +136,8 @@ class Stack:
 
     def account(self) -> Account:
         """Reads the raw tables, so that nothing can hide behind a reader."""
-        database = lancedb.connect(str(self.home / "store"))
+        settings = ConsumerSettings(**self.settings())
+        database = lancedb.connect(settings.store_uri, storage_options=storage_options(settings) or None)
         account = Account()
         for name in database.list_tables(limit=10_000).tables:
             kind, _, rest = name.partition("_")
@@ -169,10 +177,12 @@ class Stack:
 
 
 @contextmanager
-def stack(home: Path, *, namespace: str, bootstrap: str | None = None, partitions: int = 1) -> Iterator[Stack]:
+def stack(
+    home: Path, *, namespace: str, bootstrap: str | None = None, partitions: int = 1, more: dict[str, Any] | None = None
+) -> Iterator[Stack]:
     """Ends every consumer that is left."""
     home.mkdir(parents=True, exist_ok=True)
-    made = Stack(home, namespace, bootstrap, partitions)
+    made = Stack(home, namespace, bootstrap, partitions, more or {})
     try:
         yield made
     finally:
@@ -188,23 +198,19 @@ async def exit_code(process: subprocess.Popen[bytes], *, seconds: float = PATIEN
     return await asyncio.to_thread(process.wait, seconds)
 
 
-def compare(found: Account, clean: Account, *, output: str) -> list[str]:
+def compare(found: Account, clean: Account) -> list[str]:
     """What was lost, doubled or decided otherwise; empty when the account closes."""
     faults = [f"doubled: {what}" for what in found.doubled]
     faults += [f"no ledger row for {place}" for place in sorted(clean.ledger.keys() - found.ledger.keys())]
-    faults += [
-        f"a ledger row for {place}, which is not on the log" for place in sorted(found.ledger.keys() - clean.ledger.keys())
-    ]
-    faults += [
-        f"{place} is {found.ledger[place]}, not {outcome}"
-        for place, outcome in clean.ledger.items()
-        if found.ledger.get(place, outcome) != outcome
-    ]
+    faults += [f"not on the log: {place}" for place in sorted(found.ledger.keys() - clean.ledger.keys())]
     faults += [f"lost: {row}" for row in sorted(clean.rows.keys() - found.rows.keys())]
     faults += [f"too much: {row}" for row in sorted(found.rows.keys() - clean.rows.keys())]
-    faults += [
-        f"{found.rows[row]} is not {values}" for row, values in clean.rows.items() if found.rows.get(row, values) != values
-    ]
+    for place in found.ledger.keys() & clean.ledger.keys():
+        if found.ledger[place] != clean.ledger[place]:
+            faults.append(f"{place} is {found.ledger[place]}, not {clean.ledger[place]}")
+    for row in found.rows.keys() & clean.rows.keys():
+        if found.rows[row] != clean.rows[row]:
+            faults.append(f"{found.rows[row]} is not {clean.rows[row]}")
     return faults
 
 

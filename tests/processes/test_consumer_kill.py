@@ -14,7 +14,7 @@ from crewmem_producers.codec import encode
 from crewmem_producers.events import Event, MemoryForgotten, MemoryRemembered, SessionForgotten, SpanRef
 from crewmem_producers.log import Record
 from processes.harness import Stack, compare, exit_code, stack
-from support.logged import remembered, remembered_record
+from support.logged import content_of, remembered, remembered_record
 
 BATCHES_BEFORE = 2
 """The process dies at its third batch, so that there is a position to come back to."""
@@ -30,10 +30,7 @@ def eventful_log(sessions: int = 3) -> list[Record]:
     for number in range(6):
         keyed = MemoryRemembered(content=f"The price of plan{number % 2} is {40 + number} dollars.", key=f"price{number % 2}")
         records.append(encode(replace(remembered(100 + number, session="s1"), body=keyed)))
-        repeat = MemoryRemembered(
-            content=f"Fact{number}a about subject{number}b measured as value{number}c on place{number}d.", ttl=9000
-        )
-        records.append(encode(replace(remembered(200 + number, session="s1"), body=repeat)))
+        records.append(remembered_record(200 + number, session="s1", content=content_of(number)))  # a repeat of a memory
     gone = MemoryForgotten(spans=[SpanRef(event_id=remembered(1, session="s2").id, span="content")])
     records.append(encode(_event(gone, like=remembered(300, session="s2"))))
     records += [Record(b"default/x", b"no event", ()), Record(None, None)]
@@ -69,7 +66,7 @@ async def crash_and_recover(stack: Stack, *, step: str, without: str | None = No
     await stack.caught_up()
     fresh.terminate()
     assert await exit_code(fresh) == 0, stack.output()
-    return compare(stack.account(), await stack.clean(), output=stack.output())
+    return compare(stack.account(), await stack.clean())
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -12,11 +12,15 @@ from crewmem_producers.names import Scope
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
+def content_of(number: int) -> str:
+    """What `remembered(number)` says."""
+    return f"Fact{number}a about subject{number}b measured as value{number}c on place{number}d."
+
+
 def remembered(number: int, *, session: str = "s", tenant: str = "default", content: str | None = None) -> Event:
-    """A memory that shares no word with another number's, so that none is a duplicate."""
-    text = content or f"Fact{number}a about subject{number}b measured as value{number}c on place{number}d."
+    """A memory that shares hardly a word with another number's, so that none is a duplicate."""
     return Event(
-        body=MemoryRemembered(content=text),
+        body=MemoryRemembered(content=content or content_of(number)),
         scope=Scope.of(tenant, session),
         id=f"0190-{tenant}-{session}-{number:06d}".replace(" ", "_"),
         time=START + timedelta(seconds=number),

@@ -14,27 +14,46 @@ from support.waiting import until
 ACCESS_KEY, SECRET_KEY, BUCKET = "test", "testsecret", "bucket"
 
 
+class S3Server:
+    """A server that a test may kill and start again on the same port and data."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        (folder / "meta").mkdir(parents=True)
+        (folder / "data" / BUCKET).mkdir(parents=True)
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Returns once it answers."""
+        environment = os.environ | {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
+        command = [os.environ["CREWMEM_TEST_S3"], "--port", f"127.0.0.1:{self._port}", "posix"]
+        command += ["--sidecar", str(self._folder / "meta"), str(self._folder / "data")]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        until(lambda: _answers(self._port), seconds=60)
+
+    def kill(self) -> None:
+        """kill -9; nothing happens when it does not run."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait(20)
+
+
 @contextmanager
 def s3_server(folder: Path) -> Iterator[str]:
     """The endpoint of a server with one empty bucket; it is gone afterwards."""
-    meta, data = folder / "meta", folder / "data"
-    meta.mkdir(parents=True)
-    (data / BUCKET).mkdir(parents=True)
-    port = _free_port()
-    environment = os.environ | {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}
-    command = [os.environ["CREWMEM_TEST_S3"], "--port", f"127.0.0.1:{port}", "posix", "--sidecar", str(meta), str(data)]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    server = S3Server(folder)
     try:
-        until(lambda: _answers(port), seconds=60)
-        yield f"http://127.0.0.1:{port}"
+        server.start()
+        yield server.endpoint
     finally:
-        server.terminate()
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait(20)
+        server.kill()
 
 
 def s3_settings(endpoint: str, prefix: str) -> dict[str, str]:
