@@ -77,13 +77,13 @@ class Summaries:
 
     async def _run(self) -> None:
         wait = self._poll_seconds
-        while True:
+        while not self._worker.task.done():
             try:
                 more = await self._work_off()
                 self._worker.status.llm_waits_for = None
                 wait = 0.0 if more else self._poll_seconds
             except Unavailable as error:
-                wait = min(MAX_BACKOFF_SECONDS, max(1.0, 2 * wait))
+                wait = min(MAX_BACKOFF_SECONDS, 2 * max(wait, self._poll_seconds))
                 self._worker.status.llm_waits_for = f"{type(error).__name__}: {error}"
                 log.warning("summaries of partition %d wait %.0f s: %s", self._worker.partition, wait, error)
             except Exception:  # a fault of ours: the memories are there without a summary, and the log line says why
