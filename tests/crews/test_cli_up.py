@@ -1,0 +1,146 @@
+"""`crewmem up` as a real process: what it prints, what it holds, how it stops, and what a kill leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from crewmem.cli.app import app
+from typer.testing import CliRunner, Result
+
+SECONDS = 170
+pytestmark = pytest.mark.timeout(600)
+
+
+class Up:
+    """One `crewmem up` that says `ready`, or does not."""
+
+    def __init__(self, home: Path, *arguments: str) -> None:
+        command = [sys.executable, "-m", "crewmem.cli", "up", "--home", str(home), *arguments]
+        environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        watch = threading.Timer(SECONDS, self.process.kill)
+        watch.start()
+        assert self.process.stdout is not None
+        self.lines: list[str] = []
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+            if line == "ready\n":
+                break
+        watch.cancel()
+
+    def said(self, name: str) -> str | None:
+        """The value behind a printed name."""
+        return next((line.removeprefix(name).strip() for line in self.lines if line.startswith(f"{name}  ")), None)
+
+    def end(self, number: int) -> tuple[int, str]:
+        """Sends a signal; exit code and stderr."""
+        self.process.send_signal(number)
+        _, complaints = self.process.communicate(timeout=SECONDS)
+        return self.process.returncode, complaints
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    started: list[Up] = []
+
+    def start(*arguments: str) -> Up:
+        started.append(Up(tmp_path / "home", *arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        one.process.communicate()
+
+
+def crewmem(*arguments: str, home: Path) -> Result:
+    return CliRunner().invoke(app, list(arguments), env={"CREWMEM_HOME": str(home)})
+
+
+def ask(url: str, key: str, method: str, path: str, **what: Any) -> Any:
+    response = httpx.request(
+        method, url + path, headers={"Authorization": f"Bearer {key}"}, timeout=60, trust_env=False, **what
+    )
+    assert response.status_code < 300, response.text
+    return response.json()
+
+
+def test_a_first_start_a_kill_and_a_second_start(up: Callable[..., Up], tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    first = up("--port", "0")
+    url, key, key_file = first.said("url"), (first.said("key") or "").split()[0], Path(first.said("key file") or "")
+    assert url and first.said("data") == str(home) and first.lines[-1] == "ready"
+    assert key_file == home / "api_key" and key_file.read_text().strip() == key
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+
+    said = {"content": "Competitor analysis complete: Acme Corp lacks API docs", "session": "project_alpha"}
+    made = ask(url, key, "POST", "/v1/memory/remember", json=said | {"wait_seconds": 30})
+    asked = {"q": "competitor analysis", "session": "project_alpha"}
+    [memory] = ask(url, key, "GET", "/v1/memory/recall", params=asked)["memories"]
+    assert (memory["content"], memory["id"]) == (said["content"], made["id"])
+    assert 0.5 < memory["score"] <= 1
+    assert ask(url, key, "GET", "/v1/memory/recall", params=asked | {"session": "project_beta"})["count"] == 0
+    accepted = ask(
+        url, key, "POST", "/v1/memory/remember", json=said | {"content": "said at the last moment", "wait_seconds": 0}
+    )
+    assert accepted["token"]
+    first.end(signal.SIGKILL)
+
+    second = up("--port", url.rpartition(":")[2])
+    assert second.said("url") == url and second.said("key") is None, "the key is shown once"
+    found = ask(url, key, "GET", "/v1/memory/recall", params=asked | {"after": "latest", "wait_seconds": 30})["memories"]
+    assert sorted(memory["content"] for memory in found) == [said["content"], "said at the last moment"]
+    rules = json.loads(crewmem("rules", "explain", memory["event_id"], "--json", home=home).stdout)
+    assert [span["rule"] for span in rules[0]["spans"]] == ["explicit"]
+    stats = json.loads(crewmem("stats", "--json", home=home).stdout)
+    assert stats[0]["partitions"][0]["outcomes"] == {"applied": 1, "stored": 2}, "the default rules were applied once"
+
+    code, complaints = second.end(signal.SIGTERM)
+    assert code == 0 and "Traceback" not in complaints and complaints.rstrip().endswith("stopped")
+
+
+def test_a_second_up_on_the_same_home_and_a_port_in_use_are_refused_with_the_remedy(
+    up: Callable[..., Up], tmp_path: Path
+) -> None:
+    first = up("--port", "0")
+    again = crewmem("up", "--port", "0", home=tmp_path / "home")
+    assert again.exit_code == 4 and f"process {first.process.pid}" in again.stderr and "--home" in again.stderr
+    port = (first.said("url") or "").rpartition(":")[2]
+    taken = crewmem("up", "--port", port, home=tmp_path / "other")
+    assert taken.exit_code == 4 and "--port" in taken.stderr
+    code, complaints = first.end(signal.SIGINT)
+    assert code == 0 and "Traceback" not in complaints
+
+
+def test_commands_on_that_machine_need_no_setting_but_home_where_the_address_is_the_default(
+    up: Callable[..., Up], tmp_path: Path
+) -> None:
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 8765)) == 0:
+            pytest.skip("something listens on the default port of this machine")
+    up()
+    home = tmp_path / "home"
+    made = crewmem("remember", "The client prefers email over calls", "--session", "s", "--kind", "preference", home=home)
+    assert made.exit_code == 0, made.stderr
+    assert "prefers email" in crewmem("recall", "how to reach the client", "--session", "s", home=home).stdout
+    assert json.loads(crewmem("list", "--session", "s", "--json", home=home).stdout)["total"] == 1
+    checked = crewmem("doctor", "--json", home=home)
+    assert checked.exit_code == 0, checked.stdout + checked.stderr
+    assert {finding["name"]: finding["state"] for finding in json.loads(checked.stdout)}["key"] == "ok"
+    assert crewmem("forget", made.stdout.strip(), home=home).stdout.startswith("forgotten")
+    crewmem("remember", "one", "--session", "s", home=home)
+    gone = crewmem("forget", "--session", "s", "--yes", home=home)
+    assert gone.exit_code == 0 and gone.stdout.startswith("forgotten"), gone.stderr
+    assert json.loads(crewmem("list", "--session", "s", "--json", home=home).stdout)["total"] == 0
