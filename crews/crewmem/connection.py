@@ -1,4 +1,7 @@
-"""What a configuration talks through: one client and one publisher, made at first use."""
+"""What a program talks through: one client and one publisher for each destination, shared by whoever names it.
+
+A server may make a MemoryCrew or a Memstore for every request: connections and the relay's thread are made once.
+"""
 
 from __future__ import annotations
 
@@ -9,27 +12,45 @@ from crewmem_producers.settings import CrewSettings
 
 from crewmem.client import Client
 
+OF_ONE_CREW = frozenset({"session", "top_k", "max_tokens", "threshold", "publish_inputs"})
+"""Settings that make no difference to a connection."""
+
 
 class Connection:
-    """Both ends of one configuration's settings. Nothing is opened before it is used; both notice a fork themselves."""
+    """Both ends of one destination. Nothing is opened before it is used; both notice a fork themselves."""
 
     def __init__(self, settings: CrewSettings) -> None:
-        self._settings = settings
         self.client = Client(settings)
-        self._lock = threading.Lock()
-        self._publisher: Publisher | None = None
-
-    @property
-    def publisher(self) -> Publisher:
-        with self._lock:
-            if self._publisher is None:
-                self._publisher = Publisher(self._settings)
-            return self._publisher
+        self.publisher = Publisher(settings)
 
     def close(self) -> None:
-        """Closes what was opened."""
+        """Closes what is open; the next use opens it again, and what waits in the outbox is sent then."""
         self.client.close()
-        with self._lock:
-            publisher, self._publisher = self._publisher, None
-        if publisher is not None:
-            publisher.close()
+        self.publisher.close()
+
+
+class _Shared:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.connections: dict[tuple[tuple[str, object], ...], Connection] = {}
+
+
+_shared = _Shared()
+
+
+def connect(settings: CrewSettings) -> Connection:
+    """This process's connection for these settings. Raises SettingsError without a usable API key."""
+    names = sorted(type(settings).model_fields.keys() - OF_ONE_CREW)
+    key = (*((name, getattr(settings, name)) for name in names), ("key", settings.resolved_api_key()))
+    with _shared.lock:
+        if key not in _shared.connections:
+            _shared.connections[key] = Connection(settings)
+        return _shared.connections[key]
+
+
+def close_all() -> None:
+    """Closes every connection of this process; each opens again when it is used."""
+    with _shared.lock:
+        connections = list(_shared.connections.values())
+    for connection in connections:
+        connection.close()

@@ -49,7 +49,7 @@ def configure(
     settings: dict[str, Any],
 ) -> Any:
     """Checked options and the connection they use."""
-    from crewmem.connection import Connection
+    from crewmem.connection import connect
 
     require_crewai()
     check(session)
@@ -58,7 +58,7 @@ def configure(
     loaded = load(CrewSettings, **settings)
     roles = None if agents is None else frozenset(name for agent in agents for name in _roles(agent))
     options = Options(settings=loaded, session=session, agents=roles, publish=publish, recall=recall, strict=strict)
-    return options, Connection(loaded)
+    return options, connect(loaded)
 
 
 def _roles(agent: Any) -> set[str]:

@@ -14,6 +14,7 @@ from crewmem_producers.errors import CrewmemError, InvalidName, TransportRefused
 from crewmem_producers.events import Event, KickoffBody, new_event_id, utc_now
 from crewmem_producers.freshness import LATEST
 from crewmem_producers.names import Scope
+from crewmem_producers.outbox import OutboxStatus
 from crewmem_producers.settings import CrewSettings
 
 from crewmem.connection import Connection
@@ -96,6 +97,7 @@ class Kickoff:
         key = role if self.sessions.by_role else ""
         with self._lock:
             if key not in self._recalled:
+                self._recalled[key] = _Recalled(block=None, milliseconds=0.0)  # whatever happens now, it happens once
                 self._recalled[key] = self._recall(read, role if self.sessions.by_role else None)
             block = self._recalled[key].block
         return block.text if block is not None else None
@@ -113,7 +115,7 @@ class Kickoff:
             Run(
                 execution_id=self.execution_id,
                 crew=self.crew.name,
-                sessions=read or tuple(sorted(self._recalled)),
+                sessions=read or tuple(dict.fromkeys([*self._recalled, *(e.scope.session for e in events if e.scope)])),
                 memories=tuple(memory for block in blocks.values() for memory in block.memories),
                 blocks={name: block.text for name, block in blocks.items()},
                 tokens=sum(block.tokens for block in blocks.values()),
@@ -148,7 +150,9 @@ class Kickoff:
         }  # fmt: skip
         found: list[dict[str, Any]] = []
         try:
-            found = self.connection.client.call("POST", "/v1/memory/recall", json=request, wait_seconds=wait)["memories"]
+            found = self.connection.client.call("POST", "/v1/memory/recall", json=request, wait_seconds=wait).get(
+                "memories", []
+            )
         except Unavailable as error:
             logger.warning("the crew starts without memory: %s", error)
         except CrewmemError as error:
@@ -214,13 +218,21 @@ class Kickoff:
         try:
             receipt = publisher.publish(*events)
             if not publisher.flush(settings.flush_seconds):
-                return _Sent(receipt.ids, waiting=publisher.status().depth), None
+                return self._unsent(receipt.ids, publisher.status())
             receipt.token(0)  # raises where the log refused the event for ever
         except CrewmemError as error:
             logger.error("the kickoff is not published: %s", error)
             stops = settings.durability == "log" or self.options.strict
             return _Sent(receipt.ids if receipt else ()), error if stops else None
         return _Sent(receipt.ids, acknowledged=True), None
+
+    def _unsent(self, ids: tuple[str, ...], status: OutboxStatus) -> tuple[_Sent, CrewmemError | None]:
+        """An outage is waited out by the relay; a refused key is an error at every kickoff."""
+        sent = _Sent(ids, waiting=status.depth)
+        if not status.caller_refused:
+            return sent, None
+        logger.error("the kickoff is not published: %s", status.error)
+        return sent, TransportRefused(status.error or "refused") if self.options.strict else None
 
 
 def names_of(agent: Any) -> set[str]:

@@ -79,13 +79,18 @@ def _body(
 
 
 def _tasks(ended: Ended) -> list[TaskOutput]:
-    found = []
-    for index, output in ended.outputs:
-        task = ended.crew.tasks[index]
-        # TaskOutput.name falls back to the description, which is never published: take the task's own.
-        values = {"index": index, "key": task.key, "name": task.name, "agent_role": str(output.agent).strip() or None}
-        found.append(TaskOutput(**values, raw=output.raw or "", json=_json(output)))
-    return found
+    """The outputs, and the task that failed, without one: so that what is learnt of the failure has its role and key."""
+    found = [_task(ended.crew.tasks[index], index, output) for index, output in ended.outputs]
+    if ended.failed_index is not None:
+        found.append(_task(ended.crew.tasks[ended.failed_index], ended.failed_index, None))
+    return sorted(found, key=lambda task: task.index)
+
+
+def _task(task: Any, index: int, output: Any) -> TaskOutput:
+    role = getattr(task.agent, "role", "") if output is None else output.agent
+    # TaskOutput.name falls back to the description, which is never published: take the task's own.
+    values = {"index": index, "key": task.key, "name": task.name, "agent_role": str(role).strip() or None}
+    return TaskOutput(**values, raw="" if output is None else output.raw or "", json=_json(output))
 
 
 def _failing_role(ended: Ended, roles: Sequence[str]) -> str | None:

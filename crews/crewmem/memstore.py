@@ -15,11 +15,10 @@ from crewmem_producers.errors import ServiceUnavailable
 from crewmem_producers.events import Event, MemoryRemembered
 from crewmem_producers.freshness import LATEST
 from crewmem_producers.names import Scope
-from crewmem_producers.publisher import Publisher
 from crewmem_producers.settings import CrewSettings, load
 from pydantic import ValidationError
 
-from crewmem.client import Client
+from crewmem.connection import connect
 from crewmem.content import MAX_CHARACTERS, fit_content
 from crewmem.errors import RequestRefused
 from crewmem.sessions import PlainSession, Sessions, resolve_call
@@ -50,8 +49,7 @@ class Memstore:
         **settings: Any,
     ) -> None:
         self.settings = load(CrewSettings, api_key=api_key, base_url=base_url, **settings)
-        self._client = Client(self.settings)
-        self._publisher = Publisher(self.settings)
+        self._connection = connect(self.settings)
         self._strict = strict
         self._queued = False
         self._lock = threading.Lock()
@@ -94,7 +92,7 @@ class Memstore:
         if wait_seconds is not None:
             request["wait_seconds"] = wait_seconds
         try:
-            return self._client.call("POST", "/v1/memory/remember", json=request, wait_seconds=_wait(wait_seconds))
+            return self._connection.client.call("POST", "/v1/memory/remember", json=request, wait_seconds=_wait(wait_seconds))
         except ServiceUnavailable as error:
             if self._strict:
                 raise
@@ -139,7 +137,7 @@ class Memstore:
         fields |= {"metadata": metadata and dict(metadata)}
         request = {name: value for name, value in fields.items() if value is not None}
         try:
-            answer = self._client.call("POST", "/v1/memory/recall", json=request, wait_seconds=_wait(wait_seconds))
+            answer = self._connection.client.call("POST", "/v1/memory/recall", json=request, wait_seconds=_wait(wait_seconds))
         except ServiceUnavailable as error:
             if self._strict:
                 raise
@@ -154,7 +152,7 @@ class Memstore:
         """
         if not isinstance(id, str) or not id.strip():
             raise RequestRefused(f"not a memory id: {id!r}")
-        return self._client.call("DELETE", f"/v1/memory/forget/{quote(id, safe='')}", wait_seconds=_wait(None))
+        return self._connection.client.call("DELETE", f"/v1/memory/forget/{quote(id, safe='')}", wait_seconds=_wait(None))
 
     def list(
         self, session: PlainSession | None = None, *, limit: int | None = None, offset: int | None = None
@@ -165,7 +163,7 @@ class Memstore:
         """
         found = self._sessions(session).read
         params: dict[str, Any] = {"session": found[0], "limit": limit, "offset": offset}
-        return self._client.call("GET", "/v1/memory/list", params={n: v for n, v in params.items() if v is not None})
+        return self._connection.client.call("GET", "/v1/memory/list", params={n: v for n, v in params.items() if v is not None})
 
     async def aremember(self, content: str, session: PlainSession | None = None, **fields: Any) -> Memory:
         """`remember` for asyncio."""
@@ -184,9 +182,8 @@ class Memstore:
         return await asyncio.to_thread(self.list, session, **fields)
 
     def close(self) -> None:
-        """Closes connections and outbox; what is still in the outbox is sent by the next process that uses it."""
-        self._client.close()
-        self._publisher.close()
+        """Closes what this process has open to this service; the next use opens it again."""
+        self._connection.close()
 
     def _sessions(self, session: PlainSession | None) -> Sessions:
         return resolve_call(session, default=self.settings.session)
@@ -195,13 +192,13 @@ class Memstore:
         """Whether nothing of ours waits in the outbox: what comes later must not overtake it."""
         with self._lock:
             if self._queued:
-                self._queued = not self._publisher.flush(self.settings.flush_seconds)
+                self._queued = not self._connection.publisher.flush(self.settings.flush_seconds)
             return not self._queued
 
     def _queue(self, body: MemoryRemembered, session: str, why: str) -> Memory:
         event = Event(body=body, scope=Scope.of(self.settings.tenant, session), source=self.settings.source)
         with self._lock:
-            self._publisher.publish(event)
+            self._connection.publisher.publish(event)
             self._queued = True
         logger.warning("the memory waits in the outbox and is delivered later: %s", why)
         return {

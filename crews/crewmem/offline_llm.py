@@ -21,6 +21,8 @@ from typing import Any
 from crewai import BaseLLM
 
 DISCLAIMER = "offline stand-in for a language model: it rearranges what its prompt holds and knows nothing else"
+NOTHING_NEW = "I do not have any new finding: memory knows all that the sources say."
+NOTHING_KNOWN = "I do not know anything about this: neither the task nor memory holds a fact."
 MAX_STEPS = 5
 
 _PLANNING = re.compile(r"\s*(plan|build|develop|prepare|draw up|make)\b", re.IGNORECASE)
@@ -75,7 +77,7 @@ def answer(task: str, *, known: list[str], context: str) -> str:
         return _plan(facts(context) + facts(task), known)
     if _WRITING.match(lines[0]):
         return _write(context, known)
-    return _research(lines[0].strip(), facts(task), known)
+    return _research(facts(task), known)
 
 
 def facts(text: str) -> list[str]:
@@ -94,15 +96,15 @@ def holds(known: list[str], fact: str) -> bool:
     return any(numbers <= said and len(words & said) >= 0.8 * len(words) for said in sentences)
 
 
-def _research(goal: str, sources: list[str], known: list[str]) -> str:
+def _research(sources: list[str], known: list[str]) -> str:
     new = [fact for fact in sources if not holds(known, fact)]
     left_out = len(sources) - len(new)
     if not sources:
         said = "".join(f"\n- {fact}" for fact in known)
-        return f"The task names no sources. From memory:{said}" if said else f"No sources and no memory to work with: {goal}"
+        return f"The task names no sources. From memory:{said}" if said else NOTHING_KNOWN
     note = f"Already known, not repeated: {left_out} of {len(sources)}." if left_out else ""
     if not new:
-        return f"Nothing new in the sources. {note}"
+        return NOTHING_NEW
     return "\n".join(["Findings:", *(f"- {fact}" for fact in new), *([note] if note else [])])
 
 
@@ -121,7 +123,7 @@ def _plan(found: list[str], known: list[str]) -> str:
     grounds = [fact for fact in facts_found if not any(other != fact and holds([fact], other) for other in facts_found)]
     grounds = (grounds or facts_found)[:MAX_STEPS]
     if not grounds:
-        return "No plan: neither the task nor memory holds a fact to rest one on."
+        return "I do not know any fact to rest a plan on: neither the task nor memory holds one."
     steps = (f"{number}. Act on this: {fact}" for number, fact in enumerate(grounds, start=1))
     return "\n".join(["A plan, each step resting on a fact:", *steps])
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import crewmem
 import pytest
+from crewmem import connection
 from support.fake_service import KEY, FakeService, running
 
 
@@ -16,6 +17,13 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
         monkeypatch.setenv("CREWMEM_BASE_URL", fake.base_url)
         monkeypatch.setenv("CREWMEM_API_KEY", KEY)
         yield fake
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """After the test no connection of crewmem's is open."""
+    yield
+    connection.close_all()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from crewmem.offline_llm import NOTHING_NEW
 from support.live import Live, live_service
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "crews" / "examples"
@@ -48,7 +49,7 @@ def test_every_example_is_in_the_list_and_has_a_test() -> None:
 def test_the_quick_start_remembers(run: Run) -> None:
     assert IN_SHORT in run("01")
     again = run("01")
-    assert "Nothing new in the sources" in again and "memories recalled" in again
+    assert NOTHING_NEW in again and "memories recalled" in again
 
 
 def test_the_client_by_hand_recalls_what_the_run_before_remembered(run: Run) -> None:
@@ -61,7 +62,7 @@ def test_the_client_by_hand_recalls_what_the_run_before_remembered(run: Run) -> 
 def test_a_user_sees_nothing_of_another(run: Run) -> None:
     lines = run("03").splitlines()
     assert "version 7" in lines[0] and lines[1] == "user ben, by hand: nothing known"
-    assert "version 7" in "\n".join(lines[2:4]) and "user ben, installed: No sources and no memory" in lines[4]
+    assert "version 7" in "\n".join(lines[2:4]) and "user ben, installed: I do not know" in lines[4]
 
 
 def test_the_shared_session_is_common_knowledge(run: Run) -> None:
@@ -74,7 +75,7 @@ def test_the_shared_session_is_common_knowledge(run: Run) -> None:
 def test_a_role_keeps_its_memories(run: Run) -> None:
     out = run("05")
     assert "Contract Lawyer: The task names no sources. From memory:\n- Suppliers in Norway" in out
-    assert "Software Tester: No sources and no memory" in out
+    assert "Software Tester: I do not know" in out
 
 
 @pytest.mark.parametrize("number", ["06", "07"])
@@ -93,7 +94,7 @@ def test_the_two_curl_calls_bring_back_what_was_remembered_with_its_score(run: R
 def test_a_crew_base_project_remembers(run: Run) -> None:
     first, second = run("09").split("second run:")
     assert "Acme charges 49 dollars" in first
-    assert "Nothing new in the sources. Already known, not repeated: 2 of 2." in second
+    assert NOTHING_NEW in second
     assert "session pricing, Nordic" in second
 
 

@@ -11,7 +11,16 @@ from pathlib import Path
 
 import crewmem
 import pytest
-from crewmem.errors import InvalidName, KeyRefused, LogUnavailable, MissingExtra, RightRefused, SessionMissing, SettingsError
+from crewmem.errors import (
+    InvalidName,
+    KeyRefused,
+    LogUnavailable,
+    MissingExtra,
+    RightRefused,
+    SessionMissing,
+    SettingsError,
+    TransportRefused,
+)
 from support.crews import ScriptedLLM, two_agent_crew
 from support.fake_service import FakeService, memory
 from support.waiting import until
@@ -212,3 +221,21 @@ def test_every_kickoff_is_one_info_line(service: FakeService, caplog: pytest.Log
     run = crewmem.last_run()
     assert run is not None and line == str(run)
     assert "session s" in line and "1 memories" in line and "score 0.80" in line and run.event_ids[0] in line
+
+
+def test_a_key_that_may_not_write_is_an_error_at_every_kickoff_and_raises_if_strict(
+    service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.refuse_events = (403, "forbidden_right")
+    crewmem.install(session="s", flush_seconds=60)
+    crew = two_agent_crew(ScriptedLLM("done"))
+    crew.kickoff({"topic": "prices"})
+    outbox = crewmem.Publisher(crewmem.Memstore().settings)
+    until(lambda: outbox.status().caller_refused)
+    outbox.close()
+    caplog.clear()
+    assert crew.kickoff({"topic": "prices"}).raw == "done"
+    assert "is not published" in caplog.text and "forbidden_right" in caplog.text
+    crewmem.install(session="s", strict=True)
+    with pytest.raises(TransportRefused, match="forbidden_right"):
+        crew.kickoff({"topic": "prices"})

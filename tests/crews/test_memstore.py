@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from typing import Any
 
 import crewmem
@@ -181,3 +182,11 @@ def test_the_async_methods_do_the_same(service: FakeService) -> None:
     asyncio.run(calls())
     store.close()
     assert store.list()["total"] == 0, "it can be used again"
+
+
+def test_clients_of_one_service_share_its_connection_and_outbox(service: FakeService) -> None:
+    threads = threading.active_count()
+    service.fail = (503, "unavailable")
+    for number in range(5):
+        Memstore(top_k=number + 1).remember("x")
+    assert threading.active_count() <= threads + 2, "one relay, whatever the number of clients"

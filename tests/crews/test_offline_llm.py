@@ -1,6 +1,6 @@
 """The stand-in for a model: the same answer every time, and nothing in it that its prompt does not hold."""
 
-from crewmem.offline_llm import OfflineLLM, answer, choose_llm, facts, holds
+from crewmem.offline_llm import NOTHING_NEW, OfflineLLM, answer, choose_llm, facts, holds
 from crewmem.recall_block import HEADING
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ def test_research_reports_the_facts_that_memory_does_not_hold() -> None:
 
 def test_research_says_so_when_everything_is_known() -> None:
     known = ["Acme charges 49 dollars. Globex charges 19 dollars."]
-    assert answer(SOURCES, known=known, context="") == "Nothing new in the sources. Already known, not repeated: 2 of 2."
+    assert answer(SOURCES, known=known, context="") == NOTHING_NEW
 
 
 def test_a_price_that_changed_is_news() -> None:

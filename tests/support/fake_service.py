@@ -13,13 +13,15 @@ KEY = "am_live_" + "0" * 32
 
 
 class FakeService:
-    """`memories`: what a recall answers, by session. `fail`: (status, code) for every call. Counts every call."""
+    """`memories`: what a recall answers, by session. `fail`: (status, code) for every call, `refuse_events` for
+    events only. Counts every call."""
 
     def __init__(self) -> None:
         self.memories: dict[str, list[dict[str, Any]]] = {}
         self.calls: list[tuple[str, str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.fail: tuple[int, str] | None = None
+        self.refuse_events: tuple[int, str] | None = None
         self.lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
         self.port = 0
@@ -62,8 +64,9 @@ class FakeService:
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         with self.lock:
             self.calls.append((method, path, body))
-            if self.fail is not None:
-                return self.fail[0], {"error": self.fail[1], "message": "as the test wants it"}
+            fail = self.fail or (self.refuse_events if path == "/v1/events" else None)
+            if fail is not None:
+                return fail[0], {"error": fail[1], "message": "as the test wants it"}
             if path == "/v1/events":
                 self.events += [event for event in body if event["id"] not in {known["id"] for known in self.events}]
                 results = [{"id": event["id"], "status": "accepted", "token": "1.0.1"} for event in body]
