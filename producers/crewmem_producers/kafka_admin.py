@@ -51,13 +51,16 @@ class KafkaAdmin:
         return None
 
     async def create(self, topic: str, *, partitions: int, replication: int, settings: Mapping[str, str]) -> None:
-        """Makes the topic; nothing happens when another process made it first."""
+        """Makes the topic; nothing happens when another process made it first. Raises LogRefused when it cannot be."""
         # With the brokers' default (-1) aiokafka wants a replica assignment that is not None; an empty one is none.
         assignments: dict[int, list[int]] | None = {} if replication == -1 else None
         new = NewTopic(topic, partitions, replication, assignments, dict(settings))
-        for _, code, *message in (await self._client.create_topics([new])).topic_errors:
-            if for_code(code) is not TopicAlreadyExistsError:
-                _raise_for(code, *message)
+        for _, code, message in (await self._client.create_topics([new])).topic_errors:
+            kind = for_code(code)
+            if code and kind is not TopicAlreadyExistsError:
+                if kind.retriable:
+                    raise kind(message)
+                raise LogRefused(f"Kafka does not make {topic} ({kind.__name__}): {message}") from kind(message)
 
     async def settings_of(self, topic: str) -> dict[str, str]:
         """Every setting of the topic, with what the brokers' defaults make of it."""

@@ -17,6 +17,7 @@ from crewmem_producers.kafka_headers import accept_any_header_name
 from crewmem_producers.log import LoggedRecord
 
 MAX_READ_BYTES = 32 * 1024 * 1024
+_STOP_SECONDS = 3.0
 
 
 class KafkaReader:
@@ -32,7 +33,7 @@ class KafkaReader:
         self._seconds = seconds
         self._consumer: AIOKafkaConsumer | None = None
         self._using = asyncio.Lock()
-        self._next: tuple[TopicPartition, int] | None = None
+        self._next: int | None = None
         self._ends: dict[TopicPartition, int] = {}
 
     async def read(self, partition: int, offset: int, *, limit: int) -> list[LoggedRecord]:
@@ -69,26 +70,27 @@ class KafkaReader:
     async def _fetch(self, consumer: AIOKafkaConsumer, place: TopicPartition, offset: int, limit: int) -> list[LoggedRecord]:
         end = self._ends[place]
         if offset >= end:
-            self._rest(consumer)
             return []
-        if self._next != (place, offset):
-            consumer.assign([place])
-            consumer.seek(place, offset)
-        self._next = None
+        self._go_to(consumer, place, offset)
         while True:
             found = (await consumer.getmany(place, timeout_ms=1000, max_records=limit)).get(place, [])
             # Control records of transactions have offsets and are never given.
             reached = await consumer.position(place)
-            if reached >= end:
-                self._rest(consumer)
-            elif found:
-                self._next = (place, reached)
             if found or reached >= end:
-                return [_logged(one) for one in found]
+                break
+        if reached >= end:
+            consumer.pause(place)
+        self._next = reached
+        return [_logged(one) for one in found]
 
-    def _rest(self, consumer: AIOKafkaConsumer) -> None:
-        consumer.unsubscribe()
+    def _go_to(self, consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> None:
+        if consumer.assignment() != {place}:
+            consumer.assign([place])
+            self._next = None
+        if self._next != offset:
+            consumer.seek(place, offset)
         self._next = None
+        consumer.resume(place)
 
     @contextlib.asynccontextmanager
     async def _use(self, what: str) -> AsyncIterator[AIOKafkaConsumer]:
@@ -119,7 +121,10 @@ class KafkaReader:
         consumer, self._consumer = self._consumer, None
         self._next, self._ends = None, {}
         if consumer is not None:
-            await consumer.stop()
+            # aiokafka can swallow the cancellation that ends its fetching, and then waits for ever; a second one helps.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await consumer.stop()
 
 
 def _logged(record: ConsumerRecord[bytes, bytes]) -> LoggedRecord:
