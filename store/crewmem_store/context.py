@@ -79,7 +79,7 @@ def _cut(hit: Hit, text: str, *, max_tokens: int, embedder: Embedder) -> Block:
             low = middle
         else:
             high = middle - 1
-    if low <= len(line(hit.row, now=hit.row.created_at).split(": ")[0].split(" ")):
+    if low <= len(text.partition(": ")[0].split(" ")):
         return Block("", 0, ())
     return Block(_cut_text(words[:low]), _count(words[:low], embedder), (hit,))
 
