@@ -89,6 +89,27 @@ def test_each_error_has_its_exit_code(error: errors.CrewmemError, code: int) -> 
     assert exit_code(error) == code
 
 
+def test_a_part_that_is_not_installed_is_named_with_the_pip_command(tmp_path: Path) -> None:
+    (tmp_path / "crewmem-home").mkdir()
+    (tmp_path / "crewmem-home" / "log.sqlite3").touch()
+    program = """
+import json, sys
+for name in ("numpy", "lancedb", "fastapi"):
+    sys.modules[name] = None
+from typer.testing import CliRunner
+from crewmem.cli.app import app
+for command in (["stats"], ["replay"], ["consume"], ["serve"], ["up", "--port", "0"], ["demo"]):
+    result = CliRunner().invoke(app, command)
+    print(json.dumps([command[0], result.exit_code, result.stderr]))
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(told) == 6
+    for command, code, complaint in told:
+        assert (command, code) == (command, 4), complaint
+        assert 'pip install "crewmem[' in complaint and "Traceback" not in complaint
+
+
 def test_help_of_every_command_loads_nothing_heavy() -> None:
     heavy = {"torch", "lancedb", "fastapi", "faststream", "aiokafka", "crewai", "numpy"}
     program = f"""

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
-from crewmem_producers.errors import CrewmemError, SettingsError
+from crewmem_producers.errors import CrewmemError, SettingsError, missing_extra
 from crewmem_producers.settings import unknown_names
 from typer.core import TyperGroup
 
@@ -26,14 +26,22 @@ from crewmem.cli.up import up
 
 
 class _Program(TyperGroup):
-    """Ends every CrewmemError as its message on stderr and its exit code."""
+    """Ends every CrewmemError as its message on stderr and its exit code; so too a part that is not installed."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except CrewmemError as error:
-            note(f"crewmem: {error}", style="red")
-            raise typer.Exit(exit_code(error)) from error
+            raise _ended(error) from error
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("crewmem"):
+                raise
+            raise _ended(missing_extra("all", error.name)) from error
+
+
+def _ended(error: CrewmemError) -> typer.Exit:
+    note(f"crewmem: {error}", style="red")
+    return typer.Exit(exit_code(error))
 
 
 app = typer.Typer(
