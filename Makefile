@@ -35,7 +35,8 @@ bench-full: $(VENV)/.dev ## the long form, no limit
 	@$(BIN)/python bench/run.py --full $(ARGS)
 
 docs: $(VENV)/.dev ## write the generated pages of docs/ again
-	@$(BIN)/crewmem config docs > docs/settings.md
+	@$(BIN)/crewmem config docs settings > docs/settings.md
+	@$(BIN)/crewmem config docs cli > docs/cli.md
 
 stack-up: ## Apache Kafka, consumers and the recall service with docker compose
 	@scripts/stack up $(ARGS)

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from crewmem.cli import command_docs, settings_docs
 from crewmem.cli.app import app
 from crewmem.cli.errors import CheckFailed
 from crewmem.cli.exits import exit_code
-from crewmem.cli.settings_docs import render
 from crewmem_producers import errors
 from crewmem_store.errors import EmbedderMismatch
 from typer.testing import CliRunner
@@ -27,7 +27,16 @@ def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_settings_page_is_what_the_models_say() -> None:
-    assert (ROOT / "docs" / "settings.md").read_text("utf-8") == render(), "run: crewmem config docs > docs/settings.md"
+    assert (ROOT / "docs" / "settings.md").read_text("utf-8") == settings_docs.render(), "run: make docs"
+
+
+def test_the_page_of_commands_is_what_they_say_themselves() -> None:
+    assert (ROOT / "docs" / "cli.md").read_text("utf-8") == command_docs.render(app), "run: make docs"
+
+
+@pytest.mark.parametrize("page", ["settings", "cli"])
+def test_the_pages_are_printed_by_the_program(page: str) -> None:
+    assert CliRunner().invoke(app, ["config", "docs", page]).stdout == (ROOT / "docs" / f"{page}.md").read_text("utf-8")
 
 
 def test_config_show_tells_value_and_origin_and_masks_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +106,7 @@ import json, sys
 for name in ("numpy", "lancedb", "fastapi"):
     sys.modules[name] = None
 from typer.testing import CliRunner
+from crewmem.cli import command_docs, settings_docs
 from crewmem.cli.app import app
 for command in (["stats"], ["replay"], ["consume"], ["serve"], ["up", "--port", "0"], ["demo"]):
     result = CliRunner().invoke(app, command)
@@ -115,6 +125,7 @@ def test_help_of_every_command_loads_nothing_heavy() -> None:
     program = f"""
 import sys
 from typer.testing import CliRunner
+from crewmem.cli import command_docs, settings_docs
 from crewmem.cli.app import app
 assert CliRunner().invoke(app, ["--help"]).exit_code == 0
 print(sorted({heavy!r} & set(sys.modules)))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 from crewmem_producers.settings import PREFIX, ROLES, CrewSettings, config_path, load, origin
 
 from crewmem.cli.console import print_json, print_table, say
-from crewmem.cli.settings_docs import render
 
 app = typer.Typer(help="Settings: their values, where they come from, what they mean.", no_args_is_help=True)
 _MASK = "**********"
@@ -28,10 +28,21 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     )
 
 
+class Page(StrEnum):
+    """The pages of docs/ that are made from the program."""
+
+    SETTINGS = "settings"
+    CLI = "cli"
+
+
 @app.command()
-def docs() -> None:
-    """Print docs/settings.md: what every setting means."""
-    say(render().rstrip())
+def docs(page: Annotated[Page, typer.Argument(help="Which page.")] = Page.SETTINGS) -> None:
+    """Print docs/settings.md or docs/cli.md, made from the program itself."""
+    from crewmem.cli import app as program
+    from crewmem.cli import command_docs, settings_docs
+
+    text = settings_docs.render() if page is Page.SETTINGS else command_docs.render(program.app)
+    say(text.rstrip())
 
 
 def _values() -> dict[str, dict[str, Any]]:

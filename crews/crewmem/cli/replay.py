@@ -11,7 +11,7 @@ from crewmem_producers.settings import ConsumerSettings, load
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from crewmem.cli import parts
-from crewmem.cli.console import err, print_json, say
+from crewmem.cli.console import err, note, print_json, say
 from crewmem.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -26,13 +26,16 @@ def replay(
 
     Stop consumers first. What is interrupted goes on where it was when it is run again.
     """
-    done = asyncio.run(_replay(load(ConsumerSettings, embedder=embedder)))
+    settings = load(ConsumerSettings, embedder=embedder)
+    done = asyncio.run(_replay(settings))
     if as_json:
         print_json(asdict(done))
         return
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(done.outcomes.items()))
     say(f"{done.generation} answers recalls now" + (f", instead of {done.replaced}" if done.replaced else ""))
     say(f"{done.records} records: {outcomes or 'none'}; {done.embedded} texts embedded, {done.reused} vectors taken over")
+    if settings.embedder != load(ConsumerSettings).embedder:
+        note(f"start consumers and services with CREWMEM_EMBEDDER={settings.embedder} from now on", style="bold")
 
 
 async def _replay(settings: ConsumerSettings) -> Replayed:
