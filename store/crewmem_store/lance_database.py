@@ -14,6 +14,9 @@ from lancedb.index import BTree
 
 from crewmem_store.lance_errors import already_exists, answering, is_missing_table
 
+INDEX_CACHE_BYTES, METADATA_CACHE_BYTES = 256 * 2**20, 128 * 2**20
+"""LanceDB's own defaults are gigabytes, for every process."""
+
 PRIMARY_KEY = {
     b"lance-schema:unenforced-primary-key": b"true",
     b"lance-schema:unenforced-primary-key:position": b"1",
@@ -109,6 +112,7 @@ class Database:
             self._connection = lancedb.connect(
                 self.folder or self.uri,
                 storage_options=self._options or None,
+                session=lancedb.Session(INDEX_CACHE_BYTES, METADATA_CACHE_BYTES),
             )
         return self._connection
 
