@@ -227,7 +227,7 @@ def test_a_key_that_may_not_write_is_an_error_at_every_kickoff_and_raises_if_str
     service: FakeService, caplog: pytest.LogCaptureFixture
 ) -> None:
     service.refuse_events = (403, "forbidden_right")
-    crewmem.install(session="s", flush_seconds=60)
+    crewmem.install(session="s")
     crew = two_agent_crew(ScriptedLLM("done"))
     crew.kickoff({"topic": "prices"})
     outbox = crewmem.Publisher(crewmem.Memstore().settings)
