@@ -36,7 +36,9 @@ class KafkaLog:
         async with kafka_admin(self._settings, seconds=self._seconds) as admin:
             found = await admin.partitions_of(self._topic)
         if found is None:
-            raise LogRefused(f"Kafka has no topic {self._topic}: run `crewmem topics create`")
+            raise LogRefused(
+                f"Kafka shows no topic {self._topic}: run `crewmem topics create`, or give this user the right to it"
+            )
         self._partitions = found
         self._appender = KafkaAppender(topic=self._topic, options=options, seconds=self._seconds)
         self._reader = KafkaReader(topic=self._topic, partitions=found, options=options, seconds=self._seconds)
