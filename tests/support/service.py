@@ -63,11 +63,14 @@ class Stack:
         headers = dict(request.pop("headers", {})) | ({"Authorization": f"Bearer {key}"} if key else {})
         return await self.client.request(method, path, headers=headers, **request)
 
-    async def remember(self, content: str, *, key: str, **fields: Any) -> dict[str, Any]:
+    async def remember(self, content: str, *, key: str, memory_key: str | None = None, **fields: Any) -> dict[str, Any]:
         """Remembers and consumes; the answer's body."""
         async with self.consuming():
             response = await self.call(
-                "POST", "/v1/memory/remember", key=key, json={"content": content, "wait_seconds": 20, **fields}
+                "POST",
+                "/v1/memory/remember",
+                key=key,
+                json={"content": content, "wait_seconds": 20, "key": memory_key, **fields},
             )
         assert response.status_code == 201, response.text
         body: dict[str, Any] = response.json()

@@ -1,0 +1,138 @@
+"""Who may call: keys, rights, sessions and limits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from crewmem_producers.errors import SettingsError
+from crewmem_producers.settings import ServiceSettings, load
+from crewmem_store import keys
+from crewmem_store.keys import Right
+from crewmem_store.service.declared import declare
+from support.service import NOON, Stack, refused_with, running_stack
+
+CALLS = [
+    (Right.WRITE, "POST", "/v1/memory/remember", {"json": {"content": "a", "wait_seconds": 0}}),
+    (Right.WRITE, "DELETE", "/v1/memory/forget/0-1", {}),
+    (Right.WRITE, "POST", "/v1/events", {"content": b"[]", "headers": {"content-type": "application/cloudevents-batch+json"}}),
+    (Right.READ, "GET", "/v1/memory/recall?q=a", {}),
+    (Right.READ, "POST", "/v1/memory/recall", {"json": {"q": "a"}}),
+    (Right.READ, "GET", "/v1/memory/list", {}),
+    (Right.ADMIN, "GET", "/v1/accounting", {}),
+]
+OPEN = ["/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"]
+KEY = "am_live_" + "0123456789abcdef" * 2
+
+
+@pytest.fixture
+async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+    async with running_stack(tmp_path) as running:
+        yield running
+
+
+@pytest.mark.parametrize(("right", "method", "path", "request_"), CALLS)
+async def test_each_call_needs_a_key_with_its_right(
+    stack: Stack, right: Right, method: str, path: str, request_: dict[str, object]
+) -> None:
+    refused_with(await stack.call(method, path, key=None, **request_), 401, "missing_api_key")
+    refused_with(await stack.call(method, path, key=KEY, **request_), 401, "invalid_api_key")
+    without = await stack.key(rights=[other for other in Right if other is not right])
+    refused_with(await stack.call(method, path, key=without, **request_), 403, "forbidden_right")
+    response = await stack.call(method, path, key=await stack.key(rights=[right]), **request_)
+    assert response.status_code in (200, 202) or (path.endswith("/0-1") and response.status_code == 404)
+
+
+@pytest.mark.parametrize("path", OPEN)
+async def test_health_metrics_and_docs_need_no_key(stack: Stack, path: str) -> None:
+    assert (await stack.call("GET", path, key=None)).status_code == 200
+
+
+async def test_a_revoked_and_an_expired_key_are_refused(stack: Stack) -> None:
+    revoked, expiring = await stack.key(name="r"), await stack.key(name="e", expires_at=NOON + timedelta(hours=1))
+    await keys.revoke(stack.registry, "r", clock=stack.clock)
+    stack.clock.pass_(hours=1)
+    for key in (revoked, expiring):
+        refused_with(await stack.call("GET", "/v1/memory/list", key=key), 401, "invalid_api_key")
+
+
+async def test_what_a_key_is_refused_for_is_said_before_its_body_is_read(stack: Stack) -> None:
+    request = {"content": b"{not json", "headers": {"content-type": "application/json"}}
+    refused_with(await stack.call("POST", "/v1/memory/remember", key=None, **request), 401, "missing_api_key")
+
+
+async def test_the_scheme_may_be_written_in_any_case(stack: Stack) -> None:
+    key = await stack.key()
+    response = await stack.call("GET", "/v1/memory/list", key=None, headers={"Authorization": f"bearer  {key}"})
+    assert response.status_code == 200
+
+
+async def test_a_rate_limit_is_by_key_and_minute(tmp_path: Path) -> None:
+    async with running_stack(tmp_path, rate_limit_per_minute=2) as stack:
+        stack.clock.pass_(seconds=15)
+        one, other = await stack.key(), await stack.key()
+        answers = [await stack.call("GET", "/v1/memory/list", key=one) for _ in range(3)]
+        assert [answer.status_code for answer in answers[:2]] == [200, 200]
+        refused_with(answers[2], 429, "rate_limited")
+        assert answers[2].headers["Retry-After"] == "45"
+        assert (await stack.call("GET", "/v1/memory/list", key=other)).status_code == 200
+        stack.clock.pass_(seconds=45)
+        assert (await stack.call("GET", "/v1/memory/list", key=one)).status_code == 200
+
+
+async def test_the_admin_key_of_the_settings_works_for_its_tenant(stack: Stack, tmp_path: Path) -> None:
+    await declare(load(ServiceSettings, home=tmp_path, admin_key=KEY, tenant="acme"), stack.registry, clock=stack.clock)
+    assert (await stack.call("GET", "/v1/accounting", key=KEY)).status_code == 200
+    assert [key.tenant for key in keys.list_keys(stack.registry)] == ["acme"]
+
+
+async def test_a_malformed_admin_key_is_told(stack: Stack, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="am_live_"):
+        await declare(load(ServiceSettings, home=tmp_path, admin_key="secret"), stack.registry, clock=stack.clock)
+
+
+async def declare_file(stack: Stack, path: Path, text: str) -> None:
+    path.write_text(text, "utf-8")
+    await declare(load(ServiceSettings, home=path.parent, keys_file=path), stack.registry, clock=stack.clock)
+
+
+async def test_a_keys_file_declares_keys_and_revokes_what_it_drops(stack: Stack, tmp_path: Path) -> None:
+    path, by_hand = tmp_path / "keys.yaml", await stack.key(name="by hand")
+    await declare_file(stack, path, f"""
+- {{name: one, key: {KEY}, tenant: acme, sessions: ["run-*"], rights: [read]}}
+- {{name: two, key_sha256: {"ab" * 32}, expires_at: 2027-01-01T00:00:00Z}}
+""")  # fmt: skip
+    assert (await stack.call("GET", "/v1/memory/list?session=run-1", key=KEY)).status_code == 200
+    refused_with(await stack.call("GET", "/v1/memory/list", key=KEY), 403, "forbidden_session")
+    one, two = sorted((key for key in keys.list_keys(stack.registry) if key.declared), key=lambda key: key.name)
+    assert (two.tenant, two.expires_at) == ("default", "2027-01-01T00:00:00.000000Z")
+
+    await declare_file(stack, path, f"- {{name: one, key: {KEY}, tenant: acme, rights: [read]}}")
+    assert (await stack.call("GET", "/v1/memory/list", key=KEY)).status_code == 200
+    assert [key.name for key in keys.list_keys(stack.registry) if key.revoked_at] == ["two"]
+
+    await declare_file(stack, path, "")
+    refused_with(await stack.call("GET", "/v1/memory/list", key=KEY), 401, "invalid_api_key")
+    assert (await stack.call("GET", "/v1/memory/list", key=by_hand)).status_code == 200
+    assert one.hash == keys.hash_key(KEY)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["name: x", "- name: x", "- {name: x, key: short}", "- {key: " + KEY + "}", "- {name: x, key: " + KEY + ", right: [read]}",
+     "- {name: x, key: " + KEY + ", rights: [root]}", "- {name: x, key: " + KEY + ", tenant: No}", "{", "- {name: x, key: "
+     + KEY + ", sessions: []}", "- {name: x, key: " + KEY + ", key_sha256: " + "ab" * 32 + "}"],
+)  # fmt: skip
+async def test_a_keys_file_with_a_mistake_is_refused_whole(stack: Stack, tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match=r"keys\.yaml") as caught:
+        await declare_file(stack, tmp_path / "keys.yaml", text)
+    assert KEY not in str(caught.value)
+    assert keys.list_keys(stack.registry) == []
+
+
+async def test_a_keys_file_that_is_not_there_is_told(stack: Stack, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"gone\.yaml"):
+        settings = load(ServiceSettings, home=tmp_path, keys_file=tmp_path / "gone.yaml")
+        await declare(settings, stack.registry, clock=stack.clock)

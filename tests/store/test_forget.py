@@ -1,0 +1,127 @@
+"""Forgetting over HTTP, with the real pipeline's small stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from crewmem_producers.codec import decode
+from crewmem_producers.events import Event, KickoffCompleted, MemoryForgotten, TaskOutput
+from crewmem_producers.names import Scope
+from support.service import NOON, Stack, refused_with, running_stack
+
+
+@pytest.fixture
+async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+    async with running_stack(tmp_path) as running:
+        yield running
+
+
+async def forget(stack: Stack, id: str, *, key: str) -> httpx.Response:
+    async with stack.consuming():
+        return await stack.call("DELETE", f"/v1/memory/forget/{id}?wait_seconds=20", key=key)
+
+
+async def last_event(stack: Stack, partition: int) -> Event:
+    end = (await stack.log.end())[partition]
+    [record] = await stack.log.read(partition, end - 1)
+    return decode(record)
+
+
+def kickoff(*outputs: str, session: str = "s", id: str = "kickoff-1") -> Event:
+    tasks = [TaskOutput(index=n, raw=raw, agent_role="Writer") for n, raw in enumerate(outputs)]
+    body = KickoffCompleted(crew="c", raw=outputs[-1], tasks=tasks, execution_id=id)
+    return Event(body=body, scope=Scope.of("acme", session), id=id, time=NOON)
+
+
+async def contents(stack: Stack, key: str, **fields: Any) -> set[str]:
+    return {memory["content"] for memory in await stack.recall("acme", key=key, **fields)}
+
+
+async def test_a_forgotten_memory_is_gone_and_a_second_time_unknown(stack: Stack) -> None:
+    key = await stack.key()
+    made = await stack.remember("acme one", key=key)
+    await stack.remember("acme two", key=key)
+    response = await forget(stack, made["id"], key=key)
+    assert (response.status_code, response.json()) == (200, {"deleted": True, "id": made["id"]})
+    assert await contents(stack, key) == {"acme two"}
+    refused_with(await forget(stack, made["id"], key=key), 404, "not_found")
+
+
+async def test_the_log_names_the_span_and_those_of_every_repeat(stack: Stack) -> None:
+    key = await stack.key()
+    made = await stack.remember("acme one", key=key)
+    again = await stack.remember("acme one", key=key)
+    assert again["duplicate"]
+    await forget(stack, made["id"], key=key)
+    event = await last_event(stack, int(made["id"].partition("-")[0]))
+    assert isinstance(event.body, MemoryForgotten)
+    reader = stack.store.reader("g1")
+    expected = {
+        (made_row.event_id, "content") for made_row in [reader.get(made["id"]), *reader.duplicates(made["id"])] if made_row
+    }
+    assert {(ref.event_id, ref.span) for ref in event.body.spans} == expected and len(expected) == 2
+
+
+async def test_an_event_id_forgets_all_its_memories(stack: Stack) -> None:
+    key = await stack.key()
+    await stack.append(kickoff("acme found", "acme written"), kickoff("acme other", id="kickoff-2"))
+    await stack.consume()
+    assert (await forget(stack, "kickoff-1", key=key)).status_code == 200
+    assert await contents(stack, key, session="s") == {"acme other"}
+
+
+async def test_forgetting_a_repeat_forgets_what_it_repeats(stack: Stack) -> None:
+    key = await stack.key()
+    await stack.append(kickoff("acme same"), kickoff("acme same", id="kickoff-2"))
+    await stack.consume()
+    assert (await forget(stack, "kickoff-2", key=key)).status_code == 200
+    assert await contents(stack, key, session="s") == set()
+
+
+async def test_a_memory_that_is_not_in_the_view_yet_is_found_once_it_is(stack: Stack) -> None:
+    key = await stack.key()
+    late = (await stack.call("POST", "/v1/memory/remember", key=key, json={"content": "acme", "wait_seconds": 0})).json()
+    assert (await forget(stack, late["id"], key=key)).status_code == 200
+    assert await contents(stack, key) == set()
+
+
+async def test_what_is_not_applied_in_time_is_202_with_a_token(stack: Stack) -> None:
+    key = await stack.key()
+    made = await stack.remember("acme one", key=key)
+    response = await stack.call("DELETE", f"/v1/memory/forget/{made['id']}?wait_seconds=0", key=key)
+    body = response.json()
+    assert response.status_code == 202 and body["deleted"] is False and set(body) == {"deleted", "id", "token"}
+    await stack.consume()
+    assert await contents(stack, key, after=body["token"], strict=True) == set()
+
+
+@pytest.mark.parametrize(
+    "id", ["0-" + "0" * 32, "99-x", "event", "a/b", "%20", "%00", "é", "x" * 5000, "..%2F..", "0-", "-1-a"]
+)
+async def test_an_unknown_id_is_404_and_writes_nothing(stack: Stack, id: str) -> None:
+    key = await stack.key()
+    end = await stack.log.end()
+    refused_with(await stack.call("DELETE", f"/v1/memory/forget/{id}", key=key), 404, "not_found")
+    assert await stack.log.end() == end
+
+
+async def test_another_tenants_memory_and_a_forbidden_sessions_are_unknown(stack: Stack) -> None:
+    key = await stack.key(tenant="acme")
+    made = await stack.remember("acme one", key=key, session="run-1")
+    for other in (await stack.key(tenant="other"), await stack.key(tenant="acme", sessions=["run-10"])):
+        refused_with(await forget(stack, made["id"], key=other), 404, "not_found")
+    assert await contents(stack, key, session="run-1") == {"acme one"}
+
+
+async def test_one_event_id_in_two_tenants_is_forgotten_in_one(stack: Stack) -> None:
+    key, other = await stack.key(tenant="acme"), await stack.key(tenant="other")
+    theirs = kickoff("acme theirs")
+    await stack.append(kickoff("acme ours"), Event(body=theirs.body, scope=Scope.of("other", "s"), id=theirs.id, time=NOON))
+    await stack.consume()
+    assert (await forget(stack, "kickoff-1", key=key)).status_code == 200
+    assert await contents(stack, key, session="s") == set()
+    assert await contents(stack, other, session="s") == {"acme theirs"}
