@@ -9,7 +9,9 @@ from crewmem_producers.kafka_admin import kafka_admin
 from crewmem_producers.log import Record
 from crewmem_producers.log_kafka import KafkaLog
 from crewmem_producers.settings import KafkaSettings
+from crewmem_producers.topics import ensure_topics
 from producers.conformance_log import LogConformance, OpenLog, read_all, record, values
+from producers.conformance_log_processes import LogProcessConformance
 
 pytestmark = pytest.mark.kafka
 
@@ -44,6 +46,14 @@ def open_log(settings: KafkaSettings) -> OpenLog:
 
 class TestKafkaLog(LogConformance):
     pass
+
+
+class TestKafkaLogProcesses(LogProcessConformance):
+    @pytest.fixture
+    async def settings(self, kafka: str, namespace: str) -> KafkaSettings:
+        settings = KafkaSettings(kafka_bootstrap=kafka, namespace=namespace, kafka_partitions=1)
+        await ensure_topics(settings)
+        return settings
 
 
 class _RawName(str):

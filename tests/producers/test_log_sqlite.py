@@ -1,10 +1,5 @@
 import asyncio
-import itertools
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -12,28 +7,12 @@ import pytest
 from crewmem_producers.errors import LogRefused, LogUnavailable
 from crewmem_producers.log import Record
 from crewmem_producers.log_sqlite import SqliteLog
+from crewmem_producers.settings import KafkaSettings
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from producers.conformance_log import LogConformance, OpenLog, read_all, record, values
-
-APPENDER = """
-import asyncio, sys
-from pathlib import Path
-from crewmem_producers.log import Record
-from crewmem_producers.log_sqlite import SqliteLog
-
-async def main(path, name, batches, size):
-    log = SqliteLog(Path(path), topic="events")
-    await log.start()
-    for batch in range(int(batches)):
-        bodies = [f"{name} {batch * int(size) + n}".encode() for n in range(int(size))]
-        positions = await log.append([Record(name.encode(), body, partition=0) for body in bodies])
-        for position, body in zip(positions, bodies):
-            print(position.offset, body.decode(), flush=True)
-    await log.close()
-
-asyncio.run(main(*sys.argv[1:]))
-"""
+from producers.conformance_log_processes import LogProcessConformance
 
 
 class TestSqliteLog(LogConformance):
@@ -42,9 +21,10 @@ class TestSqliteLog(LogConformance):
         return lambda partitions: SqliteLog(tmp_path / "home" / "log.sqlite3", topic="t.events.v1", partitions=partitions)
 
 
-def appender(path: Path, name: str, *, batches: int, size: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", APPENDER, str(path), name, str(batches), str(size)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+class TestSqliteLogProcesses(LogProcessConformance):
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> KafkaSettings:
+        return KafkaSettings(home=tmp_path)
 
 
 async def test_topics_of_one_file_see_nothing_of_each_other(tmp_path: Path) -> None:
@@ -73,40 +53,7 @@ async def test_records_that_are_gone_are_not_counted_again(tmp_path: Path) -> No
     await log.close()
 
 
-async def test_two_processes_that_append_at_once_share_one_row_of_offsets(tmp_path: Path) -> None:
-    processes = [appender(tmp_path / "log.sqlite3", name, batches=40, size=5) for name in "abc"]
-    outputs = [await asyncio.to_thread(process.communicate, timeout=120) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0]
-    acknowledged = dict(line.split(" ", 1) for output, _ in outputs for line in output.splitlines())
-    log = SqliteLog(tmp_path / "log.sqlite3", topic="events")
-    await log.start()
-    written = [(one.value or b"").decode() for one in await read_all(log, 0)]
-    await log.close()
-    assert {str(offset): body for offset, body in enumerate(written)} == acknowledged
-    for name in "abc":
-        assert [body for body in written if body.startswith(name)] == [f"{name} {n}" for n in range(200)]
-
-
-@pytest.mark.parametrize("after", [1, 60, 150])
-async def test_kill_9_of_an_appending_process_loses_nothing_that_was_acknowledged(tmp_path: Path, after: int) -> None:
-    process = appender(tmp_path / "log.sqlite3", "a", batches=100_000, size=3)
-    assert process.stdout is not None
-    lines = list(itertools.islice(process.stdout, after))
-    os.kill(process.pid, signal.SIGKILL)
-    lines += [line for line in process.stdout.readlines() if line.endswith("\n")]
-    process.wait(30)
-    process.stdout.close()
-    log = SqliteLog(tmp_path / "log.sqlite3", topic="events")
-    await log.start()
-    written = [(one.value or b"").decode() for one in await read_all(log, 0)]
-    assert len(written) % 3 == 0  # a batch is there whole or not at all
-    for line in lines:
-        offset, body = line.rstrip("\n").split(" ", 1)
-        assert written[int(offset)] == body
-    assert (await log.append([record(0)]))[0].offset == len(written)
-    await log.close()
-
-
+@examples(max_examples=30)  # each one syncs a file to the disk many times
 @given(st.lists(st.tuples(st.integers(0, 2), st.lists(st.binary(max_size=8), max_size=4)), max_size=8))
 def test_a_partition_reads_as_what_was_appended_to_it_in_order(batches: list[tuple[int, list[bytes]]]) -> None:
     async def check(path: Path) -> None:

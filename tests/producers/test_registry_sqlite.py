@@ -1,11 +1,15 @@
 import asyncio
 import logging
 import sqlite3
+import tempfile
 from pathlib import Path
 
 import pytest
 from crewmem_producers.errors import LogRefused, RegistryUnavailable
 from crewmem_producers.registry_sqlite import SqliteRegistry
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 from producers.conformance_registry import OpenRegistry, RegistryConformance
 
 
@@ -53,3 +57,27 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "log.sqlite3").write_bytes(b"this is no database" * 100)
     with pytest.raises(LogRefused, match="move it away"):
         await SqliteRegistry(tmp_path / "log.sqlite3", namespace="mine").start()
+
+
+KEYS = st.sampled_from(["active", "apikey/a", "apikey/b", "generation/g1"])
+
+
+@examples(max_examples=30)  # each one syncs a file to the disk many times
+@given(st.lists(st.tuples(st.integers(0, 2), KEYS, st.integers()), max_size=20))
+def test_every_view_is_what_was_put_last_under_each_key(puts: list[tuple[int, str, int]]) -> None:
+    async def check(path: Path) -> None:
+        registries = [SqliteRegistry(path, namespace="mine", follow_seconds=60) for _ in range(3)]
+        for registry in registries:
+            await registry.start()
+        expected: dict[str, dict[str, int]] = {}
+        for writer, key, number in puts:
+            await registries[writer].put(key, {"n": number})
+            expected[key] = {"n": number}
+            assert registries[writer].items("") == expected
+        for registry in registries:
+            await registry.refresh()
+            assert registry.items("") == expected
+            await registry.close()
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(check(Path(folder) / "log.sqlite3"))
