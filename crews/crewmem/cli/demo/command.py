@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -33,6 +35,7 @@ def demo() -> None:
     from crewmem.cli.demo.stack import Stack
     from crewmem.cli.demo.story import Story
 
+    signal.signal(signal.SIGTERM, _leave)
     began = time.monotonic()
     show = Show(out())
     with tempfile.TemporaryDirectory(prefix="crewmem-demo-") as name:
@@ -76,3 +79,9 @@ def _running(stack: Stack) -> Iterator[Stack]:
         yield stack
     finally:
         stack.stop()
+
+
+def _leave(number: int, frame: object) -> None:
+    """A demo that is told to end takes its stack with it."""
+    del frame
+    sys.exit(128 + number)

@@ -17,8 +17,8 @@ from crewmem.cli.demo.claims import Claim
 from crewmem.cli.explain import Explained
 
 WIDTH = 110
-LONG = 420
-"""Characters of a text that are shown."""
+LONG, SHORT = 500, 170
+"""Characters of an answer, and of a memory in a table, that are shown."""
 
 
 class Show:
@@ -60,14 +60,14 @@ class Show:
                 f"published: {record.type}, event {record.event_id}, on the log at {record.partition}:{record.offset}, {had}"
             )
 
-    def decided(self, records: Sequence[Explained]) -> None:
+    def decided(self, records: Sequence[Explained], report: dict[str, Any]) -> None:
         """What each rule decided, and why."""
         rows = [
-            (span.span, span.outcome, span.rule, f"repeats {span.duplicate_of}" if span.duplicate_of else span.why)
+            (span.span, _who(report, span.span), span.outcome, span.rule, span.why)
             for record in records
             for span in record.spans
         ]
-        self._table("what the rules decided", ("piece", "outcome", "rule", "why"), rows)
+        self._table("what the rules decided", ("piece", "of", "outcome", "rule", "why"), rows)
 
     def remembered(self, records: Sequence[Explained]) -> None:
         """Which memories were made, and how much of a piece was cut because memory had told it the crew."""
@@ -105,16 +105,22 @@ def _title(report: dict[str, Any]) -> str:
     return f"{report['crew'].partition('-')[0]} crew, process {report['process']}, session {report['session']}"
 
 
+def _who(report: dict[str, Any], span: str) -> str:
+    """The agent whose task's output the span is a piece of."""
+    number = span.removeprefix("task/").partition("/")[0]
+    return str(report["outputs"][int(number)]["role"]) if number.isdecimal() else ""
+
+
 def _outputs(outputs: Sequence[dict[str, str]]) -> RenderableType:
-    return Group(*(Text.assemble((f"{one['role']}: ", "bold"), _cut(one["text"])) for one in outputs))
+    return Group(*(Text.assemble((f"{one['role']}: ", "bold"), _cut(one["text"], LONG)) for one in outputs))
 
 
 def _short(text: str) -> str:
-    return _cut(" ".join(text.split()))
+    return _cut(" ".join(text.split()), SHORT)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LONG else text[: LONG - 1] + "…"
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else text[: characters - 1] + "…"
 
 
 def _until(expires_at: datetime | None) -> str:

@@ -17,6 +17,7 @@ OTHER_SESSION = "project_q1_hiring"
 COMPETITORS = ("Acme", "Globex", "Initech")
 NEWCOMER = "Hooli"
 LAST_WORD = "The launch must not undercut 29 dollars per seat: the board decided so on Friday."
+PASSWORD = "Tr0ub4dor-3x9Q"
 
 
 class Story:
@@ -95,26 +96,31 @@ class Story:
         report = self._run("strategy", OTHER_SESSION)
         self._show.recalled(report["memories"])
         self._show.answer(report)
+        self._became(report)
         leaked = self._service.recall("competitor pricing", OTHER_SESSION, top_k=100)
         self._claim("it recalled nothing", not report["memories"])
         self._claim("no memory of its session tells of a competitor", not mentions(str(leaked), COMPETITORS))
+        self._claim("an answer that says nothing was not remembered", not leaked, worded=True)
 
     def _killed(self) -> None:
         self._show.act(
             5, "kill -9, and everything is still there",
-            f"One more memory is acknowledged, and in the same moment the whole stack (process {self._stack.pid}) is killed.",
+            f"Somebody remembers one thing more, a password with it, and in the moment in which that is acknowledged the "
+            f"whole stack (process {self._stack.pid}) is killed.",
         )  # fmt: skip
         before = {memory["id"]: memory["content"] for memory in self._service.memories(SESSION)}
-        self._service.remember(LAST_WORD, SESSION)
+        self._service.remember(f"{LAST_WORD} The minutes are on the drive, password: {PASSWORD}", SESSION)
         self._stack.kill()
         with working("starting `crewmem up` again"):
             self._stack.start()
         found = self._service.recall("what price must the launch not go below?", SESSION)
         after = {memory["id"]: memory["content"] for memory in self._service.memories(SESSION)}
         self._show.say(f"started again as process {self._stack.pid}")
-        self._show.recalled(found, title="recalled after the restart")
+        self._show.recalled(found[:3], title="recalled after the restart")
+        said = " ".join(after.values())
         self._claim("every memory from before is there, word for word", before.items() <= after.items())
-        self._claim("so is the last one, said just before the kill", LAST_WORD in after.values())
+        self._claim("so is the last one, said just before the kill", LAST_WORD in said)
+        self._claim("the password in it never reached the store", PASSWORD not in said)
         self._claim("nothing is there twice", len(after) == len(before) + 1 and len(set(after.values())) == len(after))
 
     def _run(self, crew: str, session: str) -> dict[str, Any]:
@@ -126,7 +132,7 @@ class Story:
         self._service.recall("anything", report["session"])  # waits until the consumer has read it
         records = decisions(self._stack, report["event_ids"])
         self._show.published(records, report)
-        self._show.decided(records)
+        self._show.decided(records, report)
         self._show.remembered(records)
 
     def _claim(self, says: str, holds: bool, *, worded: bool = False) -> None:
