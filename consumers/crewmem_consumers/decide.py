@@ -12,17 +12,17 @@ from crewmem_store.store import PartitionView
 from crewmem_store.updates import Erase, Extend, Forget, SupersedeFailures, SupersedeKey, Update
 
 from crewmem_consumers import memories, outcomes
+from crewmem_consumers.claims import claims
 from crewmem_consumers.draft import Draft
 from crewmem_consumers.echo import ECHO
 from crewmem_consumers.item import Item
-from crewmem_consumers.numbers import numbers
 from crewmem_consumers.outcomes import Fate
 from crewmem_consumers.select import LIMIT, MAX_MEMORIES
 from crewmem_consumers.sessions import Session, Sessions
 from crewmem_consumers.split import CONTENT, overlap
 
 NEAR = 0.95
-"""The cosine from which two texts say the same, if their numbers do."""
+"""The cosine from which two texts say the same, if their claims are equal."""
 
 
 @dataclass(slots=True)
@@ -174,17 +174,17 @@ def _is_forgotten(draft: Draft, session: Session) -> bool:
 
 
 def _survivor(draft: Draft, session: Session, offset: int) -> MemoryRow | None:
-    """The earliest memory that this span only repeats: of equal source, else (without a key) close to it with equal numbers."""
+    """The earliest memory that this span only repeats: of equal source, else (without a key) close to it with equal claims."""
     mode = draft.decision.keep.duplicates
     if mode == "keep":
         return None
     found = [row for row in session.equal(draft.source_hash) if _stands_for(row, draft, offset)]
     if not found and mode == "near" and memories.key_of(draft) is None and draft.vector is not None:
-        own = numbers(draft.extract)
+        own = claims(draft.extract)
         found = [
             row
             for row in session.near(draft.vector, NEAR)
-            if _stands_for(row, draft, offset) and numbers(_extract_of(row)) == own
+            if _stands_for(row, draft, offset) and claims(_extract_of(row)) == own
         ]
     return min(found, key=lambda row: (row.offset, row.span), default=None)
 

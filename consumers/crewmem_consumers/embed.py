@@ -1,16 +1,12 @@
-"""Embed: vectors of strings, each string once, batched by length."""
+"""Embed: vectors of strings, each string once, in order of length so that small batches hold texts of one length."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
 
-import numpy as np
 from crewmem_store.embedder import Embedder
 from crewmem_store.rows import Vector
-
-BATCH = 16
-"""Batches over this gain nothing on a CPU."""
 
 
 class Vectors:
@@ -25,17 +21,11 @@ class Vectors:
         """The vector of every distinct text, float32 of shape (d,)."""
         wanted = dict.fromkeys(texts)
         new = sorted((text for text in wanted if text not in self._known), key=lambda text: (len(text), text))
-        for start in range(0, len(new), BATCH):
-            batch = new[start : start + BATCH]
-            self._known.update(zip(batch, self._embedder.embed(batch), strict=True))
+        if new:
+            self._known.update(zip(new, self._embedder.embed(new), strict=True))
         found = {text: self._known[text] for text in wanted}
         for text in wanted:
             self._known.move_to_end(text)
         while len(self._known) > self._keep:
             self._known.popitem(last=False)
         return found
-
-
-def cosines(left: list[Vector], right: list[Vector]) -> Vector:
-    """Shape (len(left), len(right)): the cosine of each pair of normalised vectors."""
-    return np.stack(left) @ np.stack(right).T
