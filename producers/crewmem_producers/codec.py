@@ -13,11 +13,8 @@ from pydantic import ValidationError
 
 from crewmem_producers.errors import EventTooLarge, InvalidEvent, InvalidName, NewerSchema
 from crewmem_producers.events import BODIES, CONTROL_BODIES, SCHEMA_VERSION, Body, Event
-from crewmem_producers.log import Header, LoggedRecord, Record
+from crewmem_producers.log import MAX_RECORD_BYTES, Header, LoggedRecord, Record
 from crewmem_producers.names import Scope
-
-MAX_RECORD_BYTES = 12_582_912
-"""`max.message.bytes` of the topics, and the producers' `max_request_size`."""
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 """A body that unpacks to more is refused: nothing that crewmem publishes comes near it."""

@@ -9,18 +9,15 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError
 
-from crewmem_producers.codec import MAX_RECORD_BYTES
-from crewmem_producers.errors import EventTooLarge, LogUnavailable
+from crewmem_producers.errors import LogUnavailable
 from crewmem_producers.kafka import answering
-from crewmem_producers.log import Position, Record
+from crewmem_producers.log import MAX_RECORD_BYTES, Position, Record
 
 MAX_BATCH_BYTES = 1024 * 1024
 """Records of a partition travel together up to this size; a larger one travels alone."""
 
 MAX_FLIGHT_BYTES = 32 * 1024 * 1024
 """An append sends this much at a time: a broker closes the connection on a request over its limit (100 MB)."""
-
-_RECORD_OVERHEAD = 256
 
 
 class KafkaAppender:
@@ -39,9 +36,10 @@ class KafkaAppender:
         self._given_up: set[asyncio.Task[None]] = set()
 
     async def append(self, records: Sequence[Record]) -> list[Position]:
-        """The positions of the records, each of which names its partition. Raises LogUnavailable, EventTooLarge."""
-        for record in records:
-            _check_size(record)
+        """The positions of the records, each of which names its partition.
+
+        Raises LogUnavailable, EventTooLarge where the topic takes less than the log's own limit.
+        """
         return [position for flight in _flights(records) for position in await self._send(flight)]
 
     async def close(self) -> None:
@@ -119,24 +117,14 @@ def _header_name(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _size(record: Record) -> int:
-    headers = sum(len(name.encode("utf-8", "surrogateescape")) + len(value) for name, value in record.headers)
-    return len(record.key or b"") + len(record.value or b"") + headers + _RECORD_OVERHEAD
-
-
-def _check_size(record: Record) -> None:
-    if (size := _size(record)) > MAX_RECORD_BYTES:
-        raise EventTooLarge(f"a record of {size} bytes is over what the log takes ({MAX_RECORD_BYTES})")
-
-
 def _flights(records: Sequence[Record]) -> Iterator[list[Record]]:
     flight: list[Record] = []
     size = 0
     for record in records:
-        if flight and size + _size(record) > MAX_FLIGHT_BYTES:
+        if flight and size + record.size > MAX_FLIGHT_BYTES:
             yield flight
             flight, size = [], 0
         flight.append(record)
-        size += _size(record)
+        size += record.size
     if flight:
         yield flight

@@ -11,10 +11,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
-from crewmem_producers.codec import MAX_RECORD_BYTES
 from crewmem_producers.kafka import answering
 from crewmem_producers.kafka_headers import accept_any_header_name
-from crewmem_producers.log import LoggedRecord
+from crewmem_producers.log import MAX_RECORD_BYTES, LoggedRecord
 
 MAX_READ_BYTES = 32 * 1024 * 1024
 _STOP_SECONDS = 3.0

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
+from crewmem_producers.errors import EventTooLarge
 from crewmem_producers.names import partition_of
 
 Header = tuple[str, bytes]
+
+MAX_RECORD_BYTES = 12_582_912
+"""`max.message.bytes` of the topics, and the producers' `max_request_size`."""
+
+_RECORD_OVERHEAD = 256
 
 
 class Position(NamedTuple):
@@ -31,6 +37,18 @@ class Record:
     value: bytes | None
     headers: tuple[Header, ...] = ()
     partition: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that the record takes on the log, or a few more."""
+        headers = sum(len(name.encode("utf-8", "surrogateescape")) + len(value) for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers + _RECORD_OVERHEAD
+
+    def checked(self, partitions: int) -> Record:
+        """The record with its partition named. Raises EventTooLarge, ValueError for a partition out of range."""
+        if self.size > MAX_RECORD_BYTES:
+            raise EventTooLarge(f"a record of {self.size} bytes is over what the log takes ({MAX_RECORD_BYTES})")
+        return replace(self, partition=self.partition_in(partitions))
 
     def partition_in(self, partitions: int) -> int:
         """Where the record goes; one with neither key nor partition goes to 0. Raises ValueError for one out of range."""
@@ -87,7 +105,9 @@ class EventLog(Protocol):
     async def append(self, records: Sequence[Record]) -> list[Position]:
         """Appends in order and returns each record's position once the log has acknowledged it durably.
 
-        After an error some of the records may be on the log: appending them again is harmless, their `ce_id` tells.
+        Raises EventTooLarge over MAX_RECORD_BYTES and ValueError for a partition that is not there; then nothing is
+        appended. After another error some of the records may be on the log: appending them again is harmless, their
+        `ce_id` tells.
         """
 
     async def read(self, partition: int, offset: int, *, limit: int = 500) -> list[LoggedRecord]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from crewmem_producers.errors import LogRefused, LogUnavailable
 from crewmem_producers.kafka import TIMEOUT_SECONDS, client_options
@@ -46,11 +45,11 @@ class KafkaLog:
     async def append(self, records: Sequence[Record]) -> list[Position]:
         """Appends in order and returns the positions once all in-sync replicas have the records.
 
-        Raises LogUnavailable (some may be on the log), EventTooLarge and ValueError (none is).
+        Raises LogUnavailable (some may be on the log), EventTooLarge, ValueError for a wrong partition.
         """
         if self._appender is None:
             raise LogUnavailable(f"{self._topic} is not open")
-        return await self._appender.append([replace(one, partition=one.partition_in(self._partitions)) for one in records])
+        return await self._appender.append([record.checked(self._partitions) for record in records])
 
     async def read(self, partition: int, offset: int, *, limit: int = 500) -> list[LoggedRecord]:
         """Up to `limit` records from `offset` on, fewer when they are large; empty at the end. Raises LogUnavailable."""

@@ -82,8 +82,11 @@ class SqliteLog:
         self._partitions = len(self._ids)
 
     async def append(self, records: Sequence[Record]) -> list[Position]:
-        """Appends in order, all or none, and returns the positions. Raises LogUnavailable, ValueError for a wrong partition."""
-        turn = _Turn([_placed(record, self._partitions) for record in records])
+        """Appends in order, all or none, and returns the positions.
+
+        Raises LogUnavailable, EventTooLarge, ValueError for a wrong partition.
+        """
+        turn = _Turn([record.checked(self._partitions) for record in records])
         self._turns.append(turn)
         await self._writer.run(self._write_turns)
         if turn.error is not None:
@@ -150,10 +153,6 @@ class SqliteLog:
             [(end, self._ids[partition]) for partition, end in ends.items()],
         )
         return positions
-
-
-def _placed(record: Record, partitions: int) -> Record:
-    return Record(record.key, record.value, record.headers, record.partition_in(partitions))
 
 
 def _read(connection: sqlite3.Connection, identity: int, partition: int, offset: int, limit: int) -> list[LoggedRecord]:

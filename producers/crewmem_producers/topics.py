@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from crewmem_producers.codec import MAX_RECORD_BYTES
 from crewmem_producers.errors import LogRefused, LogUnavailable
+from crewmem_producers.log import MAX_RECORD_BYTES
 from crewmem_producers.settings import PREFIX, KafkaSettings
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from crewmem_producers.errors import LogUnavailable
-from crewmem_producers.log import EventLog, LoggedRecord, Position, Record
+from crewmem_producers.errors import EventTooLarge, LogUnavailable
+from crewmem_producers.log import MAX_RECORD_BYTES, EventLog, LoggedRecord, Position, Record
 from crewmem_producers.names import Scope, partition_of
 
 OpenLog = Callable[[int], EventLog]
@@ -155,6 +155,16 @@ class LogConformance:
         for body in bodies:
             await log.append([record(0, value=body)])
         assert values(await read_all(log, 0)) == bodies
+        await log.close()
+
+    async def test_a_record_that_the_log_never_takes_is_refused_and_nothing_is_appended(self, open_log: OpenLog) -> None:
+        log = open_log(1)
+        await log.start()
+        with pytest.raises(EventTooLarge):
+            await log.append([record(1), record(2, value=bytes(MAX_RECORD_BYTES))])
+        assert await log.end() == {0: 0}
+        (position,) = await log.append([record(3, value=bytes(MAX_RECORD_BYTES - 1000))])
+        assert position.offset == 0
         await log.close()
 
     async def test_reading_and_appending_at_once_from_many_tasks(self, open_log: OpenLog) -> None:

@@ -103,17 +103,6 @@ async def test_a_header_name_that_is_no_utf_8_hides_nothing(
     await log.close()
 
 
-async def test_a_record_that_the_log_never_takes_is_refused_before_anything_is_sent(open_log: OpenLog) -> None:
-    log = open_log(1)
-    await log.start()
-    with pytest.raises(EventTooLarge):
-        await log.append([record(1), record(2, value=bytes(13_000_000))])
-    assert await log.end() == {0: 0}
-    (position,) = await log.append([record(3, value=bytes(12_570_000))])
-    assert position.offset == 0
-    await log.close()
-
-
 async def test_a_topic_that_takes_less_refuses_a_large_record_for_ever_and_takes_the_others(settings: KafkaSettings) -> None:
     topic = f"{settings.namespace}.small"
     async with kafka_admin(settings) as admin:
