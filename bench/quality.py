@@ -34,11 +34,11 @@ from crewmem_store.store import Rows
 OUTPUT_WORDS = 300
 ADVERSARIAL = 5
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
-ALONE = {"neighbours": 0.0, "parent": 0.0, "recency": 0.0, "importance": 0.0}
+ALONE = {"neighbours_short": 0.0, "neighbours_long": 0.0, "parent": 0.0, "recency": 0.0, "importance": 0.0}
 WAYS = {
-    "meaning alone (vector)": Weights(short=1, long=1, **ALONE),
-    "words alone (BM25)": Weights(short=0, long=0, **ALONE),
-    "meaning .5, words .5": Weights(short=0.5, long=0.5, **ALONE),
+    "meaning alone (vector)": Weights(meaning_short=1, meaning_long=1, **ALONE),
+    "words alone (BM25)": Weights(meaning_short=0, meaning_long=0, **ALONE),
+    "meaning .5, words .5": Weights(meaning_short=0.5, meaning_long=0.5, **ALONE),
     "meaning and words, weight by length": Weights(**ALONE),
     "recall as it is": Weights(),
 }

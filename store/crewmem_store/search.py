@@ -4,12 +4,13 @@ A row's rank is a sum of signals; each is in [0, 1] before its weight:
 
     meaning     cosine of the question and the row's text, weight w
     words       BM25 of the row's text over the best row's, weight 1 - w
-    neighbours  the mean of meaning and words, so weighted, of the rows before and after it in the same parent
+    neighbours  half the meaning and words, so weighted, of the rows before and after it in the same parent
     parent      BM25 of everything that its parent holds, over the best parent's
     recency     1 for a row of now, half of that after each half-life
     importance  what the row was given, .5 if nothing: above it lifts, below it lowers
 
-w rises with the length of what is searched, since on short texts words tell more and on long outputs the meaning does.
+w rises with the length of what is searched, since on short texts words tell more and on long outputs the meaning does; what
+neighbours count for falls with it, since a turn of a talk leans on those around it and an output stands for itself.
 A parent is what rows belong to: the kickoff of a task output. Every statistic is of the rows asked for, and of no other.
 `score`, what a person reads and `threshold` cuts by, is the cosine alone.
 """
@@ -31,13 +32,15 @@ from crewmem_store.store import Rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """What each signal counts for. `short` and `long` are w at texts of `short_words` and fewer, `long_words` and more."""
+    """What each signal counts for. w and the neighbours' weight go from `_short` to `_long` between texts of `short_words`
+    and of `long_words` (see `length_share`)."""
 
-    short: float = 0.6
-    long: float = 0.8
+    meaning_short: float = 0.6
+    meaning_long: float = 0.75
+    neighbours_short: float = 0.4
+    neighbours_long: float = 0.0
     short_words: int = 40
-    long_words: int = 200
-    neighbours: float = 0.4
+    long_words: int = 160
     parent: float = 0.3
     recency: float = 0.05
     half_life: timedelta = timedelta(days=30)
@@ -130,26 +133,31 @@ def rank_signals(rows: Sequence[MemoryRow], cosines: Floats, question: Question,
     documents = [bm25.terms(row.text or "") for row in rows]
     lengths = np.array([document.length for document in documents], dtype=np.float64)
     table = bm25.frequencies(bm25.terms(question.text), documents)
-    w = meaning_weight([len((row.text or "").split()) for row in rows], weights)
+    share = length_share([len((row.text or "").split()) for row in rows], weights)
+    w = _between(weights.meaning_short, weights.meaning_long, share)
     meaning, words = w * cosines, (1 - w) * _of_best(bm25.scores(table, lengths))
     parents = _parents(rows)
     moment = question.as_of or question.now
     return {
         "meaning": meaning,
         "words": words,
-        "neighbours": weights.neighbours * _neighbours(meaning + words, parents),
+        "neighbours": _between(weights.neighbours_short, weights.neighbours_long, share)
+        * _neighbours(meaning + words, parents),
         "parent": weights.parent * _parent_words(table, lengths, parents),
         "recency": weights.recency * _recency(rows, moment, weights.half_life),
         "importance": weights.importance * (np.array([row.importance for row in rows]) - 0.5),
     }
 
 
-def meaning_weight(word_counts: Sequence[int], weights: Weights) -> float:
-    """w for texts of these lengths: it follows the logarithm of their median."""
+def length_share(word_counts: Sequence[int], weights: Weights) -> float:
+    """How long texts of so many words are: from 0 (`short_words` and fewer) to 1, by the logarithm of their median."""
     median = max(float(np.median(word_counts)), 1.0)
     span = np.log(weights.long_words / weights.short_words)
-    share = float(np.clip(np.log(median / weights.short_words) / span, 0.0, 1.0))
-    return weights.short + share * (weights.long - weights.short)
+    return float(np.clip(np.log(median / weights.short_words) / span, 0.0, 1.0))
+
+
+def _between(low: float, high: float, share: float) -> float:
+    return low + share * (high - low)
 
 
 def _of_best(values: Floats) -> Floats:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 EMBEDDER = HashingEmbedder()
-PLAIN = Weights(neighbours=0, parent=0, recency=0, importance=0)
+PLAIN = Weights(neighbours_short=0, neighbours_long=0, parent=0, recency=0, importance=0)
 
 
 def row(number: int, text: str, **fields: Any) -> MemoryRow:
@@ -144,11 +144,15 @@ def test_the_signals_of_a_memory_add_up_to_its_rank() -> None:
         assert sum(hit.signals.values()) == pytest.approx(hit.rank)
 
 
-def test_the_weight_of_meaning_rises_with_the_length_of_what_is_searched() -> None:
-    weights = Weights(short=0.6, long=0.8, short_words=40, long_words=200)
-    found = [search.meaning_weight([length] * 3, weights) for length in (0, 5, 40, 90, 200, 900)]
-    assert found == sorted(found)
-    assert (found[0], found[2], found[4], found[5]) == pytest.approx((0.6, 0.6, 0.8, 0.8))
+def test_the_weights_follow_the_length_of_what_is_searched() -> None:
+    weights = Weights(short_words=40, long_words=160)
+    shares = [search.length_share([length] * 3, weights) for length in (0, 5, 40, 80, 160, 900)]
+    assert shares == pytest.approx([0, 0, 0, 0.5, 1, 1])
+    short, long = (
+        recall(found(row(1, "acme " + "filler " * length), row(2, "door")), "acme", weights=weights)[0] for length in (0, 800)
+    )
+    assert short.signals["meaning"] == pytest.approx(weights.meaning_short * short.score)
+    assert long.signals["meaning"] > weights.meaning_short * long.score
 
 
 ROWS = st.lists(

@@ -16,6 +16,7 @@ from crewmem_store.embedder import Embedder
 from crewmem_store.service import accounting, events, forget, health, listing, recall, remember
 from crewmem_store.service.answers import handle_errors
 from crewmem_store.service.auth import Door
+from crewmem_store.service.docs import without_422
 from crewmem_store.service.parts import Parts, Readers
 from crewmem_store.service.producers import ProducerReports
 from crewmem_store.store import Store
@@ -48,4 +49,5 @@ def create_app(
         app.include_router(router)
     handle_errors(app)
     app.add_middleware(Door, parts=parts)
+    app.openapi = without_422(app)  # type: ignore[method-assign]
     return app

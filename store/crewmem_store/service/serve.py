@@ -49,7 +49,7 @@ async def serve(
             log=log or await _log(settings, opened),
             registry=registry,
             store=store or await _store(settings, opened),
-            embedder=embedder or await run_in_threadpool(open_embedder, settings.embedder, threads=settings.embedder_threads),
+            embedder=embedder or await _embedder(settings),
         )
         port = await opened.enter_async_context(served(app, host=settings.host, port=settings.port))
         ready(f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}")
@@ -74,3 +74,7 @@ async def _store(settings: ServiceSettings, opened: contextlib.AsyncExitStack) -
     store = await run_in_threadpool(open_store, settings)
     opened.push_async_callback(run_in_threadpool, store.close)
     return store
+
+
+async def _embedder(settings: ServiceSettings) -> Embedder:
+    return await run_in_threadpool(open_embedder, settings.embedder, threads=settings.embedder_threads)

@@ -1,0 +1,157 @@
+"""`POST /v1/events`: what a relay sends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, MAX_BATCH_EVENTS, to_json
+from crewmem_producers.codec import decode
+from crewmem_producers.errors import LogUnavailable
+from crewmem_producers.events import Event, KickoffCompleted, MemoryForgotten, MemoryRemembered, SpanRef, TaskOutput
+from crewmem_producers.log import Position, Record
+from crewmem_producers.names import Scope
+from support.service import NOON, Stack, refused_with, running_stack
+
+
+@pytest.fixture
+async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+    async with running_stack(tmp_path) as running:
+        yield running
+
+
+def event(content: str, *, session: str = "s", source: str = "host-1", **fields: Any) -> dict[str, Any]:
+    body = MemoryRemembered(content=content)
+    return to_json(Event(body=body, scope=Scope.of("x", session), time=NOON, source=source)) | fields
+
+
+async def post(stack: Stack, batch: Any, *, key: str, header: str | None = None) -> httpx.Response:
+    headers = {"content-type": BATCH_CONTENT_TYPE} | ({"crewmem-relay": header} if header else {})
+    return await stack.call("POST", "/v1/events", key=key, content=json.dumps(batch).encode(), headers=headers)
+
+
+async def test_each_event_is_answered_in_order_with_its_token(stack: Stack) -> None:
+    key = await stack.key()
+    batch = [event("acme one"), event("acme two", session="t"), event("acme three")]
+    response = await post(stack, batch, key=key)
+    results = response.json()["results"]
+    assert response.status_code == 200
+    assert [(result["id"], result["status"]) for result in results] == [(one["id"], "accepted") for one in batch]
+    await stack.consume()
+    for result, session in zip(results, ("s", "t", "s"), strict=True):
+        answer = await stack.call(
+            "GET", "/v1/memory/recall", key=key,
+            params={"q": "acme", "session": session, "after": result["token"], "strict": True},
+        )  # fmt: skip
+        assert result["id"] in {memory["event_id"] for memory in answer.json()["memories"]}
+
+
+async def test_the_tenant_is_the_keys_whatever_the_event_says(stack: Stack) -> None:
+    key, other = await stack.key(tenant="acme"), await stack.key(tenant="other")
+    one = event("acme one")
+    one["data"]["tenant"] = "other"
+    await post(stack, [one], key=key)
+    await stack.consume()
+    assert len(await stack.recall("acme", key=key, session="s")) == 1
+    assert await stack.recall("acme", key=other, session="s") == []
+
+
+async def test_one_bad_event_delays_no_good_one(stack: Stack) -> None:
+    key = await stack.key(sessions=["s*"])
+    forgotten = to_json(Event(body=MemoryForgotten(spans=[SpanRef(event_id="e", span="content")]), scope=Scope.of("x", "s")))
+    newer = event("acme")
+    newer["data"]["schema_version"] = 99
+    deep: Any = "x"
+    for _ in range(400):
+        deep = {"a": deep}
+    nested = event("acme")
+    nested["data"]["metadata"] = deep
+    unnamed, empty = event("acme"), event("acme")
+    unnamed["data"]["session"] = ""
+    empty["data"]["content"] = ""
+    batch = [
+        event("acme good"), forgotten, newer, event("acme", session="other"), unnamed, empty, nested,
+        event("acme", specversion="0.3"), event("acme", id=7), event("acme", id="ö"), event("acme", time="soon"),
+        event("acme", type="crewmem.rules.applied"), None, [], event("acme good too"),
+    ]  # fmt: skip
+    results = (await post(stack, batch, key=key)).json()["results"]
+    assert [result["status"] for result in results] == ["accepted", *["refused"] * 13, "accepted"]
+    codes = [result["error"].partition(":")[0] for result in results[1:-1]]
+    assert codes == [
+        "unknown_type", "newer_schema", "forbidden_session", "wrong_schema", "wrong_schema", "too_deep",
+        "bad_header", "bad_header", "bad_header", "bad_header", "unknown_type", "bad_header", "bad_header",
+    ]  # fmt: skip
+    await stack.consume()
+    assert len(await stack.recall("acme", key=key, session="s")) == 2
+
+
+async def test_order_within_a_session_is_kept(stack: Stack) -> None:
+    key = await stack.key()
+    batch = [event(f"note {number}", session=f"s{number % 3}") for number in range(60)]
+    await post(stack, batch, key=key)
+    for session in ("s0", "s1", "s2"):
+        found = []
+        for partition, end in (await stack.log.end()).items():
+            records = await stack.log.read(partition, 0, limit=end + 1)
+            found += [decoded.body for decoded in map(decode, records) if decoded.scope and decoded.scope.session == session]
+        numbers = [int(body.content.split()[1]) for body in found if isinstance(body, MemoryRemembered)]
+        assert numbers == sorted(numbers) and len(numbers) == 20
+
+
+async def test_an_empty_batch_is_answered_and_too_many_events_are_413(stack: Stack) -> None:
+    key = await stack.key()
+    assert (await post(stack, [], key=key)).json() == {"results": []}
+    refused_with(await post(stack, [None] * (MAX_BATCH_EVENTS + 1), key=key), 413, "too_large")
+    refused_with(await post(stack, {"id": "x"}, key=key), 400, "invalid_request")
+
+
+async def test_a_kickoff_of_many_megabytes_is_taken(stack: Stack) -> None:
+    key = await stack.key()
+    body = KickoffCompleted(crew="c", raw="", tasks=[TaskOutput(index=0, raw="acme found it. " * 500_000)])
+    big = to_json(Event(body=body, scope=Scope.of("x", "s"), time=NOON))
+    assert (await post(stack, [big], key=key)).json()["results"][0]["status"] == "accepted"
+
+
+async def test_a_log_that_does_not_acknowledge_is_503(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(records: Sequence[Record]) -> list[Position]:
+        raise LogUnavailable("no broker answers")
+
+    monkeypatch.setattr(stack.log, "append", away)
+    key = await stack.key()
+    answers = [
+        await post(stack, [event("acme")], key=key),
+        await stack.call("POST", "/v1/memory/remember", key=key, json={"content": "a"}),
+    ]
+    for answer in answers:
+        refused_with(answer, 503, "unavailable")
+        assert answer.headers["Retry-After"]
+
+
+async def test_what_a_relay_reports_is_kept_by_source_every_half_minute(stack: Stack) -> None:
+    key = await stack.key()
+    await post(stack, [event("a")], key=key, header="depth=3,oldest_seconds=1.5,version=0.1.0")
+    assert stack.registry.get("producer/host-1") == {
+        "transport": "http", "tenant": "acme", "depth": 3, "oldest_seconds": 1.5, "version": "0.1.0",
+        "seen_at": "2026-11-23T12:00:00.000000Z",
+    }  # fmt: skip
+    stack.clock.pass_(seconds=29)
+    await post(stack, [event("b")], key=key, header="depth=9,oldest_seconds=1.5,version=0.1.0")
+    stack.clock.pass_(seconds=1)
+    await post(stack, [event("c", source="host-2")], key=key, header="depth=5,oldest_seconds=0,version=0.1.0")
+    assert [value["depth"] for value in stack.registry.items("producer/").values()] == [3, 5]
+    metrics = (await stack.call("GET", "/metrics", key=None)).text
+    assert 'crewmem_outbox_events{source="host-1"} 3.0' in metrics and 'crewmem_outbox_events{source="host-2"} 5.0' in metrics
+    stack.clock.now += timedelta(hours=1)
+    assert 'source="host-1"' not in (await stack.call("GET", "/metrics", key=None)).text
+
+
+@pytest.mark.parametrize("header", ["", "depth=x", "depth=1,oldest_seconds=nan,version=1", "a" * 5000])
+async def test_a_header_that_is_no_report_hinders_nothing(stack: Stack, header: str) -> None:
+    response = await post(stack, [event("a")], key=await stack.key(), header=header)
+    assert response.json()["results"][0]["status"] == "accepted"
+    assert stack.registry.items("producer/") == {}

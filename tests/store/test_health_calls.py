@@ -1,0 +1,143 @@
+"""Health, metrics, accounting, and the documentation page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from crewmem_producers.errors import LogUnavailable, StoreUnavailable
+from crewmem_store.generations import Generation, save
+from crewmem_store.service.app import create_app
+from support.service import Stack, refused_with, running_stack
+
+
+@pytest.fixture
+async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+    async with running_stack(tmp_path) as running:
+        yield running
+
+
+async def away(*_: Any, **__: Any) -> Any:
+    raise LogUnavailable("no broker answers")
+
+
+async def test_accounting_adds_up_for_every_partition(stack: Stack) -> None:
+    key = await stack.key()
+    for number in range(6):
+        await stack.remember("acme" if number < 3 else f"acme {number}", key=key, session=f"s{number % 2}")
+    await stack.call("POST", "/v1/memory/remember", key=key, json={"content": "late", "wait_seconds": 0})
+    stack.clock.pass_(seconds=30)
+    account = (await stack.call("GET", "/v1/accounting", key=key)).json()
+    assert account["generation"] == "g1" and [one["partition"] for one in account["partitions"]] == [0, 1, 2]
+    for one in account["partitions"]:
+        assert one["processed"] == sum(one["outcomes"].values()) == one["log_end"] - one["log_start"] - one["lag"]
+    assert sum(one["processed"] for one in account["partitions"]) == 6
+    [late] = [one for one in account["partitions"] if one["lag"]]
+    assert late["lag"] == 1 and late["oldest_unprocessed_seconds"] == pytest.approx(30, abs=1)
+
+
+async def test_metrics_have_the_agreed_names_and_name_no_session(stack: Stack) -> None:
+    key = await stack.key(tenant="secret-tenant")
+    await stack.remember("acme", key=key, session="secret-session")
+    await stack.recall("acme", key=key, session="secret-session")
+    await stack.call("POST", "/v1/memory/remember", key=key, json={"content": "late", "wait_seconds": 0})
+    text = (await stack.call("GET", "/metrics", key=None)).text
+    assert 'crewmem_records_total{outcome="stored"} 1.0' in text
+    assert "crewmem_recall_seconds_count 1.0" in text
+    assert re.search(r'crewmem_lag_records\{partition="\d"\} 1\.0', text)
+    assert "crewmem_oldest_unprocessed_seconds{" in text and "# TYPE crewmem_outbox_events gauge" in text
+    assert "secret" not in text
+
+
+async def test_ready_says_what_is_away(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (await stack.call("GET", "/health/ready", key=None)).json() == {
+        "status": "ready",
+        "checks": {"log": "ok", "store": "ok"},
+    }
+    monkeypatch.setattr(stack.log, "end", away)
+    response = await stack.call("GET", "/health/ready", key=None)
+    body = response.json()
+    assert response.status_code == 503 and body["error"] == "unavailable" and "no broker answers" in body["message"]
+    assert body["checks"]["store"] == "ok"
+    assert (await stack.call("GET", "/health/live", key=None)).status_code == 200
+    assert (await stack.call("GET", "/metrics", key=None)).status_code == 200
+
+
+async def test_a_store_that_is_away_is_503_for_recalls_and_stops_no_remember(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any, **__: Any) -> Any:
+        raise StoreUnavailable("the bucket does not answer")
+
+    monkeypatch.setattr("crewmem_store.memory.MemoryReader.last_offset", gone)
+    monkeypatch.setattr("crewmem_store.memory.MemoryReader.rows", gone)
+    key = await stack.key()
+    for path in ("/v1/memory/recall?q=a", "/v1/memory/list"):
+        refused_with(await stack.call("GET", path, key=key), 503, "unavailable")
+    response = await stack.call("POST", "/v1/memory/remember", key=key, json={"content": "a"})
+    assert response.status_code == 202 and response.json()["token"]
+
+
+async def test_before_there_is_a_generation_recalls_are_503_and_remembers_are_kept(stack: Stack) -> None:
+    await stack.registry.put("active", {})
+    key = await stack.key()
+    refused_with(await stack.call("GET", "/v1/memory/recall?q=a", key=key), 503, "unavailable")
+    assert (await stack.call("GET", "/health/ready", key=None)).status_code == 503
+    assert (await stack.call("POST", "/v1/memory/remember", key=key, json={"content": "a"})).status_code == 202
+
+
+async def test_a_generation_of_another_embedder_is_refused_with_the_remedy(stack: Stack) -> None:
+    other = Generation(name="g1", embedder="other", embedder_fingerprint="x", dimensions=8, partitions=3)
+    await save(stack.registry, other)
+    response = await stack.call("GET", "/v1/memory/recall?q=a", key=await stack.key())
+    refused_with(response, 503, "unavailable")
+    assert "CREWMEM_EMBEDDER" in response.json()["message"]
+
+
+async def test_a_failure_nobody_foresaw_is_500_in_the_shape(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr("crewmem_store.memory.MemoryReader.rows", broken)
+    response = await stack.call("GET", "/v1/memory/recall?q=a", key=await stack.key())
+    refused_with(response, 500, "internal")
+    assert "secret" not in response.text
+
+
+async def test_the_documentation_comes_without_a_cdn(stack: Stack) -> None:
+    page = (await stack.call("GET", "/docs", key=None)).text
+    linked = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert linked and all(link.startswith("/") for link in linked)
+    for link in linked:
+        response = await stack.call("GET", link, key=None)
+        assert response.status_code == 200 and len(response.content) > 100
+
+
+async def test_the_openapi_document_has_every_call_and_no_422(stack: Stack) -> None:
+    document = (await stack.call("GET", "/openapi.json", key=None)).json()
+    assert set(document["paths"]) == {
+        "/v1/memory/remember", "/v1/memory/recall", "/v1/memory/forget/{id}", "/v1/memory/list", "/v1/events",
+        "/v1/accounting", "/health/live", "/health/ready", "/metrics",
+    }  # fmt: skip
+    for calls in document["paths"].values():
+        for call in calls.values():
+            assert "422" not in call["responses"]
+    recall = document["paths"]["/v1/memory/recall"]["get"]
+    assert {parameter["name"] for parameter in recall["parameters"]} >= {"q", "session", "top_k", "threshold", "after", "as_of"}
+    assert recall["security"]
+
+
+async def test_two_services_on_one_store_answer_alike(stack: Stack) -> None:
+    key = await stack.key()
+    await stack.remember("acme", key=key)
+    app = create_app(
+        settings=stack.settings, log=stack.log, registry=stack.registry, store=stack.store, embedder=stack.embedder,
+        clock=stack.clock,
+    )  # fmt: skip
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://two") as client:
+        response = await client.get("/v1/memory/recall?q=acme", headers={"Authorization": f"Bearer {key}"})
+    assert response.json() == (await stack.call("GET", "/v1/memory/recall?q=acme", key=key)).json()
