@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import shutil
@@ -15,9 +16,11 @@ import pytest
 from crewai import Agent, Crew, Task
 from crewmem import Memstore
 from crewmem.offline_llm import OfflineLLM
+from crewmem_producers.settings import KafkaSettings
+from crewmem_producers.topics import ensure_topics
 from support.crews import ScriptedLLM, two_agent_crew
 from support.fake_service import FakeService
-from support.live import LiveProcess
+from support.live import LiveProcess, live_service
 from support.stack import free_port
 from support.waiting import until
 
@@ -80,21 +83,29 @@ def test_what_a_program_remembered_in_an_outage_is_sent_by_the_next_process_if_i
     assert [m["content"] for m in ms.recall("what does Acme charge", session="alpha")] == ["Acme charges 49 dollars"]
 
 
+def in_a_process(crew: str, home: Path, settings: dict[str, str]) -> str:
+    """What the crew of example 07 prints, in a process that exits right after its kickoff; then its home is deleted."""
+    environment = os.environ | settings | {"CREWAI_DISABLE_TELEMETRY": "true", "CREWMEM_HOME": str(home)}
+    command = [sys.executable, str(EXAMPLES / "07_hand_off_installed.py"), crew]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=170)
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(home)
+    return done.stdout
+
+
 def test_a_crew_that_exits_right_after_its_kickoff_has_published(process: LiveProcess, tmp_path: Path) -> None:
-    environment = os.environ | process.live.environment() | {"CREWAI_DISABLE_TELEMETRY": "true"}
+    in_a_process("research", tmp_path / "first", process.live.environment())
+    assert "49 dollars per seat" in in_a_process("strategy", tmp_path / "second", process.live.environment())
 
-    def run(crew: str) -> str:
-        home = tmp_path / crew
-        command = [sys.executable, str(EXAMPLES / "07_hand_off_installed.py"), crew]
-        done = subprocess.run(
-            command, env=environment | {"CREWMEM_HOME": str(home)}, capture_output=True, text=True, timeout=170
-        )
-        assert done.returncode == 0, done.stderr
-        shutil.rmtree(home)
-        return done.stdout
 
-    run("research")
-    assert "49 dollars per seat" in run("strategy")
+@pytest.mark.kafka
+def test_a_crew_that_publishes_to_kafka_and_exits_has_published(kafka: str, namespace: str, tmp_path: Path) -> None:
+    broker = {"kafka_bootstrap": kafka, "namespace": namespace}
+    asyncio.run(ensure_topics(KafkaSettings(**broker, kafka_partitions=3)))
+    with live_service(tmp_path / "service", **broker) as live:
+        over_kafka = live.environment() | {"CREWMEM_KAFKA_BOOTSTRAP": kafka, "CREWMEM_NAMESPACE": namespace}
+        in_a_process("research", tmp_path / "first", over_kafka)
+        assert "49 dollars per seat" in in_a_process("strategy", tmp_path / "second", live.environment())
 
 
 def _kick_off(topic: str) -> None:

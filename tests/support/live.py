@@ -1,5 +1,5 @@
-"""The whole of crewmem behind a port, in a thread of the test: SQLite log, the consumer's own pipeline, the recall service,
-with the store and the embedder that need no model.
+"""The whole of crewmem behind a port, in a thread of the test: log (SQLite, or the Kafka that the settings name), the
+consumer's own pipeline, the recall service, with the store and the embedder that need no model.
 
     python tests/support/live.py FOLDER PORT
 
@@ -22,8 +22,7 @@ from typing import Any
 from crewmem.cli.applied import apply_default_rules
 from crewmem_consumers.consumer import run as consume
 from crewmem_consumers.health import Health
-from crewmem_producers.log_sqlite import SqliteLog
-from crewmem_producers.registry_sqlite import SqliteRegistry
+from crewmem_producers.connect import open_log, open_registry
 from crewmem_producers.settings import ConsumerSettings, ServiceSettings, load
 from crewmem_store.embedder_hashing import HashingEmbedder
 from crewmem_store.memory import MemoryStore
@@ -42,8 +41,8 @@ class Live:
 
 
 @contextmanager
-def live_service(folder: Path, *, port: int = 0) -> Iterator[Live]:
-    """Runs until the block ends; raises what stopped it before it was ready."""
+def live_service(folder: Path, *, port: int = 0, **settings: Any) -> Iterator[Live]:
+    """Runs until the block ends; raises what stopped it before it was ready. `settings` are those of the log."""
     loop, ready = asyncio.new_event_loop(), threading.Event()
     found: dict[str, Any] = {}
 
@@ -53,7 +52,7 @@ def live_service(folder: Path, *, port: int = 0) -> Iterator[Live]:
 
     def main() -> None:
         try:
-            loop.run_until_complete(_run(folder, port, found, is_ready))
+            loop.run_until_complete(_run(folder, port, settings, found, is_ready))
         except BaseException as error:
             found["error"] = error
         finally:
@@ -73,21 +72,20 @@ def live_service(folder: Path, *, port: int = 0) -> Iterator[Live]:
     assert not thread.is_alive() and "error" not in found, found.get("error")
 
 
-async def _run(folder: Path, port: int, found: dict[str, Any], is_ready: Any) -> None:
+async def _run(folder: Path, port: int, settings: dict[str, Any], found: dict[str, Any], is_ready: Any) -> None:
     stop = found["stop"] = asyncio.Event()
-    service = load(ServiceSettings, home=folder, port=port, admin_key=KEY)
+    service = load(ServiceSettings, home=folder, port=port, admin_key=KEY, **settings)
     store, embedder = MemoryStore(), HashingEmbedder()
-    store.open(namespace="crewmem")
+    store.open(namespace=service.namespace)
     async with AsyncExitStack() as opened:
-        log = SqliteLog(folder / "log.sqlite3", topic="crewmem.events.v1", partitions=1)
-        registry = SqliteRegistry(folder / "log.sqlite3", namespace="crewmem")
+        log, registry = open_log(service), open_registry(service)
         for part in (log, registry):
             await part.start()
             opened.push_async_callback(part.close)
         await apply_default_rules(log, source="test")
         shared: dict[str, Any] = {"log": log, "registry": registry, "store": store, "embedder": embedder}
         tasks = [
-            asyncio.create_task(consume(load(ConsumerSettings, home=folder), stop=stop, health=Health(), **shared)),
+            asyncio.create_task(consume(load(ConsumerSettings, home=folder, **settings), stop=stop, health=Health(), **shared)),
             asyncio.create_task(serve(service, stop=stop, ready=is_ready, **shared)),
         ]
         try:
