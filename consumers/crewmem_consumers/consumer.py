@@ -24,13 +24,13 @@ from crewmem_consumers.dead_letters import LogDeadLetters
 from crewmem_consumers.health import Health, create_app
 from crewmem_consumers.llm import LlmClient
 from crewmem_consumers.monitor import Monitor
-from crewmem_consumers.opening import Collaborators, Patience, StoppedWaiting, only_consumer, opened
+from crewmem_consumers.opening import Collaborators, only_consumer, opened
 from crewmem_consumers.owned import OwnedPartitions
 from crewmem_consumers.partition_worker import Limits
+from crewmem_consumers.patience import Patience, Stopped, is_set_within
 from crewmem_consumers.sqlite_worker import SqliteWorker
 from crewmem_consumers.steps import Checkpoint, no_checkpoint
 from crewmem_consumers.summaries import Summariser
-from crewmem_consumers.waiting import is_set_within
 
 if TYPE_CHECKING:
     from faststream.kafka import KafkaBroker
@@ -71,13 +71,13 @@ async def run(
             pages = served(create_app(health), host=settings.consumer_host, port=settings.consumer_port)
             await stack.enter_async_context(pages)
         stack.enter_context(only_consumer(settings))
-        patience = Patience(stop=stop, say=lambda reason: _starting(health, reason))
+        patience = Patience(stop=stop, say=lambda error: _starting(health, error))
         try:
             parts = await stack.enter_async_context(
                 opened(settings, patience=patience, log=log, registry=registry, store=store, embedder=embedder)
             )
-            await patience.until_available(_first_generation, parts)
-        except StoppedWaiting:
+            await patience.until_done(_first_generation, parts)
+        except Stopped:
             return
         async with Consumer(settings, parts=parts, health=health, checkpoint=checkpoint) as consumer:
             await consumer.follow(stop)
@@ -119,7 +119,8 @@ class Consumer:
 
             self._broker = open_broker(self._settings)
             await self._broker.start()
-        self._monitor = asyncio.create_task(Monitor(log=self._parts.log, health=self._health).watch())
+        monitor = Monitor(log=self._parts.log, health=self._health, on_mismatch=self._note_failure)
+        self._monitor = asyncio.create_task(monitor.watch())
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -172,7 +173,7 @@ class Consumer:
             health=self._health,
             limits=Limits(batch_records=settings.batch_rows, batch_wait_seconds=settings.batch_wait_ms / 1000),
             checkpoint=self._checkpoint,
-            on_failure=lambda name, error: self._failed.put_nowait((name, error)),
+            on_failure=self._note_failure,
         )
         if self._broker is None:
             return SqliteWorker(owned)
@@ -192,8 +193,11 @@ class Consumer:
             self._embedders[other.fingerprint] = other
         return self._embedders.get(generation.embedder_fingerprint, self._parts.embedder)
 
+    def _note_failure(self, generation: str, error: BaseException) -> None:
+        self._failed.put_nowait((generation, error))
+
     async def _look_after_failures(self) -> None:
-        """Raises what ended the active generation, or the monitor; another generation is left out and said so."""
+        """Raises what ended the active generation; another generation is left out and said so."""
         if self._monitor is not None and self._monitor.done():
             self._monitor.result()
         while not self._failed.empty():
@@ -221,5 +225,7 @@ async def _first_generation(parts: Collaborators) -> Generation:
     return await generations.ensure_first(parts.registry, embedder=parts.embedder, partitions=parts.log.partitions)
 
 
-def _starting(health: Health, reason: str | None) -> None:
-    health.starting = reason or "start"
+def _starting(health: Health, error: Exception | None) -> None:
+    if error is not None:
+        logging.getLogger("crewmem.consumer").warning("the consumer waits: %s", error)
+    health.starting = f"{type(error).__name__}: {error}" if error else "start"

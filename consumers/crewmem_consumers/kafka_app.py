@@ -14,6 +14,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
+from crewmem_producers.errors import LogUnavailable
 from crewmem_producers.kafka import answering, bootstrap_servers, security
 from crewmem_producers.kafka_headers import accept_any_header_name
 from crewmem_producers.log import LoggedRecord
@@ -34,7 +35,7 @@ STATIC_SESSION_MS = 30_000
 DYNAMIC_SESSION_MS = 10_000
 POLL_MS = 100
 MAX_RECORDS = 1000
-COMMIT_SECONDS = 5.0
+LOOK_SECONDS = 3.0
 JOIN_SECONDS = 120.0
 """A rebalance waits for members that drain, so joining may take as long as they may."""
 
@@ -49,7 +50,7 @@ def open_broker(settings: ConsumerSettings) -> KafkaBroker:
         consumer_only=True,
         allow_auto_create_topics=False,
         apply_types=False,
-        logger=log,
+        logger=_logger(),
         log_level=logging.DEBUG,
     )
 
@@ -60,9 +61,8 @@ class KafkaApp:
     def __init__(self, owned: OwnedPartitions, *, broker: KafkaBroker, settings: ConsumerSettings) -> None:
         self._owned = owned
         self._topic = events_topic(settings.namespace)
-        self._gaps: dict[int, int] = {}
         self._committed: dict[int, int] = {}
-        self._committing: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
         static = settings.group_instance_id is not None
         self._subscriber = broker.subscriber(
             self._topic,
@@ -92,14 +92,14 @@ class KafkaApp:
             await self._owned.release()
             await self._subscriber.stop()
             raise
-        self._committing = asyncio.create_task(self._commit_now_and_then())
+        self._looking = asyncio.create_task(self._look_now_and_then())
 
     async def stop(self) -> None:
         """Ends every worker at its next border, then leaves the group."""
         await self._owned.release()
-        if self._committing is not None:
-            self._committing.cancel()
-            await asyncio.wait([self._committing])
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait([self._looking])
         await self._subscriber.stop()
 
     @property
@@ -116,7 +116,6 @@ class KafkaApp:
             consumer.pause(place)
             consumer.seek(place, 0)
         await self._owned.release()  # a member that was evicted never heard of the revocation
-        self._gaps.clear()
         for place in partitions:
             self._owned.adopt(
                 place.partition,
@@ -133,15 +132,36 @@ class KafkaApp:
             worker = self._owned.get(partition)
             if worker is None or worker.expected is None:
                 continue
-            if run[0].offset > worker.expected and self._gaps.get(partition) != worker.expected:
-                # Offsets are missing. Read once more from where we are: what is missing again holds no record
-                # (a transaction's marker), and nothing was skipped.
-                self._gaps[partition] = worker.expected
-                self._go_on(TopicPartition(self._topic, partition), worker.expected)
+            place = TopicPartition(self._topic, partition)
+            if run[0].offset > worker.expected and await self._was_lost(partition, worker.expected, before=run[0].offset):
+                self._go_on(place, worker.expected)
                 continue
             worker.offer(run)
             if worker.full:
-                self._hold(TopicPartition(self._topic, partition))
+                self._hold(place)
+
+    async def _was_lost(self, partition: int, expected: int, *, before: int) -> bool:
+        """Whether the log holds a record from `expected` on and before that offset: offsets without one are no loss.
+
+        FastStream gives up what it has read of every partition when anything raises in front of the handler.
+        """
+        try:
+            found = await self._owned.log.read(partition, expected, limit=1)
+        except LogUnavailable:
+            return True  # not known: reading it once more does no harm
+        return bool(found) and found[0].offset < before
+
+    async def _read_again_what_was_lost(self) -> None:
+        """For a partition to which nothing has come since, and so nobody has noticed."""
+        consumer = self._consumer
+        for partition in self._owned.positions():
+            worker, place = self._owned.get(partition), TopicPartition(self._topic, partition)
+            if worker is None or worker.expected is None or consumer is None or place not in consumer.assignment():
+                continue
+            reached, expected = await consumer.position(place), worker.expected
+            if reached > expected and await self._was_lost(partition, expected, before=reached):
+                log.warning("%s was read up to %d and handed over up to %d: reading it again", place, reached, expected)
+                self._go_on(place, worker.expected)
 
     def _go_on(self, place: TopicPartition, position: int | None = None) -> None:
         try:
@@ -159,17 +179,32 @@ class KafkaApp:
         except IllegalStateError:
             log.debug("%s moved to another consumer meanwhile", place)
 
-    async def _commit_now_and_then(self) -> None:
+    async def _look_now_and_then(self) -> None:
         while True:
-            await asyncio.sleep(COMMIT_SECONDS)
-            moved = {p: offset for p, offset in self._owned.positions().items() if self._committed.get(p) != offset}
-            if not moved or self._consumer is None:
-                continue
+            await asyncio.sleep(LOOK_SECONDS)
             try:
-                await self._consumer.commit({TopicPartition(self._topic, p): offset for p, offset in moved.items()})
-                self._committed |= moved
+                await self._read_again_what_was_lost()
+                await self._commit()
             except (KafkaError, IllegalStateError) as error:
-                log.debug("the group's commit, which only lag monitors look at, failed: %s", error)
+                log.debug("a look at the group failed, the next one follows: %s", error)
+
+    async def _commit(self) -> None:
+        """For lag monitors: nothing of crewmem reads it."""
+        moved = {p: offset for p, offset in self._owned.positions().items() if self._committed.get(p) != offset}
+        if moved and self._consumer is not None:
+            await self._consumer.commit({TopicPartition(self._topic, p): offset for p, offset in moved.items()})
+            self._committed |= moved
+
+
+def _logger() -> logging.Logger:
+    """FastStream's log lines, without its advice to look whether the topics exist: opening the log has looked."""
+    logger = logging.getLogger("crewmem.consumer.faststream")
+    logger.addFilter(_is_no_advice)
+    return logger
+
+
+def _is_no_advice(record: logging.LogRecord) -> bool:
+    return "Auto create topics is disabled" not in record.getMessage()
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
+from collections.abc import Callable
 
-from crewmem_producers.errors import LogUnavailable, Unavailable
+from crewmem_producers.errors import LogUnavailable
 from crewmem_producers.log import EventLog
 from crewmem_store.errors import LogMismatch
 
 from crewmem_consumers.health import Health, PartitionStatus
-
-log = logging.getLogger("crewmem.consumer")
 
 LOOK_SECONDS = 2.0
 SHORT_LOOKS = 8
@@ -20,21 +18,25 @@ SHORT_LOOKS = 8
 
 
 class Monitor:
-    """Fills the statuses' `end` and, where nothing was read yet, the age of what waits."""
+    """Fills the statuses' `end` and, where nothing was read yet, the age of what waits.
 
-    def __init__(self, *, log: EventLog, health: Health) -> None:
+    `on_mismatch(generation, error)` is told when the log ends before a position for good.
+    """
+
+    def __init__(self, *, log: EventLog, health: Health, on_mismatch: Callable[[str, LogMismatch], None]) -> None:
         self._log = log
         self._health = health
+        self._on_mismatch = on_mismatch
         self._short: Counter[tuple[str, int]] = Counter()
 
     async def watch(self, *, look_seconds: float = LOOK_SECONDS) -> None:
-        """Runs until it is cancelled. Raises LogMismatch when the log ends before a position for good."""
+        """Runs until it is cancelled."""
         while True:
             await self.look()
             await asyncio.sleep(look_seconds)
 
     async def look(self) -> None:
-        """One look. An unavailable log is said in health, and is no error. Raises LogMismatch."""
+        """One look. An unavailable log is said in health, and is no error."""
         try:
             ends = await self._log.end()
             for status in list(self._health.partitions.values()):
@@ -42,9 +44,6 @@ class Monitor:
                 await self._find_head(status)
         except LogUnavailable as error:
             self._health.waits_for = f"{type(error).__name__}: {error}"
-            return
-        except Unavailable as error:
-            log.warning("the log's ends are not known: %s", error)
             return
         self._health.waits_for = None
         self._check_lengths()
@@ -60,9 +59,10 @@ class Monitor:
         for place, status in self._health.partitions.items():
             too_short = status.end is not None and status.position is not None and status.end < status.position
             self._short[place] = self._short[place] + 1 if too_short else 0
-            if self._short[place] >= SHORT_LOOKS:
-                raise LogMismatch(
+            if self._short[place] == SHORT_LOOKS:
+                error = LogMismatch(
                     f"partition {status.partition} of the log ends at {status.end}, and {status.generation} has processed it "
                     f"up to {status.position}: the log was wiped or shortened. Restore it, or build from the log as it is "
                     "now with `crewmem replay`."
                 )
+                self._on_mismatch(status.generation, error)

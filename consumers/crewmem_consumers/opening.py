@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from crewmem_producers.connect import open_dead_letter_log, open_log, open_registry
-from crewmem_producers.errors import Unavailable
 from crewmem_producers.log import EventLog
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ConsumerSettings
@@ -19,16 +17,12 @@ from crewmem_store.embedder import Embedder
 from crewmem_store.embedders import open_embedder
 from crewmem_store.store import Store
 from filelock import FileLock, Timeout
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from crewmem_consumers.errors import ConsumerRunning
-from crewmem_consumers.waiting import is_set_within
+from crewmem_consumers.patience import Patience
 
 P = ParamSpec("P")
 T = TypeVar("T")
-log = logging.getLogger("crewmem.consumer")
-
-MAX_BACKOFF_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,39 +36,6 @@ class Collaborators:
     embedder: Embedder
 
 
-class StoppedWaiting(Exception):
-    """`stop` was set while something was waited for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """Waits out whatever is Unavailable until `stop` is set; `say` is told what is waited for, None when it is there."""
-
-    stop: asyncio.Event
-    say: Callable[[str | None], None]
-
-    async def until_available(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The result of `work`, tried until it is there. Raises StoppedWaiting."""
-        retrying = AsyncRetrying(
-            wait=wait_random_exponential(multiplier=0.2, max=MAX_BACKOFF_SECONDS),
-            retry=retry_if_exception_type(Unavailable),
-            sleep=self._nap,
-            before_sleep=self._tell,
-        )
-        result: T = await retrying(work, *args, **kwargs)
-        self.say(None)
-        return result
-
-    async def _nap(self, seconds: float) -> None:
-        if await is_set_within(self.stop, seconds):
-            raise StoppedWaiting
-
-    def _tell(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        log.warning("the consumer waits: %s", error)
-        self.say(f"{type(error).__name__}: {error}")
-
-
 @asynccontextmanager
 async def opened(
     settings: ConsumerSettings,
@@ -85,9 +46,9 @@ async def opened(
     store: Store | None,
     embedder: Embedder | None,
 ) -> AsyncIterator[Collaborators]:
-    """Opens what is None. Raises LogRefused, StoreRefused, EmbedderUnavailable; with `patience` StoppedWaiting, without
+    """Opens what is None. Raises LogRefused, StoreRefused, EmbedderUnavailable; with `patience` Stopped, without
     it Unavailable."""
-    there = patience.until_available if patience else _at_once
+    there = patience.until_done if patience else _at_once
     closing: list[Callable[[], Awaitable[None]]] = []
     try:
         dead_letter_log = open_dead_letter_log(settings)

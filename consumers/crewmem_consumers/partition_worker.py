@@ -13,27 +13,26 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from crewmem_producers.errors import LogRefused, Unavailable
 from crewmem_producers.log import LoggedRecord
 from crewmem_store.errors import StoreRefused
 from crewmem_store.store import PartitionStore
-from tenacity import AsyncRetrying, RetryCallState, wait_random_exponential
 
 from crewmem_consumers.health import PartitionStatus
 from crewmem_consumers.ingestor import MAX_BYTES, MAX_RECORDS, Processed
 from crewmem_consumers.pace import Pace
+from crewmem_consumers.patience import Patience, Stopped
 
-P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger("crewmem.consumer")
 
 IDLE_SECONDS = 1.0
 """How often an idle partition looks after its store: makes durable what was written, optimises when that is due."""
 
-MAX_BACKOFF_SECONDS = 20.0
 QUEUE_BYTES = 32 * 1024 * 1024
+REFUSALS = (StoreRefused, LogRefused)
 
 
 class Pipeline(Protocol):
@@ -51,10 +50,6 @@ class Opened:
 
     pipeline: Pipeline
     store: PartitionStore
-
-
-class Stopped(Exception):
-    """The worker was told to stop while it waited for a part of the surroundings; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +95,10 @@ class PartitionWorker:
         self._in_hand: Sequence[LoggedRecord] = ()
         self._arrived = asyncio.Event()
         self._stop_asked = threading.Event()
+        self._stopping = asyncio.Event()
+        # A fault of the surroundings, or of ours, is never a reason to skip a record: everything is tried again but what
+        # says that this store must not be used at all.
+        self._patience = Patience(stop=self._stopping, say=self._say, worth=lambda error: not isinstance(error, REFUSALS))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{status.generation}-p{partition}")
         self._pace = Pace(most=min(limits.batch_records, MAX_RECORDS))
         self._task: asyncio.Task[None] | None = None
@@ -136,6 +135,7 @@ class PartitionWorker:
     async def stop(self) -> None:
         """Ends at the next border of a stage; waits for a write in flight, drops what was only read."""
         self._stop_asked.set()
+        self._stopping.set()
         self._arrived.set()
         if self._task is not None:
             await asyncio.wait([self._task])
@@ -151,14 +151,14 @@ class PartitionWorker:
 
     async def _run(self) -> None:
         try:
-            pipeline = await self._retrying(self._adopt)
+            pipeline = await self._patience.until_done(self._adopt)
             while not self._stop_asked.is_set():
                 if batch := await self._collect():
-                    await self._retrying(self._process, pipeline, batch)
-                await self._retrying(self.on_thread, pipeline.idle)
+                    await self._patience.until_done(self._process, pipeline, batch)
+                await self._patience.until_done(self.on_thread, pipeline.idle)
         except Stopped:
             pass
-        except (StoreRefused, LogRefused) as error:
+        except REFUSALS as error:
             self.status.refused = str(error)
             raise
         finally:
@@ -233,40 +233,13 @@ class PartitionWorker:
             except TimeoutError:
                 return
 
-    async def _retrying(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Does it until it is done: a fault of the surroundings, or of ours, is never a reason to skip a record.
-
-        Raises Stopped, and what says that this store must not be used at all.
-        """
-        retrying = AsyncRetrying(
-            wait=wait_random_exponential(multiplier=0.1, max=MAX_BACKOFF_SECONDS),
-            retry=self._worth_retrying,
-            sleep=self._nap,
-            before_sleep=self._say_what_is_wrong,
-        )
-        result: T = await retrying(work, *args, **kwargs)
-        self.status.waits_for("work", None)
-        return result
-
-    def _worth_retrying(self, state: RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome else None
-        return isinstance(error, Exception) and not isinstance(error, (Stopped, StoreRefused, LogRefused))
-
-    def _say_what_is_wrong(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
+    def _say(self, error: Exception | None) -> None:
         self.status.waits_for("work", error)
         place = f"{self.status.generation} partition {self.partition}"
         if isinstance(error, Unavailable):
-            log.warning("%s waits: %s (attempt %d)", place, error, state.attempt_number)
-        else:
-            log.error("%s failed and tries again (attempt %d)", place, state.attempt_number, exc_info=error)
-
-    async def _nap(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
-        await self._wait(until=lambda: loop.time() >= deadline, deadline=deadline)
-        if self._stop_asked.is_set():
-            raise Stopped
+            log.warning("%s waits: %s", place, error)
+        elif error is not None:
+            log.error("%s failed and tries again", place, exc_info=error)
 
     def _note_head(self) -> None:
         oldest = self._in_hand[0] if self._in_hand else self._queue[0][1] if self._queue else None

@@ -9,7 +9,7 @@ from crewmem_producers.errors import LogUnavailable
 
 from crewmem_consumers.owned import OwnedPartitions
 from crewmem_consumers.partition_worker import PartitionWorker
-from crewmem_consumers.waiting import is_set_within
+from crewmem_consumers.patience import is_set_within
 
 log = logging.getLogger("crewmem.consumer")
 

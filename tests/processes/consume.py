@@ -102,7 +102,7 @@ def no_seek() -> None:
     KafkaApp.__init__ = init  # type: ignore[method-assign]
     KafkaApp.assigned = assigned  # type: ignore[method-assign]
     KafkaApp._handle = handle  # type: ignore[method-assign]
-    KafkaApp._commit_now_and_then = commit_nothing  # type: ignore[method-assign]
+    KafkaApp._look_now_and_then = commit_nothing  # type: ignore[method-assign]
 
 
 CONTROLS: dict[str, Callable[[], None]] = {"merge": plain_add, "seek": no_seek}

@@ -1,0 +1,49 @@
+"""Dead letters go from a worker's thread to the log on the loop, and only an acknowledgement counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from crewmem_consumers.dead_letters import LogDeadLetters
+from crewmem_producers.errors import LogUnavailable
+from crewmem_producers.log import Position, Record
+
+
+class OneLog:
+    """As much of a log as letters need."""
+
+    def __init__(self, *, error: Exception | None = None, hangs: bool = False) -> None:
+        self.records: list[Record] = []
+        self.error = error
+        self.hangs = hangs
+
+    async def append(self, records: Sequence[Record]) -> list[Position]:
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.error is not None:
+            raise self.error
+        self.records += records
+        return [Position(0, offset) for offset in range(len(records))]
+
+
+def letters(log: OneLog, *, timeout_seconds: float = 30.0) -> LogDeadLetters:
+    return LogDeadLetters(log, loop=asyncio.get_running_loop(), timeout_seconds=timeout_seconds)  # type: ignore[arg-type]
+
+
+async def test_letters_sent_from_a_thread_are_on_the_log_when_the_call_returns() -> None:
+    log = OneLog()
+    sent = [Record(b"k", b"v"), Record(None, None)]
+    await asyncio.to_thread(letters(log).send, sent)
+    assert log.records == sent
+
+
+async def test_a_log_that_is_away_is_told() -> None:
+    with pytest.raises(LogUnavailable):
+        await asyncio.to_thread(letters(OneLog(error=LogUnavailable("no broker"))).send, [Record(None, b"v")])
+
+
+async def test_a_log_that_never_acknowledges_is_unavailable() -> None:
+    with pytest.raises(LogUnavailable, match="did not acknowledge"):
+        await asyncio.to_thread(letters(OneLog(hangs=True), timeout_seconds=0.05).send, [Record(None, b"v")])

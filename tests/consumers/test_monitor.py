@@ -1,0 +1,93 @@
+"""The monitor knows how far behind each partition is, and when the log is not the one that it was."""
+
+from __future__ import annotations
+
+import pytest
+from consumers.fakes import record
+from crewmem_consumers.health import Health, PartitionStatus
+from crewmem_consumers.monitor import SHORT_LOOKS, Monitor
+from crewmem_producers.errors import LogUnavailable
+from crewmem_producers.log import LoggedRecord
+from crewmem_store.errors import LogMismatch
+
+
+class Ends:
+    """As much of a log as the monitor looks at."""
+
+    def __init__(self, end: int) -> None:
+        self.at = end
+        self.away = False
+
+    async def end(self) -> dict[int, int]:
+        if self.away:
+            raise LogUnavailable("no broker")
+        return {0: self.at}
+
+    async def read(self, partition: int, offset: int, *, limit: int = 500) -> list[LoggedRecord]:
+        return [record(offset)] if offset < self.at else []
+
+
+refused: list[tuple[str, LogMismatch]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_refused() -> None:
+    refused.clear()
+
+
+def watched(end: int, *, position: int | None) -> tuple[Monitor, Health, Ends, PartitionStatus]:
+    log, health = Ends(end), Health(starting=None)
+    status = health.adopt("g1", 0)
+    status.position = position
+    monitor = Monitor(log=log, health=health, on_mismatch=lambda name, error: refused.append((name, error)))  # type: ignore[arg-type]
+    return monitor, health, log, status
+
+
+async def test_lag_is_what_the_log_has_and_the_store_has_not() -> None:
+    monitor, _, _, status = watched(10, position=4)
+    await monitor.look()
+    assert status.lag == 6
+
+
+async def test_the_age_of_what_waits_is_known_before_anything_was_read() -> None:
+    monitor, health, _, status = watched(10, position=4)
+    await monitor.look()
+    assert status.head_timestamp_ms == record(4).timestamp_ms
+    assert status.oldest_seconds(health.clock()) > 0
+
+
+async def test_nothing_waits_when_the_store_has_all() -> None:
+    monitor, health, _, status = watched(10, position=10)
+    await monitor.look()
+    assert (status.lag, status.oldest_seconds(health.clock())) == (0, 0.0)
+
+
+async def test_a_log_that_is_away_is_said_in_health_until_it_is_back() -> None:
+    monitor, health, log, _ = watched(10, position=10)
+    log.away = True
+    await monitor.look()
+    assert "LogUnavailable" in (health.waits_for or "")
+    assert not health.ready
+    log.away = False
+    await monitor.look()
+    assert health.ready
+
+
+async def test_a_log_that_stays_too_short_is_refused_with_the_remedy() -> None:
+    monitor, _, _, _ = watched(3, position=10)
+    for _ in range(3 * SHORT_LOOKS):
+        await monitor.look()
+    ((generation, error),) = refused
+    assert generation == "g1"
+    assert "crewmem replay" in str(error)
+
+
+async def test_a_log_that_is_short_for_a_moment_is_not_refused() -> None:
+    monitor, _, log, _ = watched(3, position=10)
+    for _ in range(3 * SHORT_LOOKS):
+        log.at = 3
+        for _ in range(SHORT_LOOKS - 1):
+            await monitor.look()
+        log.at = 10
+        await monitor.look()
+    assert refused == []
