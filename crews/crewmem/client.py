@@ -53,6 +53,8 @@ class Client:
         timeout = httpx.Timeout(self._timeout + wait_seconds, connect=min(self._timeout, 2.0))
         try:
             response = self._client().request(method, self._base_url + path, json=json, params=params, timeout=timeout)
+        except UnicodeEncodeError as error:
+            raise RequestRefused(f"the text holds half a character that UTF-8 cannot: {error}") from error
         except httpx.InvalidURL as error:
             raise SettingsError(f"CREWMEM_BASE_URL is no address: {self._base_url} ({error})") from error
         except httpx.HTTPError as error:

@@ -22,6 +22,7 @@ from crewmem.kickoff_events import Ended, bodies_by_role, body_of
 from crewmem.recall_block import Block, make_block
 from crewmem.runs import Run, report
 from crewmem.sessions import INPUT_NAME, Session, Sessions, resolve
+from crewmem.tracing import traceparent
 from crewmem.usage import usage_since, usage_so_far
 
 logger = logging.getLogger("crewmem")
@@ -167,7 +168,8 @@ class Kickoff:
         tasks = [task for task in self.crew.tasks if role and task.agent and str(task.agent.role).strip() == role]
         parts = [str(task.description).strip() for task in tasks or self.crew.tasks]
         parts += [text for name, text in self.inputs.items() if isinstance(text, str) and name != INPUT_NAME]
-        return "\n".join(dict.fromkeys(part for part in parts if part))[:MAX_QUERY_CHARACTERS] or "everything"
+        query = "\n".join(dict.fromkeys(part for part in parts if part))[:MAX_QUERY_CHARACTERS] or "everything"
+        return query.replace("\0", " ").encode("utf-8", "replace").decode()  # what no request can hold
 
     def _publishes(self, error: BaseException | None) -> bool:
         # That crewmem itself stopped the crew is nothing that the next run should know.
@@ -207,7 +209,8 @@ class Kickoff:
 
     def _event(self, session: str, body: KickoffBody) -> Event:
         settings = self.options.settings
-        return Event(body=body, scope=Scope.of(settings.tenant, session), source=settings.source)
+        scope = Scope.of(settings.tenant, session)
+        return Event(body=body, scope=scope, source=settings.source, traceparent=traceparent())
 
     def _publish(self, events: list[Event]) -> tuple[_Sent, CrewmemError | None]:
         """What was sent, and what the crew shall be stopped with."""

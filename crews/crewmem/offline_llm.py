@@ -20,7 +20,8 @@ from typing import Any
 
 from crewai import BaseLLM
 
-DISCLAIMER = "offline stand-in for a language model: it rearranges what its prompt holds and knows nothing else"
+from crewmem.named_model import named_model
+
 NOTHING_NEW = "I do not have any new finding: memory knows all that the sources say."
 NOTHING_KNOWN = "I do not know anything about this: neither the task nor memory holds a fact."
 MAX_STEPS = 5
@@ -62,12 +63,10 @@ def choose_llm(environ: Mapping[str, str] = os.environ) -> BaseLLM:
     LM Studio), else the offline one."""
     from crewai import LLM
 
-    key, base_url, model = (environ.get(name) for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL_NAME"))
-    if base_url and model:
-        return LLM(model=model, provider="openai", base_url=base_url, api_key=key or "none", temperature=0)
-    if key:
-        return LLM(model=model or "gpt-4o-mini", provider="openai", api_key=key, temperature=0)
-    return OfflineLLM()
+    named = named_model(environ)
+    if named is None:
+        return OfflineLLM()
+    return LLM(model=named.model, provider="openai", base_url=named.base_url, api_key=named.api_key, temperature=0)
 
 
 def answer(task: str, *, known: list[str], context: str) -> str:

@@ -14,6 +14,7 @@ from crewai.flow.flow import Flow, start
 from crewai.hooks import InterceptionPoint, get_hooks
 from crewmem.hooks import put_block
 from crewmem.recall_block import HEADING
+from opentelemetry import trace
 from support.crews import ScriptedLLM, two_agent_crew
 from support.fake_service import FakeService, memory
 
@@ -90,6 +91,19 @@ def test_memory_crew_holds_before_what_is_installed(installed: FakeService) -> N
 def test_the_query_is_the_filled_in_tasks_and_the_inputs_that_are_text(installed: FakeService) -> None:
     two_agent_crew(ScriptedLLM()).kickoff({"topic": "prices", "market": "Europe", "year": 2026, "crewmem_session": "x"})
     assert installed.recalls()[0]["q"] == "Research prices\nWrite it down\nprices\nEurope"
+
+
+def test_inputs_that_no_request_can_hold_do_not_cost_the_crew_its_memory(installed: FakeService) -> None:
+    two_agent_crew(ScriptedLLM()).kickoff({"topic": "a\ud800b\0c"})
+    assert installed.recalls()[0]["q"].startswith("Research a?b c")
+
+
+def test_the_trace_of_the_project_goes_on_in_the_event(installed: FakeService) -> None:
+    span = trace.NonRecordingSpan(trace.SpanContext(7, 9, is_remote=False, trace_flags=trace.TraceFlags(1)))
+    with trace.use_span(span):
+        two_agent_crew(ScriptedLLM()).kickoff({"topic": "prices"})
+    two_agent_crew(ScriptedLLM()).kickoff({"topic": "prices"})
+    assert [event.get("traceparent") for event in installed.events] == [f"00-{7:032x}-{9:016x}-01", None]
 
 
 def test_nothing_found_adds_nothing(installed: FakeService) -> None:

@@ -190,3 +190,13 @@ def test_clients_of_one_service_share_its_connection_and_outbox(service: FakeSer
     for number in range(5):
         Memstore(top_k=number + 1).remember("x")
     assert threading.active_count() <= threads + 2, "one relay, whatever the number of clients"
+
+
+def test_half_a_character_is_refused_and_a_wrong_address_is_a_wrong_setting(service: FakeService) -> None:
+    with pytest.raises(RequestRefused, match="half a character") as caught:
+        Memstore().recall("\ud800")
+    with pytest.raises(RequestRefused):
+        Memstore().remember("\ud800")
+    assert isinstance(caught.value.__cause__, UnicodeEncodeError)
+    with pytest.raises(SettingsError, match="no address"):
+        Memstore(base_url="http://[::1").recall("x")
