@@ -1,5 +1,9 @@
 """The stand-in for a model: the same answer every time, and nothing in it that its prompt does not hold."""
 
+import subprocess
+import sys
+
+from crewmem.named_model import NamedModel, named_model
 from crewmem.offline_llm import NOTHING_NEW, OfflineLLM, answer, choose_llm, facts, holds
 from crewmem.recall_block import HEADING
 from hypothesis import given
@@ -69,3 +73,10 @@ def test_the_environment_chooses_the_model() -> None:
     assert not isinstance(local, OfflineLLM) and local.model == "llama3"
     assert isinstance(choose_llm({"OPENAI_BASE_URL": "http://localhost:11434/v1"}), OfflineLLM)
     assert not isinstance(choose_llm({"OPENAI_API_KEY": "sk-x"}), OfflineLLM)
+
+
+def test_which_model_is_named_is_known_without_crewai() -> None:
+    program = "import sys; from crewmem.named_model import named_model; print(named_model({}), 'crewai' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "None False\n"
+    assert named_model({"OPENAI_API_KEY": "k"}) == NamedModel("gpt-4o-mini", "k")
+    assert named_model({"OPENAI_BASE_URL": "http://h/v1", "OPENAI_MODEL_NAME": "m"}) == NamedModel("m", "none", "http://h/v1")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import signal
 import sys
 import tempfile
@@ -58,14 +57,14 @@ def demo() -> None:
 
 def _introduce(show: Show) -> bool:
     """Says which model answers; whether it is the offline one."""
-    from crewmem.offline_llm import DISCLAIMER, OfflineLLM, choose_llm
+    from crewmem.named_model import DISCLAIMER, named_model
 
-    llm = choose_llm()
-    if isinstance(llm, OfflineLLM):
+    named = named_model()
+    if named is None:
         show.say(f"No OPENAI_API_KEY is set, so the crews use an {DISCLAIMER}.")
         show.say("What it says beyond its task can therefore only have come from memory.")
         return True
-    show.say(f"The crews use {llm.model} at {os.environ.get('OPENAI_BASE_URL') or 'OpenAI'}.")
+    show.say(f"The crews use {named.model} at {named.base_url or 'OpenAI'}.")
     show.say("How a real model words its answers is shown, and not held against it; what memory does is checked.")
     return False
 

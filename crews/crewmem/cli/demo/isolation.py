@@ -16,6 +16,8 @@ def isolate(folder: Path, environ: MutableMapping[str, str] = os.environ) -> Non
     (folder / "empty.toml").touch()
     environ[CONFIG_VARIABLE] = str(folder / "empty.toml")
     environ["CREWMEM_HOME"] = str(folder / "home")
+    (folder / "tmp").mkdir()
+    environ["TMPDIR"] = str(folder / "tmp")  # where CrewAI leaves lock files
     environ["CREWAI_STORAGE_DIR"] = str(folder / "crewai")
     environ["CREWAI_DISABLE_TELEMETRY"] = "true"
     environ["OTEL_SDK_DISABLED"] = "true"
