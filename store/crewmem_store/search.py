@@ -17,6 +17,7 @@ A parent is what rows belong to: the kickoff of a task output. Every statistic i
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -49,7 +50,10 @@ class Weights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """What a memory must be. `metadata` is equality of each named field; `since` and `until` bound `created_at`, both in."""
+    """What a memory must be. `metadata` is equality of each named field; `since` and `until` bound `created_at`, both in.
+
+    White space makes no difference in the name of a crew or a role: in YAML it often ends with a newline.
+    """
 
     crew: str | None = None
     agent_role: str | None = None
@@ -60,8 +64,8 @@ class Filters:
 
     def take(self, row: MemoryRow) -> bool:
         return (
-            self.crew in (None, row.crew)
-            and self.agent_role in (None, row.agent_role)
+            (self.crew is None or _spelt(self.crew) == _spelt(row.crew))
+            and (self.agent_role is None or _spelt(self.agent_role) == _spelt(row.agent_role))
             and self.kind in (None, row.kind)
             and (self.since is None or row.created_at >= self.since)
             and (self.until is None or row.created_at <= self.until)
@@ -93,6 +97,10 @@ class Hit:
     score: float
     rank: float
     signals: Mapping[str, float]
+
+
+def _spelt(name: str | None) -> str:
+    return " ".join(unicodedata.normalize("NFC", name or "").split())
 
 
 def same(left: Any, right: Any) -> bool:

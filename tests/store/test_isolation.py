@@ -131,7 +131,7 @@ async def answers(folder: Path, events: Sequence[Event], *, tenant: str, pattern
         return [await ask(stack, key) for ask in ways(asked)]
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     case=CASES, tenant=st.sampled_from(TENANTS), patterns=st.sampled_from(PATTERNS),
     how=st.sampled_from(list(HOW)),
@@ -164,7 +164,7 @@ def test_what_others_hold_changes_no_answer(
     assert with_others == alone
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(case=CASES, tenant=st.sampled_from(TENANTS), patterns=st.sampled_from(PATTERNS))
 def test_nothing_of_others_can_be_forgotten(
     tmp_path_factory: pytest.TempPathFactory, case: tuple[list[Written], str], tenant: str, patterns: tuple[str, ...]

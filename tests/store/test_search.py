@@ -71,7 +71,7 @@ def test_a_superseded_or_expired_memory_is_gone_and_seen_as_of_then() -> None:
     ("filters", "kept"),
     [
         ({"crew": "research"}, {1, 2}),
-        ({"agent_role": "Writer"}, {2}),
+        ({"agent_role": "Content Writer"}, {2}),
         ({"kind": "finding"}, {1}),
         ({"metadata": {"team": "a"}}, {1}),
         ({"metadata": {"team": "a", "n": 1}}, {1}),
@@ -87,7 +87,7 @@ def test_a_superseded_or_expired_memory_is_gone_and_seen_as_of_then() -> None:
 def test_a_filter_keeps_what_is_equal(filters: dict[str, Any], kept: set[int]) -> None:
     rows = found(
         row(1, "a b", crew="research", kind="finding", created_at=NOW - timedelta(days=4), metadata={"team": "a", "n": 1}),
-        row(2, "a c", crew="research", agent_role="Writer", created_at=NOW - timedelta(days=2),
+        row(2, "a c", crew="research", agent_role="Content\n Writer\n", created_at=NOW - timedelta(days=2),
             metadata={"none": None, "tags": ["x", "y"]}),
         row(3, "a d", metadata={"n": True}),
     )  # fmt: skip

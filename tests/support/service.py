@@ -1,29 +1,38 @@
-"""A whole recall service in a test: SQLite log and registry, the store in memory, a clock that stands still, and a client."""
+"""A whole crewmem in a test: SQLite log and registry, ingestors, the store in memory, the service, and a clock that stands still."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+from crewmem_consumers.ingestor import Ingestor
 from crewmem_producers.codec import encode
 from crewmem_producers.events import Event
+from crewmem_producers.log import Record
 from crewmem_producers.log_sqlite import SqliteLog
 from crewmem_producers.registry_sqlite import SqliteRegistry
 from crewmem_producers.settings import ServiceSettings, load
 from crewmem_store import generations, keys
 from crewmem_store.embedder_hashing import HashingEmbedder
+from crewmem_store.generations import Generation
 from crewmem_store.memory import MemoryStore
 from crewmem_store.service.app import create_app
 from fastapi import FastAPI
-from support.small_consumer import SmallConsumer
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+class NoLetters:
+    """Nothing that these tests write is to be a dead letter."""
+
+    def send(self, letters: Sequence[Record]) -> None:
+        raise AssertionError([letter.headers for letter in letters])
 
 
 @dataclass
@@ -51,7 +60,7 @@ class Stack:
     clock: Clock
     app: FastAPI
     client: httpx.AsyncClient
-    consumers: dict[int, SmallConsumer] = field(default_factory=dict)
+    consumers: dict[int, Ingestor] = field(default_factory=dict)
 
     async def key(self, *, tenant: str = "acme", sessions: Iterable[str] = ("*",), rights: Iterable[str] = keys.ALL_RIGHTS,
                   name: str = "a key", expires_at: datetime | None = None) -> str:  # fmt: skip
@@ -88,8 +97,8 @@ class Stack:
     async def consume(self) -> None:
         for partition, end in (await self.log.end()).items():
             consumer = self.consumers[partition]
-            while consumer.position < end:
-                consumer.process(await self.log.read(partition, consumer.position))
+            while consumer.position() < end:
+                consumer.process(await self.log.read(partition, consumer.position()))
 
     @contextlib.asynccontextmanager
     async def consuming(self) -> AsyncIterator[None]:
@@ -105,6 +114,11 @@ class Stack:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+def ingestor(store: MemoryStore, generation: Generation, partition: int, embedder: HashingEmbedder) -> Ingestor:
+    opened = store.partition(generation.name, partition, dimensions=embedder.dimensions)
+    return Ingestor(generation=generation, partition=partition, store=opened, embedder=embedder, dead_letters=NoLetters())
 
 
 @contextlib.asynccontextmanager
@@ -124,7 +138,7 @@ async def running_stack(folder: Path, *, partitions: int = 3, **settings: Any) -
         async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
             yield Stack(
                 settings=given, log=log, registry=registry, store=store, embedder=embedder, clock=clock, app=app, client=client,
-                consumers={p: SmallConsumer(store, generation, p, embedder) for p in range(partitions)},
+                consumers={p: ingestor(store, generation, p, embedder) for p in range(partitions)},
             )  # fmt: skip
     finally:
         await log.close()
