@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 from typing import TYPE_CHECKING, Protocol
 
 from crewmem_producers.errors import CrewmemError, LogUnavailable
@@ -81,19 +80,6 @@ async def run(
             return
         async with Consumer(settings, parts=parts, health=health, checkpoint=checkpoint) as consumer:
             await consumer.follow(stop)
-
-
-async def run_until_signal(settings: ConsumerSettings) -> None:
-    """`run` until SIGTERM or SIGINT; raises what it raises."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        await run(settings, stop=stop)
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
 
 
 class Consumer:
@@ -174,6 +160,7 @@ class Consumer:
             limits=Limits(batch_records=settings.batch_rows, batch_wait_seconds=settings.batch_wait_ms / 1000),
             checkpoint=self._checkpoint,
             on_failure=self._note_failure,
+            siblings=lambda: [one.name for one in generations.live(self._parts.registry) if one.name != generation.name],
         )
         if self._broker is None:
             return SqliteWorker(owned)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from crewmem_producers.log import EventLog, LoggedRecord
 from crewmem_store.embedder import Embedder
 from crewmem_store.generations import Generation
+from crewmem_store.rows import MemoryRow
 from crewmem_store.store import Store
 
 from crewmem_consumers.health import Health
@@ -34,8 +35,10 @@ class OwnedPartitions:
         limits: Limits,
         checkpoint: Checkpoint,
         on_failure: Callable[[str, BaseException], None],
+        siblings: Callable[[], Sequence[str]] = lambda: (),
     ) -> None:
-        """`on_failure(generation, error)` is told once when a worker must not go on."""
+        """`on_failure(generation, error)` is told once when a worker must not go on. `siblings` names the other live
+        generations, whose LLM summaries of the same text are taken over."""
         self.generation = generation
         self.log = log
         self._store = store
@@ -46,6 +49,7 @@ class OwnedPartitions:
         self._limits = limits
         self._checkpoint = checkpoint
         self._on_failure = on_failure
+        self._siblings = siblings
         self._workers: dict[int, PartitionWorker] = {}
         self._summaries: dict[int, Summaries] = {}
 
@@ -75,7 +79,7 @@ class OwnedPartitions:
         worker.start()
         worker.task.add_done_callback(self._ended)
         if self._summariser is not None:
-            self._summaries[partition] = Summaries(worker=worker, summariser=self._summariser)
+            self._summaries[partition] = Summaries(worker=worker, summariser=self._summariser, elsewhere=self._elsewhere)
             self._summaries[partition].start()
         return worker
 
@@ -105,6 +109,13 @@ class OwnedPartitions:
             checkpoint=self._checkpoint,
         )
         return Opened(pipeline, store)
+
+    def _elsewhere(self, id: str) -> Iterator[MemoryRow]:
+        """The same memory in other generations, as far as it is there."""
+        for name in self._siblings():
+            row = self._store.reader(name).get(id)
+            if row is not None:
+                yield row
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

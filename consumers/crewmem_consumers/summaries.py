@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from crewmem_producers.errors import Unavailable
 from crewmem_store.rows import MemoryRow
@@ -60,9 +60,18 @@ class Summariser:
 class Summaries:
     """Works off one partition's backlog of summaries, for as long as its worker runs."""
 
-    def __init__(self, *, worker: PartitionWorker, summariser: Summariser, poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(
+        self,
+        *,
+        worker: PartitionWorker,
+        summariser: Summariser,
+        elsewhere: Callable[[str], Iterable[MemoryRow]] = lambda id: (),
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        """`elsewhere(id)` gives the same memory in other generations: a summary of the same text is not made twice."""
         self._worker = worker
         self._summariser = summariser
+        self._elsewhere = elsewhere
         self._poll_seconds = poll_seconds
         self._task: asyncio.Task[None] | None = None
 
@@ -116,10 +125,16 @@ class Summaries:
         return await self._worker.on_thread(lambda: store.unsummarised(summariser=fingerprint, limit=GROUP + 1))
 
     async def _summary(self, row: MemoryRow) -> Summary:
-        content = row.content or row.text or ""
         try:
-            summary = await self._summariser.summarise(content)
+            summary = await self._worker.on_thread(lambda: self._made_elsewhere(row))
+            if summary is None:
+                summary = await self._summariser.summarise(row.content or row.text or "")
         except LlmRefused as error:
             log.warning("the endpoint takes no part of memory %s, which stays without an LLM summary: %s", row.id, error)
             summary = ""
         return Summary(row.id, summary, self._summariser.fingerprint)
+
+    def _made_elsewhere(self, row: MemoryRow) -> str | None:
+        wanted = (row.text, row.content, self._summariser.fingerprint)
+        same = (other for other in self._elsewhere(row.id) if (other.text, other.content, other.summariser) == wanted)
+        return next((other.summary for other in same if other.summary is not None), None)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -84,7 +84,9 @@ class Partition:
 
 
 @asynccontextmanager
-async def partition(client: LlmClient, *contents: str) -> AsyncIterator[Partition]:
+async def partition(
+    client: LlmClient, *contents: str, elsewhere: Callable[[str], Iterable[MemoryRow]] = lambda id: ()
+) -> AsyncIterator[Partition]:
     """A worker whose partition holds a memory for each content, with its summaries being worked off."""
     memories = MemoryStore()
     memories.open(namespace="crewmem")
@@ -106,7 +108,7 @@ async def partition(client: LlmClient, *contents: str) -> AsyncIterator[Partitio
     )
     worker.start()
     await until(lambda: ready, what="the worker is ready")
-    summaries = Summaries(worker=worker, summariser=Summariser(client), poll_seconds=0.05)
+    summaries = Summaries(worker=worker, summariser=Summariser(client), elsewhere=elsewhere, poll_seconds=0.05)
     summaries.start()
     try:
         yield Partition(worker, store, memories, pipeline)
@@ -210,6 +212,21 @@ async def test_what_was_answered_before_the_endpoint_went_away_is_kept() -> None
     async with asking(endpoint) as client, partition(client, LONG, LONG + "More.") as made:
         await until(lambda: made.summaries()["e0"] == "First.", what="the first summary")
         await until(lambda: made.worker.status.llm_backlog == 1, what="a backlog of one")
+
+
+async def test_a_summary_of_the_same_text_in_another_generation_is_taken_over() -> None:
+    endpoint = Endpoint()
+    async with asking(endpoint) as client:
+        fingerprint = Summariser(client).fingerprint
+        others = {
+            "0-0": replace(_row(0, LONG), summary="Made before.", summariser=fingerprint),
+            "0-1": replace(_row(1, "Another text. " * 50), summary="Of another text.", summariser=fingerprint),
+            "0-2": replace(_row(2, LONG), summary="By another model.", summariser="llm-other"),
+        }
+        async with partition(client, LONG, LONG, LONG, elsewhere=lambda id: [others[id]]) as made:
+            await until(lambda: all(made.summaries().values()), what="every summary")
+            assert made.summaries()["e0"] == "Made before."
+    assert len(endpoint.asked) == 2
 
 
 async def test_errors_of_the_http_library_are_crewmems() -> None:
