@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import httpx
 from crewmem_producers import forks
@@ -31,12 +30,21 @@ def required_key(settings: CrewSettings) -> str:
     return key
 
 
+def address(settings: CrewSettings) -> tuple[str, str]:
+    """The service's base URL without a slash at its end, and its host. Raises SettingsError for what is no address."""
+    try:
+        url = httpx.URL(settings.base_url)
+    except httpx.InvalidURL as error:
+        raise SettingsError(f"CREWMEM_BASE_URL is no address: {settings.base_url} ({error})") from error
+    return settings.base_url.rstrip("/"), url.host
+
+
 class Client:
     """One service and key. Safe to share between threads; connections are made at first use, anew in a forked child."""
 
     def __init__(self, settings: CrewSettings) -> None:
         self._key = required_key(settings)
-        self._base_url = settings.base_url.rstrip("/")
+        self._base_url, self._host = address(settings)
         self._timeout = settings.recall_timeout_seconds
         self._lock = threading.Lock()
         self._http: httpx.Client | None = None
@@ -55,8 +63,6 @@ class Client:
             response = self._client().request(method, self._base_url + path, json=json, params=params, timeout=timeout)
         except UnicodeEncodeError as error:
             raise RequestRefused(f"the text holds half a character that UTF-8 cannot: {error}") from error
-        except httpx.InvalidURL as error:
-            raise SettingsError(f"CREWMEM_BASE_URL is no address: {self._base_url} ({error})") from error
         except httpx.HTTPError as error:
             raise ServiceUnavailable(f"{self._base_url} does not answer ({type(error).__name__}: {error})") from error
         return self._read(response)
@@ -82,7 +88,7 @@ class Client:
         with self._lock:
             if self._http is None:
                 # A proxy from the environment must not see what stays on this machine.
-                trust = urlsplit(self._base_url).hostname not in LOOPBACK
+                trust = self._host not in LOOPBACK
                 headers = {"Authorization": f"Bearer {self._key}"}
                 self._http = httpx.Client(headers=headers, trust_env=trust)
             return self._http

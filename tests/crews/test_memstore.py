@@ -199,4 +199,4 @@ def test_half_a_character_is_refused_and_a_wrong_address_is_a_wrong_setting(serv
         Memstore().remember("\ud800")
     assert isinstance(caught.value.__cause__, UnicodeEncodeError)
     with pytest.raises(SettingsError, match="no address"):
-        Memstore(base_url="http://[::1").recall("x")
+        Memstore(base_url="http://[::1")
