@@ -1,4 +1,4 @@
-"""A whole crewmem in a test: SQLite log and registry, ingestors, the store in memory, the service, and a clock that stands still."""
+"""A whole crewmem in a test: SQLite log and registry, ingestors, the store in memory, the service, and a clock of the test."""
 
 from __future__ import annotations
 
