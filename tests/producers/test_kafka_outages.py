@@ -17,16 +17,24 @@ from support.kafka import Broker, free_port
 pytestmark = pytest.mark.kafka
 
 
-@pytest.fixture
-def broker(new_broker: Callable[..., Broker]) -> Iterator[Broker]:
-    broker = new_broker()
-    broker.start()
+@pytest.fixture(scope="module")
+def one_broker(tmp_path_factory: pytest.TempPathFactory, own_brokers: None) -> Iterator[Broker]:
+    broker = Broker(tmp_path_factory.mktemp("broker") / "node")
     yield broker
+    broker.stop()
 
 
 @pytest.fixture
-async def settings(broker: Broker) -> KafkaSettings:
-    settings = KafkaSettings(kafka_bootstrap=broker.bootstrap, kafka_partitions=2)
+def broker(one_broker: Broker) -> Broker:
+    """A running broker; a test may leave it stopped."""
+    if not one_broker.running:
+        one_broker.start()
+    return one_broker
+
+
+@pytest.fixture
+async def settings(broker: Broker, namespace: str) -> KafkaSettings:
+    settings = KafkaSettings(kafka_bootstrap=broker.bootstrap, namespace=namespace, kafka_partitions=2)
     await ensure_topics(settings)
     return settings
 
@@ -100,7 +108,7 @@ async def test_nothing_acknowledged_is_lost_or_moved_while_the_broker_is_killed_
             acknowledged.update({position: one.value or b"" for position, one in zip(positions, batch, strict=True)})
 
     writers = [asyncio.create_task(write(partition)) for partition in (0, 1)]
-    for _ in range(3):
+    for _ in range(2):
         await asyncio.sleep(1)
         broker.kill()
         await asyncio.sleep(0.5)

@@ -106,6 +106,10 @@ class Broker:
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.port_of('PLAINTEXT')}"
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
     def port_of(self, listener: str) -> int:
         return self._ports[listener]
 
