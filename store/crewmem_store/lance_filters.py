@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from functools import reduce
 from typing import Any
 
-from crewmem_producers.names import Scope
 from lancedb.expr import Expr, col, lit
 
 from crewmem_store import effects
@@ -83,7 +82,7 @@ def changes(update: Update) -> tuple[str, dict[str, Any]]:
             return one_of("id", update.ids).to_sql(), _FORGOTTEN
         case Erase():
             rows = equal("scope", update.scope) & _before(update.before_offset) & ~markers()
-            return rows.to_sql(), _ERASED | {"scope": Scope.parse(update.scope).key}
+            return rows.to_sql(), _ERASED | {"scope": effects.record_key(update.scope)}
 
 
 def summary_change(summary: Summary) -> tuple[str, dict[str, Any]]:

@@ -50,6 +50,7 @@ class Ledger:
         return [self._sums_table, *(table for _, table in sorted(self._tables.items()))]
 
     def last(self) -> LedgerRow | None:
+        self._look_for_new()
         for table in self._newest_first():
             table.refresh()
             offset = ledger_reads.last_offset(table.read)
@@ -58,6 +59,7 @@ class Ledger:
         return None
 
     def rules(self) -> LedgerRow | None:
+        self._look_for_new()
         for table in self._newest_first():
             table.refresh()
             found = ledger_reads.newest_rules(table.read)
@@ -68,7 +70,10 @@ class Ledger:
     def of_events(self, ce_ids: Collection[str]) -> list[LedgerRow]:
         """The rows of these events, by offset."""
         found: list[LedgerRow] = []
-        for number, table in sorted(self._tables.items()) if ce_ids else ():
+        if not ce_ids:
+            return found
+        self._look_for_new()
+        for number, table in sorted(self._tables.items()):
             sums = self._sums.get(number)
             if sums is None:
                 table.refresh()
@@ -88,6 +93,17 @@ class Ledger:
 
     def _open(self, number: int) -> OwnedTable:
         return OwnedTable(self._database, segment_name(self._prefix, number), LEDGER_SHAPE, sleep=self._sleep)
+
+    def _look_for_new(self) -> None:
+        """Finds tables that another owner made."""
+        if not self._tables:
+            numbers = segments(self._database.names(f"{self._prefix}_"), self._prefix)
+        else:
+            following = max(self._tables) + 1
+            there = self._database.table(segment_name(self._prefix, following)) is not None
+            numbers = [following] if there else []
+        for number in numbers:
+            self._tables[number] = self._open(number)
 
     def _newest_first(self) -> list[OwnedTable]:
         return [table for _, table in sorted(self._tables.items(), reverse=True)]

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
-from crewmem_producers.names import Scope
 from lancedb.expr import col, lit
 
 from crewmem_store import effects, lance_filters
@@ -82,7 +81,7 @@ class LancePartition:
             return self._ledger.rules()
 
     def view(self, *, scopes: Collection[str], ce_ids: Collection[str]) -> MemoryView:
-        values = {value for scope in scopes for value in (scope, Scope.parse(scope).key)}
+        values = {value for scope in scopes for value in (scope, effects.record_key(scope))}
         with self._lock:
             self._cache.at(self._memory.refresh())
             missing = self._cache.missing(values)
@@ -192,7 +191,7 @@ class LancePartition:
         for row in self._memory.read(("scope", "offset"), col("offset") < lit(max(below.values()))).to_pylist():
             oldest[row["scope"]] = min(row["offset"], oldest.get(row["scope"], row["offset"]))
         for scope, offset in oldest.items():
-            erased_below = below.get(Scope.parse(scope).key, -1)
+            erased_below = below.get(effects.record_key(scope), -1)
             if offset < erased_below:
                 self._apply(Erase(scope, erased_below))
 

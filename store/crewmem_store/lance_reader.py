@@ -138,7 +138,7 @@ class LanceReader:
 
         def work(table: Any) -> list[MemoryRow]:
             rows, _ = memory_rows(read(table, MEMORY, where))
-            keys = {Scope.parse(row.scope).key for row in rows if row.text is not None and row.scope is not None}
+            keys = {effects.record_key(row.scope) for row in rows if row.scope is not None}
             below = _erasures(table, lance_filters.one_of("scope", keys)) if keys else {}
             return [effects.effective(row, below) for row in rows]
 
@@ -178,7 +178,7 @@ class _Cache:
 
 def _read_scopes(table: Any, scopes: frozenset[str]) -> Rows:
     """The recallable rows of these scopes, as one version of the table has them."""
-    values = scopes | {Scope.parse(scope).key for scope in scopes}
+    values = scopes | {effects.record_key(scope) for scope in scopes}
     if len(values) <= _MANY_SCOPES:
         where = lance_filters.one_of("scope", values)
     else:
@@ -203,7 +203,7 @@ def _read_tenant(table: Any, tenant: str) -> list[str]:
     for row in read(table, ("scope", "offset"), lance_filters.with_text(where)).to_pylist():
         newest[row["scope"]] = max(row["offset"], newest.get(row["scope"], -1))
     below = _erasures(table, where)
-    return [scope for scope, offset in newest.items() if offset >= below.get(Scope.parse(scope).key, -1)]
+    return [scope for scope, offset in newest.items() if offset >= below.get(effects.record_key(scope), -1)]
 
 
 def _erasures(table: Any, where: Expr) -> dict[str, int]:

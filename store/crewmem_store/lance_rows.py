@@ -74,8 +74,8 @@ def ledger_table(rows: Sequence[LedgerRow], schema: pa.Schema) -> pa.Table:
 
 
 def memory_rows(table: pa.Table) -> tuple[list[MemoryRow], Vector]:
-    """The rows in (offset, span) order and their vectors, float32 (n, d); a row without a vector has zeros there."""
-    table = table.combine_chunks().sort_by([("offset", "ascending"), ("span", "ascending")])
+    """The rows in (offset, span, id) order and their vectors, float32 (n, d); a row without a vector has zeros there."""
+    table = table.combine_chunks().sort_by([("offset", "ascending"), ("span", "ascending"), ("id", "ascending")])
     matrix, present = _matrix(table.column("vector"))
     columns = {name: _values(table, name) for name in table.column_names if name != "vector"}
     columns["vector"] = [vector if there else None for vector, there in zip(matrix, present, strict=True)]

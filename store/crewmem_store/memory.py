@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from crewmem_producers.events import RulesApplied
-from crewmem_producers.names import Scope
 
 from crewmem_store import effects, note
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
@@ -30,7 +29,7 @@ class _Tables:
     ledger: dict[int, LedgerRow] = field(default_factory=dict)
 
     def sorted_rows(self) -> list[MemoryRow]:
-        return sorted(self.memory.values(), key=lambda row: (row.offset, row.span))
+        return sorted(self.memory.values(), key=lambda row: (row.offset, row.span, row.id))
 
     def effective_rows(self) -> list[MemoryRow]:
         below = effects.erasures(self.memory.values())
@@ -95,7 +94,7 @@ class MemoryPartition:
             return max(applied, key=lambda row: row.offset, default=None)
 
     def view(self, *, scopes: Collection[str], ce_ids: Collection[str]) -> MemoryView:
-        keys = {Scope.parse(scope).key for scope in scopes}
+        keys = {effects.record_key(scope) for scope in scopes}
         with self._lock:
             rows = [row for row in self._tables.effective_rows() if row.scope in scopes or row.scope in keys]
             ledger = [row for row in self._tables.ledger_rows() if row.ce_id in ce_ids]

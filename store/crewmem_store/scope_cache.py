@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 
-from crewmem_producers.names import Scope
-
 from crewmem_store import effects
 from crewmem_store.rows import MemoryRow
 from crewmem_store.updates import Erase, Extend, Forget, Update
@@ -51,25 +49,29 @@ class ScopeCache:
         for value in values:
             self._values[value] = {}
             self._bytes[value] = 0
-        self.insert(rows)
+        for row in rows:
+            self._add(row)
 
     def rows(self, scope: str) -> list[MemoryRow]:
         """The rows of the scope, as its erasures leave them; scope and record key must be held."""
         found: list[MemoryRow] = []
-        for value in (scope, Scope.parse(scope).key):
+        for value in (scope, effects.record_key(scope)):
             self._values.move_to_end(value)
             found += self._values[value].values()
         below = effects.erasures(found)
         kept = effects.of_scope((effects.effective(row, below) for row in found), scope)
-        return sorted(kept, key=lambda row: (row.offset, row.span))
+        return sorted(kept, key=lambda row: (row.offset, row.span, row.id))
 
     def insert(self, rows: Iterable[MemoryRow]) -> None:
-        """What a merge does: an id that is there keeps what it has."""
+        """What a merge does: an id that is there keeps what it has, also when an erasure moved it to the record key."""
         for row in rows:
-            held = self._values.get(row.scope or "")
-            if held is not None and row.id not in held:
-                held[row.id] = row
-                self._bytes[row.scope or ""] += _size(row)
+            if row.scope is None or row.scope not in self._values:
+                continue
+            key = effects.record_key(row.scope)
+            if key not in self._values:
+                self._drop(row.scope)  # nobody knows whether the id is there
+            elif row.id not in self._values[row.scope] and row.id not in self._values[key]:
+                self._add(row)
 
     def apply(self, update: Update) -> bool | None:
         """What the update does to what is held. Returns whether it does anything in the table, None if unknown."""
@@ -79,9 +81,8 @@ class ScopeCache:
             case Extend():
                 places = [self._place(update.id)]
             case Erase():
-                for value in (update.scope, Scope.parse(update.scope).key):
-                    self._values.pop(value, None)
-                    self._bytes.pop(value, None)
+                self._drop(update.scope)
+                self._drop(effects.record_key(update.scope))
                 return None
             case _:
                 return self._apply_in(update.scope, update)
@@ -91,8 +92,16 @@ class ScopeCache:
     def shrink(self) -> None:
         """Lets go of what was used longest ago, until the rest fits."""
         while self._values and sum(self._bytes.values()) > self._max_bytes:
-            value, _ = self._values.popitem(last=False)
-            del self._bytes[value]
+            self._drop(next(iter(self._values)))
+
+    def _add(self, row: MemoryRow) -> None:
+        value = row.scope or ""
+        self._values[value][row.id] = row
+        self._bytes[value] += _size(row)
+
+    def _drop(self, value: str) -> None:
+        self._values.pop(value, None)
+        self._bytes.pop(value, None)
 
     def _place(self, id: str) -> str | None:
         return next((value for value, rows in self._values.items() if id in rows), None)

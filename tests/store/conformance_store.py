@@ -418,6 +418,15 @@ class StoreConformance:
         assert [row.text for row in reader.by_event("event-1")] == [None]
         assert [row.offset for row in part.unsummarised(summariser="llm", limit=10)] == [2, 6]
 
+    def test_a_row_that_was_erased_and_is_inserted_again_stays_erased(self, store: Store, part: PartitionStore) -> None:
+        put(part, memory(1), marker(5), updates=[Erase(ALICE, 5)])
+        part.view(scopes={ALICE}, ce_ids=())
+        put(part, memory(1), memory(6))
+        assert [(row.offset, row.text) for row in part.view(scopes={ALICE}, ce_ids=()).rows(ALICE)] == [
+            (1, None), (5, None), (6, "text 6"),
+        ]  # fmt: skip
+        assert len(store.reader(GEN).by_event("event-1")) == 1
+
     def test_a_session_with_nothing_left_is_not_listed(self, store: Store, part: PartitionStore) -> None:
         put(part, marker(5), updates=[Erase(ALICE, 5)])
         put(part, memory(1))

@@ -1,0 +1,136 @@
+"""Laws: LanceDB and the store in memory come to the same, and no value breaks out of a condition."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from crewmem_producers.names import Scope
+from crewmem_store.lance import LanceStore
+from crewmem_store.memory import MemoryStore
+from crewmem_store.rows import MemoryRow, Outcome
+from crewmem_store.store import PartitionStore, Store
+from crewmem_store.updates import Erase, Extend, Forget, SupersedeFailures, SupersedeKey, Update
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from store.conformance_store import ALICE, BOB, GEN, NOON, PARTITION, entry, marker, memory, owner, put, same, tombstone
+
+OFFSETS = st.integers(0, 9)
+SCOPES = st.sampled_from([ALICE, BOB])
+KEYS = st.sampled_from([None, "k", "o'k"])
+TIMES = st.sampled_from([None, NOON, NOON + timedelta(days=1)])
+TEXT = st.text(min_size=1, max_size=20)
+SESSION = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp")), min_size=1, max_size=20)
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> MemoryRow:
+    offset, scope = draw(OFFSETS), draw(SCOPES)
+    kind = draw(st.sampled_from(["finding", "failure", "marker", "tombstone"]))
+    if kind == "marker":
+        return marker(offset, scope)
+    if kind == "tombstone":
+        return tombstone(offset, scope=scope, outcome=draw(st.sampled_from([Outcome.DUPLICATE, Outcome.FORGOTTEN])))
+    return memory(offset, scope=scope, kind=kind, key=draw(KEYS), expires_at=draw(TIMES))
+
+
+@st.composite
+def updates(draw: st.DrawFn) -> Update:
+    scope, offset, id = draw(SCOPES), draw(OFFSETS), memory(draw(OFFSETS), scope=draw(SCOPES)).id
+    return draw(
+        st.sampled_from([
+            SupersedeKey(scope, draw(KEYS) or "none", offset, NOON), SupersedeFailures(scope, "research", "t1", offset, NOON),
+            Extend(id, offset, draw(TIMES)), Forget((id, "7-none")), Erase(scope, offset),
+        ])
+    )  # fmt: skip
+
+
+STEP = st.tuples(
+    st.lists(rows(), max_size=5), st.lists(updates(), max_size=4), st.lists(OFFSETS, max_size=3), st.integers(0, 1),
+    st.booleans(),
+)  # fmt: skip
+
+
+@settings(max_examples=15, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(st.lists(STEP, max_size=6))
+def test_two_owners_in_lancedb_leave_what_they_leave_in_memory(
+    steps: list[tuple[list[MemoryRow], list[Update], list[int], int, bool]],
+) -> None:
+    """Commits of two owners in any order, views in between (so that what an owner remembers is put to use)."""
+    with tempfile.TemporaryDirectory() as folder:
+        stores: list[Store] = [LanceStore(str(Path(folder) / "store")), MemoryStore()]
+        for store in stores:
+            store.open(namespace="crewmem")
+        owners = [[owner(store), owner(store)] for store in stores]
+        for batch, effects, offsets, who, maintained in steps:
+            for parts in owners:
+                put(parts[who], *batch, updates=effects, ledger=[entry(offset) for offset in offsets])
+                if maintained:
+                    parts[who].maintain()
+            seen, expected = _views(owners[0][who]), _views(owners[1][who])
+            assert [(left, right) for left, right in zip(seen, expected, strict=True) if left != right] == []
+        ids = {row.id for batch, *_ in steps for row in batch}
+        readers = [store.reader(GEN) for store in stores]
+        for id in ids:
+            seen_row, expected_row = readers[0].get(id), readers[1].get(id)
+            assert expected_row is not None
+            assert seen_row is not None
+            assert same(_timeless(seen_row), _timeless(expected_row))
+        for scopes in ({ALICE}, {BOB}, {ALICE, BOB}):
+            found = [reader.rows(scopes, partitions={PARTITION}) for reader in readers]
+            assert [row.id for row in found[0].rows] == [row.id for row in found[1].rows]
+            assert found[0].matrix.tobytes() == found[1].matrix.tobytes()
+        assert readers[0].scopes("acme") == readers[1].scopes("acme")
+        assert readers[0].outcomes(PARTITION) == readers[1].outcomes(PARTITION)
+        assert readers[0].last_offset(PARTITION) == readers[1].last_offset(PARTITION)
+        assert readers[0].ledger(PARTITION, start=0, limit=99) == readers[1].ledger(PARTITION, start=0, limit=99)
+
+
+def _timeless(row: MemoryRow) -> MemoryRow:
+    """A tombstone's times mean nothing: an update may come before or after an erasure that is done again."""
+    return replace(row, expires_at=None, superseded_at=None) if row.text is None else row
+
+
+def _views(part: PartitionStore) -> list[tuple[object, ...]]:
+    view = part.view(scopes={ALICE, BOB}, ce_ids={f"event-{n}" for n in range(10)})
+    found: list[tuple[object, ...]] = [
+        (row.id, row.scope, row.text, row.key, row.expires_at, row.superseded_at, row.outcome, row.kind, row.vector is None)
+        for scope in (ALICE, BOB)
+        for row in map(_timeless, view.rows(scope))
+    ]
+    return found + [tuple(view.ledger(f"event-{n}")) for n in range(10)]
+
+
+@settings(max_examples=10, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(st.lists(st.tuples(SESSION, TEXT, TEXT, TEXT), min_size=2, max_size=4, unique=True))
+def test_no_value_breaks_out_of_a_condition(values: list[tuple[str, str, str, str]]) -> None:
+    """Sessions, keys, crews, ids and event ids of any characters touch and find their own rows only."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = LanceStore(str(Path(folder) / "store"))
+        store.open(namespace="crewmem")
+        part = owner(store)
+        stored = [
+            memory(
+                n, scope=str(Scope("acme", session)), id=f"7-{n}{id}", event_id=id, key=key, crew=crew,
+                kind="failure",
+            )
+            for n, (session, key, crew, id) in enumerate(values)
+        ]  # fmt: skip
+        put(part, *stored)
+        first, *others = stored
+        assert first.scope is not None
+        assert first.key is not None
+        reader = store.reader(GEN)
+        assert {row.id for row in reader.by_event(first.event_id)} == {r.id for r in stored if r.event_id == first.event_id}
+        found = {row.id for row in reader.rows({first.scope}, partitions={PARTITION}).rows}
+        assert found == {row.id for row in stored if row.scope == first.scope}
+        put(part, updates=[SupersedeKey(first.scope, first.key, 99, NOON)])
+        superseded = {row.id for row in stored if row.scope == first.scope and row.key == first.key}
+        assert {row.id for row in stored if (now := reader.get(row.id)) and now.superseded_at} == superseded
+        put(part, updates=[SupersedeFailures(first.scope, first.crew, "t1", 99, NOON)])
+        superseded |= {row.id for row in stored if row.scope == first.scope and row.crew == first.crew}
+        assert {row.id for row in stored if (now := reader.get(row.id)) and now.superseded_at} == superseded
+        put(part, updates=[Forget((first.id,))])
+        assert {row.id for row in others if (now := reader.get(row.id)) and now.text is None} == set()
