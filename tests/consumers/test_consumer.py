@@ -24,8 +24,10 @@ from crewmem_store.embedder_hashing import HashingEmbedder
 from crewmem_store.errors import EmbedderMismatch, LogMismatch, PartitionsChanged
 from crewmem_store.memory import MemoryStore
 from crewmem_store.rows import Outcome
+from crewmem_store.service.server import served
 from support.awaiting import until
 from support.kafka import free_port
+from support.llm_endpoint import Endpoint
 from support.logged import remembered_record
 
 
@@ -254,6 +256,27 @@ async def test_without_a_health_of_the_caller_its_pages_are_served_on_a_port(mac
     finally:
         stop.set()
         await task
+
+
+async def test_an_endpoint_for_summaries_that_hangs_delays_no_memory_and_leaves_a_backlog(machine: Machine) -> None:
+    endpoint = Endpoint(hold=asyncio.Event())
+    long = "The Acme plan costs 49 dollars a seat and has no audit log. " * 20
+    assert endpoint.hold is not None
+    async with served(endpoint.app(), host="127.0.0.1", port=0) as port:
+        model = {"llm_base_url": f"http://127.0.0.1:{port}/v1", "llm_model": "small", "llm_timeout_seconds": 300.0}
+        machine.settings = machine.settings.model_copy(update=model)
+        async with machine.consuming():
+            await machine.log.append([remembered_record(0, content=long)])
+            await until(lambda: endpoint.asked, what="the endpoint is asked")
+            await machine.log.append([remembered_record(number) for number in range(1, 6)])
+            await machine.processed(5)
+            assert machine.health.ready
+            assert machine.health.report()["llm_backlog"] >= 1
+            endpoint.hold.set()
+            reader = machine.store.reader("g1")
+            await until(
+                lambda: all(row.summary for row in reader.rows(["default/s"], partitions=[0]).rows), what="every summary"
+            )
 
 
 async def _answers(http: httpx.AsyncClient, path: str) -> None:

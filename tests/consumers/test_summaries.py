@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -22,40 +22,12 @@ from crewmem_store.memory import MemoryStore
 from crewmem_store.rows import MemoryRow
 from crewmem_store.service.server import served
 from crewmem_store.store import PartitionStore
-from fastapi import FastAPI, Request, Response
+from fastapi import Response
 from support.awaiting import until
+from support.llm_endpoint import Endpoint
 from support.logged import START
 
 LONG = "The Acme plan costs 49 dollars a seat. " * 30
-
-
-@dataclass
-class Endpoint:
-    """An OpenAI-compatible server that does what the test says: `behave` gets the text and answers or raises."""
-
-    behave: Callable[[str], Any] = lambda text: f"Summary of {len(text)} characters."
-    asked: list[str] = field(default_factory=list)
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-    keys: list[str | None] = field(default_factory=list)
-    hold: asyncio.Event | None = None
-
-    def app(self) -> FastAPI:
-        app = FastAPI()
-
-        @app.post("/v1/chat/completions")
-        async def complete(request: Request) -> Any:
-            body = await request.json()
-            self.bodies.append(body)
-            self.keys.append(request.headers.get("authorization"))
-            self.asked.append(body["messages"][-1]["content"])
-            if self.hold is not None:
-                await self.hold.wait()
-            answer = self.behave(self.asked[-1])
-            if isinstance(answer, Response):
-                return answer
-            return {"choices": [{"message": {"role": "assistant", "content": answer}}]}
-
-        return app
 
 
 @asynccontextmanager
