@@ -50,7 +50,21 @@ async def _log(settings: ServiceSettings, opened: AsyncExitStack, findings: list
         findings.append(failed("log", error))
         return None
     findings.append(Finding("log", State.OK, f"{where}: {sum(end.values())} records in {log.partitions} partitions"))
+    if settings.kafka_bootstrap:
+        findings.append(await _topics(settings))
     return log
+
+
+async def _topics(settings: ServiceSettings) -> Finding:
+    from crewmem_producers.topics import check_topics
+
+    try:
+        warnings = await check_topics(settings)
+    except CrewmemError as error:
+        return failed("topics", error)
+    if warnings:
+        return Finding("topics", State.WARN, "usable", "; ".join(warnings))
+    return Finding("topics", State.OK, f"those of namespace {settings.namespace} are as crewmem needs them")
 
 
 async def _registry(settings: ServiceSettings, opened: AsyncExitStack, findings: list[Finding]) -> Registry | None:

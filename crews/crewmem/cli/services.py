@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 
 from crewmem_producers.settings import ConsumerSettings, ServiceSettings, load
 
 from crewmem.cli.console import note, say
 
+OURS = ("crewmem", "crewmem_consumers", "crewmem_producers", "crewmem_store")
+
 
 def serve() -> None:
     """Run the recall service until SIGTERM or ctrl-C; its settings are CREWMEM_*."""
+    log_to_stderr(logging.INFO)
     settings = load(ServiceSettings)
     from crewmem_store.service.serve import serve as serve_until
 
@@ -25,6 +29,7 @@ def serve() -> None:
 
 def consume() -> None:
     """Run a consumer of the log until SIGTERM or ctrl-C; its settings are CREWMEM_*."""
+    log_to_stderr(logging.INFO)
     settings = load(ConsumerSettings)
     from crewmem_consumers.consumer import run
 
@@ -33,6 +38,13 @@ def consume() -> None:
 
     asyncio.run(until_signal())
     note("stopped")
+
+
+def log_to_stderr(level: int) -> None:
+    """Log lines with their time on stderr: ours from `level` on, those of libraries from WARNING on."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    for name in OURS:
+        logging.getLogger(name).setLevel(level)
 
 
 def stop_at_signal() -> asyncio.Event:

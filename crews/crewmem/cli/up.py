@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Annotated
 
 import typer
 from crewmem_producers.errors import SettingsError
-from crewmem_producers.settings import DEFAULT_BASE_URL, ConsumerSettings, ServiceSettings, load
+from crewmem_producers.settings import ConsumerSettings, CrewSettings, ServiceSettings, load
 
 from crewmem.cli.console import note, say, working
 from crewmem.cli.home import hold_home
 from crewmem.cli.options import Home
-from crewmem.cli.services import stop_at_signal
+from crewmem.cli.services import log_to_stderr, stop_at_signal
 from crewmem.cli.stack import Started, run
 
 
@@ -34,6 +35,7 @@ def up(
             "CREWMEM_KAFKA_BOOTSTRAP is set, and `crewmem up` works without a broker: unset it, or run "
             "`crewmem consume` and `crewmem serve`"
         )
+    log_to_stderr(logging.WARNING)
     with hold_home(service.home):
         asyncio.run(_until_signal(service, consumer))
     note("stopped")
@@ -49,6 +51,13 @@ def _print_ready(started: Started) -> None:
     say(f"key file  {started.key_file or 'none: CREWMEM_ADMIN_KEY is the key'}")
     if started.new_key:
         say(f"key       {started.new_key}   (shown this once)")
-    if started.url != DEFAULT_BASE_URL:
+    if not _is_found_by_itself(started):
         note(f"in a crew's process: CREWMEM_BASE_URL={started.url} CREWMEM_API_KEY_FILE={started.key_file}")
     say("ready")
+
+
+def _is_found_by_itself(started: Started) -> bool:
+    """Whether a crew with this environment's settings reaches this service with its key."""
+    crew = load(CrewSettings)
+    key = started.key_file.read_text("utf-8").strip() if started.key_file else None
+    return crew.base_url.rstrip("/") == started.url and crew.resolved_api_key() == key
