@@ -14,8 +14,9 @@ import httpx
 from crewmem_consumers.ingestor import Ingestor
 from crewmem_producers.codec import encode
 from crewmem_producers.events import Event
-from crewmem_producers.log import Record
+from crewmem_producers.log import EventLog, Record
 from crewmem_producers.log_sqlite import SqliteLog
+from crewmem_producers.registry import Registry
 from crewmem_producers.registry_sqlite import SqliteRegistry
 from crewmem_producers.settings import ServiceSettings, load
 from crewmem_store import generations, keys
@@ -53,8 +54,8 @@ class Stack:
     """`consume()` brings the view to the log's end; inside `consuming()` that happens by itself."""
 
     settings: ServiceSettings
-    log: SqliteLog
-    registry: SqliteRegistry
+    log: EventLog
+    registry: Registry
     store: MemoryStore
     embedder: HashingEmbedder
     clock: Clock
@@ -122,23 +123,26 @@ def ingestor(store: MemoryStore, generation: Generation, partition: int, embedde
 
 
 @contextlib.asynccontextmanager
-async def running_stack(folder: Path, *, partitions: int = 3, **settings: Any) -> AsyncIterator[Stack]:
-    """Everything started; the generation `g1` is there and active."""
+async def running_stack(
+    folder: Path, *, partitions: int = 3, log: EventLog | None = None, registry: Registry | None = None, **settings: Any
+) -> AsyncIterator[Stack]:
+    """Everything started; the generation `g1` is there and active. `log` and `registry`, not started, replace SQLite."""
     embedder, store, clock = HashingEmbedder(), MemoryStore(), Clock()
-    log = SqliteLog(folder / "log.sqlite3", topic="crewmem.events.v1", partitions=partitions, clock=lambda: clock().timestamp())
-    registry = SqliteRegistry(folder / "log.sqlite3", namespace="crewmem")
+    path = folder / "log.sqlite3"
+    log = log or SqliteLog(path, topic="crewmem.events.v1", partitions=partitions, clock=lambda: clock().timestamp())
+    registry = registry or SqliteRegistry(path, namespace="crewmem")
     store.open(namespace="crewmem")
-    await log.start()
-    await registry.start()
     try:
-        generation = await generations.ensure_first(registry, embedder=embedder, partitions=partitions)
+        await log.start()
+        await registry.start()
+        generation = await generations.ensure_first(registry, embedder=embedder, partitions=log.partitions)
         given = load(ServiceSettings, home=folder, **settings)
         app = create_app(settings=given, log=log, registry=registry, store=store, embedder=embedder, clock=clock)
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://service", timeout=60) as client:
             yield Stack(
                 settings=given, log=log, registry=registry, store=store, embedder=embedder, clock=clock, app=app, client=client,
-                consumers={p: ingestor(store, generation, p, embedder) for p in range(partitions)},
+                consumers={p: ingestor(store, generation, p, embedder) for p in range(log.partitions)},
             )  # fmt: skip
     finally:
         await log.close()
