@@ -12,7 +12,7 @@ from crewmem_producers.events import Event, KickoffCompleted
 from crewmem_consumers.claims import claims, held_by
 from crewmem_consumers.draft import Draft
 from crewmem_consumers.embed import Vectors
-from crewmem_consumers.sentences import sentences
+from crewmem_consumers.sentences import sentences, words_of
 from crewmem_consumers.split import ERROR
 
 ECHO = "echo"
@@ -31,7 +31,6 @@ _HEADER = re.compile(
 _HEADING = re.compile(r"what earlier runs found out\b[^\n]*:$", re.IGNORECASE)
 """The line above both blocks."""
 _LETTER = re.compile(r"[^\W_]")
-_WORD = re.compile(r"[\u3040-\u9fff\uac00-\ud7af]|[^\W_]+")
 _FOLD = re.compile(r"[\W_]+")
 
 
@@ -127,4 +126,4 @@ def _folded(text: str) -> str:
 
 def _words(text: str) -> frozenset[str]:
     """The beginnings of the words, so that `charges` and `charged` are one; where words are not spaced, the characters."""
-    return frozenset(word[:5] for word in _WORD.findall(text.casefold()))
+    return frozenset(word[:5] for word in words_of(text))

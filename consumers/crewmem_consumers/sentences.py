@@ -1,4 +1,4 @@
-"""Sentences of a text, as offsets: what is cut, ranked and compared.
+"""Sentences and words of a text: what is cut, ranked and compared.
 
 Part of splitter 1: a change here cuts spans elsewhere, so it needs a new splitter version.
 """
@@ -15,6 +15,8 @@ _NOT_AN_END = re.compile(
 )
 _LOOK_BACK = 12
 """Characters before a full stop that tell an abbreviation or a list number."""
+
+_WORD = re.compile(r"[\u3040-\u9fff\uac00-\ud7af]|[^\W_]+")
 
 Interval = tuple[int, int]
 
@@ -36,3 +38,8 @@ def _is_abbreviation(text: str, match: re.Match[str]) -> bool:
     if not match.group().startswith(".") or "\n" in match.group():
         return False
     return _NOT_AN_END.search(text[max(0, match.start() - _LOOK_BACK) : match.start()]) is not None
+
+
+def words_of(text: str) -> list[str]:
+    """The words, case folded; in scripts that do not space words, the characters."""
+    return _WORD.findall(text.casefold())

@@ -1,24 +1,22 @@
-"""Summarise: what of a span is embedded and searched. Extractive, by word frequencies: no model, no network.
+"""Summarise: what of a span is embedded and searched. Extractive, by how much the sentences say: no model, no network.
 
-Ranking by vectors of the sentences would embed a long span three to four times over.
+Of LoCoMo sessions as long spans, extracts by this rank brought 58 of 100 pieces of evidence into the first five; the first
+sentences 50, sentences near the centroid of their vectors 49, word frequencies 49, TextRank 50, by chance 50. Ranking takes
+a fiftieth of embedding the extract; the centroid takes two to five times as long as embedding.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections import Counter
 from collections.abc import Sequence
 
 from crewmem_store.embedder import Embedder
 
 from crewmem_consumers.draft import Draft
-from crewmem_consumers.sentences import sentences
+from crewmem_consumers.sentences import sentences, words_of
 
 SUMMARISER = "extract-1"
 """The fingerprint of this extract: it changes whenever the same span would give another."""
 
-_WORD = re.compile(r"[^\W_]{3,}")
 _COMMON = frozenset(
     {
         "the", "and", "for", "that", "with", "this", "from", "are", "was", "were", "has", "have", "had", "not", "but", "you",
@@ -28,8 +26,6 @@ _COMMON = frozenset(
         "just", "been", "being", "does", "did", "doing",
     }
 )  # fmt: skip
-_LEAD = 0.15
-"""What the first sentence gains over the last: outputs tend to say first what matters."""
 
 
 def summarise(drafts: Sequence[Draft], *, embedder: Embedder) -> None:
@@ -73,12 +69,6 @@ def _within(order: Sequence[int], lengths: Sequence[int], budget: int) -> list[i
 
 
 def rank(parts: Sequence[str]) -> list[float]:
-    """How much of the whole text's vocabulary each sentence carries: the mean weight of its words, and a little for coming
-    early. A word's weight grows with the number of sentences that it is in."""
-    words = [[word for word in _WORD.findall(part.lower()) if word not in _COMMON] for part in parts]
-    spread = Counter(word for found in words for word in set(found))
-    scores = []
-    for index, found in enumerate(words):
-        weight = sum(math.log1p(spread[word]) for word in set(found)) / math.sqrt(len(found) + 1)
-        scores.append(weight * (1 + _LEAD * (1 - index / len(parts))))
-    return scores
+    """How many different words that mean something a sentence has for its length."""
+    words = [{word for word in words_of(part) if len(word) > 2 or not word.isascii()} - _COMMON for part in parts]
+    return [len(found) / (len(part) / 5 + 1) for part, found in zip(parts, words, strict=True)]
