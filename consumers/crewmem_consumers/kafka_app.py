@@ -63,6 +63,7 @@ class KafkaApp:
         self._topic = events_topic(settings.namespace)
         self._committed: dict[int, int] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._stopped = False
         static = settings.group_instance_id is not None
         self._subscriber = broker.subscriber(
             self._topic,
@@ -96,6 +97,7 @@ class KafkaApp:
 
     async def stop(self) -> None:
         """Ends every worker at its next border, then leaves the group."""
+        self._stopped = True
         await self._owned.release()
         if self._looking is not None:
             self._looking.cancel()
@@ -116,6 +118,8 @@ class KafkaApp:
             consumer.pause(place)
             consumer.seek(place, 0)
         await self._owned.release()  # a member that was evicted never heard of the revocation
+        if self._stopped:
+            return
         for place in partitions:
             self._owned.adopt(
                 place.partition,
@@ -187,6 +191,8 @@ class KafkaApp:
                 await self._commit()
             except (KafkaError, IllegalStateError) as error:
                 log.debug("a look at the group failed, the next one follows: %s", error)
+            except Exception:  # a fault of ours must not end the looks
+                log.exception("a look at the group failed, the next one follows")
 
     async def _commit(self) -> None:
         """For lag monitors: nothing of crewmem reads it."""

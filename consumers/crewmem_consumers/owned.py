@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from crewmem_producers.log import EventLog, LoggedRecord
+from crewmem_producers.log import EventLog
 from crewmem_store.embedder import Embedder
 from crewmem_store.generations import Generation
 from crewmem_store.rows import MemoryRow
@@ -14,6 +14,7 @@ from crewmem_store.store import Store
 from crewmem_consumers.health import Health
 from crewmem_consumers.ingestor import Ingestor
 from crewmem_consumers.letters import DeadLetters
+from crewmem_consumers.partition_log import PartitionLog
 from crewmem_consumers.partition_worker import Limits, Opened, PartitionWorker
 from crewmem_consumers.steps import Checkpoint
 from crewmem_consumers.summaries import Summaries, Summariser
@@ -68,7 +69,7 @@ class OwnedPartitions:
         worker = PartitionWorker(
             partition=partition,
             open_partition=lambda: self._open(partition),
-            read_one=lambda offset: self.read_one(partition, offset),
+            log=PartitionLog(self.log, partition),
             status=self._health.adopt(self.generation.name, partition),
             limits=self._limits,
             on_ready=on_ready,
@@ -92,11 +93,6 @@ class OwnedPartitions:
         await asyncio.gather(*(worker.stop() for worker in workers))
         for worker in workers:
             self._health.give_up(self.generation.name, worker.partition)
-
-    async def read_one(self, partition: int, offset: int) -> LoggedRecord | None:
-        """The record at exactly that offset, or None. Raises LogUnavailable."""
-        found = await self.log.read(partition, offset, limit=1)
-        return found[0] if found and found[0].offset == offset else None
 
     def _open(self, partition: int) -> Opened:
         store = self._store.partition(self.generation.name, partition, dimensions=self.generation.dimensions)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -23,10 +23,11 @@ from crewmem_store.store import PartitionStore
 from crewmem_consumers.health import PartitionStatus
 from crewmem_consumers.ingestor import MAX_BYTES, MAX_RECORDS, Processed
 from crewmem_consumers.pace import Pace
+from crewmem_consumers.partition_log import PartitionLog
 from crewmem_consumers.patience import Patience, Stopped
 
 T = TypeVar("T")
-log = logging.getLogger("crewmem.consumer")
+logger = logging.getLogger("crewmem.consumer")
 
 IDLE_SECONDS = 1.0
 """How often an idle partition looks after its store: makes durable what was written, optimises when that is due."""
@@ -73,21 +74,21 @@ class PartitionWorker:
         *,
         partition: int,
         open_partition: Callable[[], Opened],
-        read_one: Callable[[int], Awaitable[LoggedRecord | None]],
+        log: PartitionLog,
         status: PartitionStatus,
         limits: Limits,
         on_ready: Callable[[int], None],
         on_room: Callable[[], None] = lambda: None,
         on_processed: Callable[[Processed], None] = lambda processed: None,
     ) -> None:
-        """`open_partition` runs on the worker's thread. `read_one(offset)` gives the log's record there, or None.
+        """`open_partition` runs on the worker's thread.
 
         `on_ready(position)` says from where records are wanted; `on_room()` that a full queue has room again.
         """
         self.partition = partition
         self.status = status
         self._open_partition = open_partition
-        self._read_one = read_one
+        self._log = log
         self._limits = limits
         self._on_ready, self._on_room, self._on_processed = on_ready, on_room, on_processed
         self._queue: deque[tuple[float, LoggedRecord]] = deque()
@@ -171,8 +172,9 @@ class PartitionWorker:
             self._opened = await self.on_thread(self._open_partition)
         pipeline = self._opened.pipeline
         position = await self.on_thread(pipeline.position)
-        before = await self._read_one(position - 1) if position else None
+        before = await self._log.record_at(position - 1) if position else None
         await self.on_thread(lambda: pipeline.verify(before))
+        position = position or await self._log.first()
         self.status.position = self.expected = position
         self._on_ready(position)
         return pipeline
@@ -182,7 +184,7 @@ class PartitionWorker:
             if self._opened is not None:
                 await self.on_thread(self._opened.store.close)
         except Unavailable as error:  # its rows are written: the next owner makes them durable, or computes them again
-            log.warning("%s partition %d was left without a last look: %s", self.status.generation, self.partition, error)
+            logger.warning("%s partition %d was left without a last look: %s", self.status.generation, self.partition, error)
         finally:
             self._thread.shutdown(wait=False)
 
@@ -237,9 +239,9 @@ class PartitionWorker:
         self.status.waits_for("work", error)
         place = f"{self.status.generation} partition {self.partition}"
         if isinstance(error, Unavailable):
-            log.warning("%s waits: %s", place, error)
+            logger.warning("%s waits: %s", place, error)
         elif error is not None:
-            log.error("%s failed and tries again", place, exc_info=error)
+            logger.error("%s failed and tries again", place, exc_info=error)
 
     def _note_head(self) -> None:
         oldest = self._in_hand[0] if self._in_hand else self._queue[0][1] if self._queue else None

@@ -25,6 +25,7 @@ from crewmem_consumers.errors import ConsumerRunning
 from crewmem_consumers.ingestor import Ingestor
 from crewmem_consumers.newest_rules import newest_rules
 from crewmem_consumers.opening import Collaborators, only_consumer, opened
+from crewmem_consumers.partition_log import PartitionLog
 from crewmem_consumers.reuse import ReusingEmbedder
 from crewmem_consumers.steps import Checkpoint, no_checkpoint
 
@@ -148,8 +149,8 @@ class _Replay:
     async def _partition(self, generation: Generation, partition: int, ingestor: Ingestor) -> None:
         log = self._parts.log
         at = await asyncio.to_thread(ingestor.position)
-        before = await log.read(partition, at - 1, limit=1) if at else []
-        await asyncio.to_thread(ingestor.verify, before[0] if before and before[0].offset == at - 1 else None)
+        before = await PartitionLog(log, partition).record_at(at - 1) if at else None
+        await asyncio.to_thread(ingestor.verify, before)
         at = max(at, self._first[partition])
         while at < self._ends[partition] and (records := await log.read(partition, at, limit=BATCH_RECORDS)):
             await asyncio.to_thread(self._embedder.prepare, records)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from crewmem_consumers.ingestor import Processed
+from crewmem_consumers.partition_log import PartitionLog
 from crewmem_producers.log import LoggedRecord
 from crewmem_store.memory import MemoryStore
 from crewmem_store.rows import Outcome
@@ -21,6 +22,27 @@ def some_store() -> PartitionStore:
     store = MemoryStore()
     store.open(namespace="crewmem")
     return store.partition("g1", 0, dimensions=8)
+
+
+class ListLog:
+    """As much of a log as finding the place to read from needs; errors among the `answers` are raised, in turn."""
+
+    def __init__(self, answers: Sequence[LoggedRecord | Exception] = (), *, first: int = 0) -> None:
+        self.answers = list(answers)
+        self.start = first
+
+    async def first(self) -> dict[int, int]:
+        return {0: self.start}
+
+    async def read(self, partition: int, offset: int, *, limit: int = 500) -> list[LoggedRecord]:
+        answer = self.answers.pop(0) if self.answers else None
+        if isinstance(answer, Exception):
+            raise answer
+        return [] if answer is None else [answer]
+
+
+def partition_log(*answers: LoggedRecord | Exception, first: int = 0) -> PartitionLog:
+    return PartitionLog(ListLog(answers, first=first), 0, look_seconds=0.0)  # type: ignore[arg-type]
 
 
 class FakePipeline:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from consumers.fakes import FakePipeline, record, some_store
+from consumers.fakes import FakePipeline, partition_log, record, some_store
 from crewmem_consumers.health import PartitionStatus
+from crewmem_consumers.partition_log import PartitionLog
 from crewmem_consumers.partition_worker import Limits, Opened, PartitionWorker
 from crewmem_producers.errors import LogUnavailable, StoreUnavailable
-from crewmem_producers.log import LoggedRecord
 from crewmem_store.errors import LogMismatch
 from support.awaiting import until
-
-
-async def _nothing(offset: int) -> LoggedRecord | None:
-    return None
 
 
 @asynccontextmanager
@@ -24,7 +20,7 @@ async def working(
     pipeline: FakePipeline,
     *,
     limits: Limits = Limits(batch_records=100, batch_wait_seconds=0.0),  # noqa: B008
-    read_one: Callable[[int], Awaitable[LoggedRecord | None]] = _nothing,
+    log: PartitionLog | None = None,
     on_room: Callable[[], None] = lambda: None,
     ready: bool = True,
 ) -> AsyncIterator[PartitionWorker]:
@@ -32,7 +28,7 @@ async def working(
     worker = PartitionWorker(
         partition=0,
         open_partition=lambda: Opened(pipeline, some_store()),
-        read_one=read_one,
+        log=log or partition_log(),
         status=PartitionStatus(generation="g1", partition=0),
         limits=limits,
         on_ready=positions.append,
@@ -60,11 +56,7 @@ async def test_every_record_is_processed_once_and_in_order() -> None:
 
 async def test_reading_begins_at_the_pipelines_position_and_the_record_before_it_is_verified() -> None:
     pipeline = FakePipeline(position=7)
-
-    async def read_one(offset: int) -> LoggedRecord | None:
-        return record(offset)
-
-    async with working(pipeline, read_one=read_one) as worker:
+    async with working(pipeline, log=partition_log(record(6))) as worker:
         assert worker.expected == 7
         assert [one and one.offset for one in pipeline.verified] == [6]
 
@@ -146,17 +138,23 @@ async def test_a_log_that_is_another_one_ends_the_worker_with_the_remedy() -> No
 
 
 async def test_a_log_that_is_away_while_the_partition_is_adopted_is_waited_for() -> None:
-    answers: list[LoggedRecord | Exception] = [LogUnavailable("no broker"), record(4)]
-
-    async def read_one(offset: int) -> LoggedRecord | None:
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
     pipeline = FakePipeline(position=5)
-    async with working(pipeline, read_one=read_one):
+    async with working(pipeline, log=partition_log(LogUnavailable("no broker"), record(4))):
         assert [one and one.offset for one in pipeline.verified] == [4]
+
+
+async def test_a_record_that_is_not_there_for_a_moment_is_looked_for_again() -> None:
+    pipeline = FakePipeline(position=5)
+    async with working(pipeline, log=partition_log(record(9), record(4))):
+        assert [one and one.offset for one in pipeline.verified] == [4]
+
+
+async def test_a_fresh_partition_begins_at_the_first_record_that_is_still_there() -> None:
+    pipeline = FakePipeline()
+    async with working(pipeline, log=partition_log(first=40)) as worker:
+        assert worker.expected == 40
+        worker.offer([record(offset) for offset in range(40, 45)])
+        await until(lambda: pipeline.seen == [40, 41, 42, 43, 44], what="what is there")
 
 
 async def test_a_full_queue_says_so_and_says_when_it_has_room_again() -> None:

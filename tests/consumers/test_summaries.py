@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from consumers.fakes import FakePipeline, record
+from consumers.fakes import FakePipeline, partition_log, record
 from crewmem_consumers.errors import LlmRefused, LlmUnavailable
 from crewmem_consumers.health import PartitionStatus
 from crewmem_consumers.llm import LlmClient
 from crewmem_consumers.partition_worker import Limits, Opened, PartitionWorker
 from crewmem_consumers.summaries import Summaries, Summariser
-from crewmem_producers.log import LoggedRecord
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_store.memory import MemoryStore
 from crewmem_store.rows import MemoryRow
@@ -67,13 +66,10 @@ async def partition(
     pipeline = FakePipeline()
     ready: list[int] = []
 
-    async def nothing(offset: int) -> LoggedRecord | None:
-        return None
-
     worker = PartitionWorker(
         partition=0,
         open_partition=lambda: Opened(pipeline, store),
-        read_one=nothing,
+        log=partition_log(),
         status=PartitionStatus(generation="g1", partition=0),
         limits=Limits(batch_wait_seconds=0.0),
         on_ready=ready.append,
