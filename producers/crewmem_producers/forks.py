@@ -1,16 +1,18 @@
 """What must not cross `os.fork`: connections, locks and threads of the parent.
 
 SQLite keeps its file locks in process memory that a child inherits while the kernel gives it no lock, so a connection
-that is open at the fork can cost the child its writes. Whoever is watched here is therefore suspended before every fork
-of this process, resumed in the parent, and told in the child to start anew.
+that is open at the fork can cost the child its writes. A lock that another thread holds at the fork, such as that of a
+module which it imports, is never freed in the child. Whoever is watched here is therefore suspended before every fork of
+this process, resumed in the parent, and told in the child to start anew.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+from enum import IntEnum
 from typing import Protocol
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 
 class ForkAware(Protocol):
@@ -24,14 +26,24 @@ class ForkAware(Protocol):
         """Goes on as a new process: no thread but the forking one is there."""
 
 
-_watched: WeakSet[ForkAware] = WeakSet()
+class Turn(IntEnum):
+    """When one is told before a fork. Each may need the later ones to come to a halt."""
+
+    MAKER = 0
+    """Makes threads and connections: none must be in the making."""
+    THREAD = 1
+    """Uses connections."""
+    RESOURCE = 2
+
+
+_watched: WeakKeyDictionary[ForkAware, Turn] = WeakKeyDictionary()
 _suspended: list[ForkAware] = []
 
 
-def watch(thing: ForkAware) -> None:
+def watch(thing: ForkAware, turn: Turn = Turn.RESOURCE) -> None:
     """Has `thing` told of every fork of this process, as long as it lives."""
     _register()
-    _watched.add(thing)
+    _watched[thing] = turn
 
 
 @functools.cache
@@ -41,9 +53,10 @@ def _register() -> None:
 
 
 def _before() -> None:
-    for thing in list(_watched):
-        thing.before_fork()
-        _suspended.append(thing)
+    for turn in Turn:
+        for thing in [thing for thing, its in list(_watched.items()) if its is turn]:
+            thing.before_fork()
+            _suspended.append(thing)
 
 
 def _in_parent() -> None:

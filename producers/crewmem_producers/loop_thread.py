@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
+
+from crewmem_producers import forks
+
+HALT_SECONDS = 5.0
+"""How long a fork waits for the callback that the loop is in."""
 
 T = TypeVar("T")
 
@@ -34,6 +40,8 @@ class LoopThread:
         self._thread = threading.Thread(target=_run, args=(ready,), name=name, daemon=True)
         self._thread.start()
         self._loop, self._stopping = ready.result()
+        self._halted, self._resumed = threading.Event(), threading.Event()
+        forks.watch(self, forks.Turn.THREAD)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Runs the coroutine on the thread's loop."""
@@ -48,6 +56,28 @@ class LoopThread:
         """Cancels what runs and waits for its clean-up, at most that long; safe to call twice."""
         self.call(self._stopping.set)
         self._thread.join(timeout_seconds)
+
+    def before_fork(self) -> None:
+        """Halts the loop between two callbacks: in the middle of one the thread may hold a lock, which the child would
+        inherit and nobody free. A callback that takes too long is not waited for."""
+        if threading.current_thread() is self._thread:
+            return
+        self._halted.clear()
+        self._resumed.clear()
+        self.call(self._halt)
+        deadline = time.monotonic() + HALT_SECONDS
+        while self._thread.is_alive() and not self._halted.wait(0.05) and time.monotonic() < deadline:
+            pass
+
+    def after_fork_in_parent(self) -> None:
+        self._resumed.set()
+
+    def after_fork_in_child(self) -> None:
+        """The thread is not there; whoever made this makes another."""
+
+    def _halt(self) -> None:
+        self._halted.set()
+        self._resumed.wait()
 
 
 def _run(ready: concurrent.futures.Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:

@@ -42,7 +42,7 @@ class Publisher:
         self._mutex = threading.Lock()
         self._sender: _Sender | None = None
         self._inherited: list[object] = []
-        forks.watch(self)
+        forks.watch(self, forks.Turn.MAKER)
 
     def publish(self, *events: Event) -> Receipt:
         """Durable when it returns, in a few milliseconds; the relay sends. All events or none.
@@ -85,10 +85,11 @@ class Publisher:
         self._close(cut_off=False)
 
     def before_fork(self) -> None:
-        """Outbox and lock are let go of by themselves."""
+        """Waits for a sender that another thread is making: modules that it imports would stay locked in the child."""
+        self._mutex.acquire()
 
     def after_fork_in_parent(self) -> None:
-        """The relay goes on."""
+        self._mutex.release()
 
     def after_fork_in_child(self) -> None:
         self._mutex = threading.Lock()

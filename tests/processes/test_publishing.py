@@ -57,6 +57,11 @@ class Site:
         finally:
             outbox.close()
 
+    def relays(self, process: subprocess.Popen[str]) -> bool:
+        """Whether that process holds the relay's lock."""
+        lock = self.path.with_suffix(".relay")
+        return any(fd.readlink() == lock for fd in Path(f"/proc/{process.pid}/fd").iterdir())
+
     def assert_file_is_sound(self) -> None:
         with sqlite3.connect(self.path) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -74,21 +79,37 @@ def first_times(contents: list[str]) -> list[str]:
     return list(dict.fromkeys(contents))
 
 
-def test_what_was_published_before_a_kill_is_delivered_later_by_another_process(site: Site) -> None:
-    site.server.stop()
-    killed = site.run(
-        """
+KILLED = """
 for number in range(20):
     say(f"fact {number}")
     print(number, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    )
+
+
+def run_killed(site: Site, code: str) -> list[str]:
+    """What arrives when the service was away until the publishing process was killed."""
+    site.server.stop()
+    killed = site.run(code)
     assert killed.returncode == -signal.SIGKILL
     assert killed.stdout.split() == [str(number) for number in range(20)]
     site.server.start()
     site.drain()
-    assert site.server.contents() == [f"fact {number}" for number in range(20)]
+    return site.server.contents()
+
+
+def test_what_was_published_before_a_kill_is_delivered_later_by_another_process(site: Site) -> None:
+    assert run_killed(site, KILLED) == [f"fact {number}" for number in range(20)]
+
+
+def test_the_test_of_a_kill_finds_an_outbox_that_writes_a_little_later(site: Site) -> None:
+    late = """
+import threading
+from crewmem_producers.outbox import Outbox
+append = Outbox.append
+Outbox.append = lambda self, events: [threading.Timer(0.2, append, (self, events)).start() or 0]
+"""
+    assert run_killed(site, late + KILLED) != [f"fact {number}" for number in range(20)]
 
 
 @pytest.mark.parametrize("ending", ["", "sys.exit(3)", "raise SystemError('the program ends badly')"])
@@ -130,15 +151,16 @@ def test_a_process_that_published_nothing_ends_without_a_wait_or_a_word(site: Si
     assert (ended.returncode, ended.stderr) == (0, "") and not site.home.exists()
 
 
-def test_a_relay_that_dies_between_send_and_delete_repeats_harmlessly(site: Site) -> None:
-    site.server.drop_answers = 10**6
-    process = site.start(
-        """
+SENDING = """
 for number in range(5):
     say(f"fact {number}")
 time.sleep(600)
 """
-    )
+
+
+def test_a_relay_that_dies_between_send_and_delete_repeats_harmlessly(site: Site) -> None:
+    site.server.drop_answers = 10**6
+    process = site.start(SENDING)
     programs.until(lambda: "fact 4" in site.server.contents(), "the service has everything")
     process.kill()
     process.communicate()
@@ -150,6 +172,36 @@ time.sleep(600)
     assert len(ids) == 5 and len(site.server.accepted) >= 10
 
 
+def run_killed_while_sending(site: Site, code: str) -> set[str]:
+    """What arrives when the relay is killed while the service has the first batch in its hands and loses it."""
+    site.server.slow_seconds = 600
+    process = site.start(code)
+    programs.until(lambda: site.server.received > 0, "the service has begun to read")
+    process.kill()
+    process.communicate()
+    site.server.slow_seconds = 0
+    site.drain()
+    return set(site.server.contents())
+
+
+def test_a_relay_that_dies_while_the_service_is_busy_loses_nothing(site: Site) -> None:
+    assert run_killed_while_sending(site, SENDING) == {f"fact {number}" for number in range(5)}
+
+
+def test_the_test_of_a_dying_relay_finds_one_that_deletes_before_it_sends(site: Site) -> None:
+    hasty = """
+from crewmem_producers.outbox import Outbox
+from crewmem_producers.transport import Delivered
+batch = Outbox.batch
+def taken(self, **bounds):
+    rows = batch(self, **bounds)
+    self.settle([(row, Delivered("1.0.0")) for row in rows])
+    return rows
+Outbox.batch = taken
+"""
+    assert run_killed_while_sending(site, hasty + SENDING) != {f"fact {number}" for number in range(5)}
+
+
 def test_another_process_takes_over_when_the_relaying_one_is_killed(site: Site) -> None:
     waits = "print('ready', flush=True)\nfor line in sys.stdin: say(line.strip())\n"
     first, second = site.start("say('first')\n" + waits), site.start("say('second')\n" + waits)
@@ -157,12 +209,12 @@ def test_another_process_takes_over_when_the_relaying_one_is_killed(site: Site) 
         for process in (first, second):
             assert process.stdout is not None and process.stdout.readline() == "ready\n"
         programs.until(lambda: set(site.server.contents()) == {"first", "second"}, "one relay sends for both")
-        for victim, survivor, content in ((first, second, "by the second"),):
-            victim.kill()
-            assert survivor.stdin is not None
-            survivor.stdin.write(f"{content}\n")
-            survivor.stdin.flush()
-            programs.until(lambda content=content: content in site.server.contents(), "the survivor sends")  # type: ignore[misc]
+        relaying, other = (first, second) if site.relays(first) else (second, first)
+        relaying.kill()
+        assert other.stdin is not None
+        other.stdin.write("by the survivor\n")
+        other.stdin.flush()
+        programs.until(lambda: "by the survivor" in site.server.contents(), "the survivor sends")
     finally:
         for process in (first, second):
             process.kill()
@@ -171,7 +223,7 @@ def test_another_process_takes_over_when_the_relaying_one_is_killed(site: Site) 
 
 def test_four_processes_on_one_outbox_lose_nothing_and_keep_the_order_of_a_session(site: Site) -> None:
     code = """
-name = sys.argv[1] if len(sys.argv) > 1 else os.environ["CREWMEM_TEST_NAME"]
+name = os.environ["CREWMEM_TEST_NAME"]
 for number in range(40):
     say(f"{name}-{number}", session=name)
     say(f"{name}-{number}", session="together")
@@ -250,6 +302,33 @@ thread.join()
     site.assert_file_is_sound()
 
 
+def test_a_fork_while_the_relay_imports_a_module_leaves_the_child_no_lock(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "slow_to_import.py").write_text("import time; time.sleep(1)")
+    ended = site.run(
+        """
+from crewmem_producers.transport_memory import MemoryTransport
+sys.path.insert(0, os.environ["CREWMEM_TEST_FOLDER"])
+
+class Importing(MemoryTransport):
+    async def send(self, events):
+        print("sends", flush=True)
+        import slow_to_import
+        return await super().send(events)
+
+publisher = Publisher(load(CrewSettings), transport=Importing)
+say("parent")
+time.sleep(0.5)  # the relay is in the middle of its import
+pid = os.fork()
+receipt = say("both")
+print(receipt.token(30), flush=True)
+if pid:
+    assert os.waitpid(pid, 0)[1] == 0
+""",
+        test_folder=str(tmp_path),
+    )
+    assert ended.returncode == 0
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_multiprocessing_children_have_delivered_when_they_end(site: Site, tmp_path: Path, method: str) -> None:
     module = tmp_path / "program.py"
@@ -278,31 +357,43 @@ if __name__ == "__main__":
     assert sorted(site.server.contents()) == ["worker 0", "worker 1"]
 
 
-def test_preloaded_workers_go_on_when_the_master_is_killed(site: Site) -> None:
-    process = site.start(
-        """
+PRELOADED = """
 say("loaded by the master", session="master")
 publisher.flush(50)
 for worker in range(3):
     if os.fork() == 0:
+        os.close(0)
         for number in range(60):
             say(str(number), session=f"worker {worker}")
             time.sleep(0.02)
-        sys.exit(0)
+        print("sent" if publisher.flush(float(os.environ["CREWMEM_TEST_PATIENCE"])) else "stuck", flush=True)
+        os._exit(0)
 print("forked", flush=True)
 time.sleep(600)
-""",
-        flush_seconds="50",
-    )
+"""
+
+
+def run_preloaded(site: Site, code: str, *, patience: str) -> list[str]:
+    """The workers' last words, after the master was killed."""
+    process = site.start(code, test_patience=patience)
     assert process.stdout is not None and process.stdout.readline() == "forked\n"
-    programs.until(lambda: site.server.contents("worker 2"), "the workers publish")
+    programs.until(lambda: site.status().delivered > 0, "the master has published")
     process.kill()
     process.wait()
-    process.communicate()  # ends when the last worker has closed its output
-    site.drain()
+    out, _ = process.communicate(timeout=programs.PATIENCE_SECONDS)  # ends when the last worker has closed its output
+    return out.split()
+
+
+def test_preloaded_workers_deliver_when_the_master_is_killed(site: Site) -> None:
+    assert run_preloaded(site, PRELOADED, patience="50") == ["sent"] * 3
     for worker in range(3):
         assert first_times(site.server.contents(f"worker {worker}")) == [str(number) for number in range(60)]
     site.assert_file_is_sound()
+
+
+def test_the_test_of_preloaded_workers_finds_a_publisher_that_knows_of_no_fork(site: Site) -> None:
+    blind = "from crewmem_producers import forks\nforks.watch = lambda *_: None\npublisher = Publisher(load(CrewSettings))\n"
+    assert "sent" not in run_preloaded(site, blind + PRELOADED, patience="3")
 
 
 def test_a_notebook_publishes_from_its_running_loop(site: Site) -> None:

@@ -19,7 +19,8 @@ KEY = "am_live_" + "1" * 32
 
 class EventsServer:
     """`answer`: (status, JSON or text, headers) instead of doing its work. `drop_answers`: accepts so many batches without
-    ever answering. `refuse`: event ids refused for ever. `slow_seconds`: waits so long before it takes a batch."""
+    ever answering. `refuse`: event ids refused for ever. `slow_seconds`: holds a batch
+    for so long and then does not take it. `received` counts batches, taken or not."""
 
     def __init__(self, *, key: str = KEY) -> None:
         self.key = key
@@ -30,6 +31,7 @@ class EventsServer:
         self.drop_answers = 0
         self.refuse: set[str] = set()
         self.slow_seconds = 0.0
+        self.received = 0
         self.port = 0
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
@@ -61,7 +63,10 @@ class EventsServer:
 
     def take(self, body: bytes) -> tuple[int, Any, dict[str, str]]:
         """The answer to a batch."""
-        time.sleep(self.slow_seconds)
+        self.received += 1
+        if self.slow_seconds:
+            time.sleep(self.slow_seconds)
+            return 503, {"error": "unavailable", "message": "too slow"}, {}
         events = json.loads(body)
         if len(events) > MAX_BATCH_EVENTS or len(body) > MAX_BATCH_BYTES:
             return 413, {"error": "too_large", "message": "too many events or bytes"}, {}
