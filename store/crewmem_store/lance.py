@@ -17,6 +17,7 @@ from lancedb.expr import col, lit
 from crewmem_store import note, rewind
 from crewmem_store.durability import Durability, boot_id
 from crewmem_store.lance_database import Database, read
+from crewmem_store.lance_errors import answering
 from crewmem_store.lance_partition import LancePartition, ledger_prefix, memory_name
 from crewmem_store.lance_reader import LanceReader
 from crewmem_store.memory import no_checkpoint
@@ -24,6 +25,9 @@ from crewmem_store.store import StoreNote
 
 NOTE = "crewmem_note"
 _NOTE_SCHEMA = pa.schema([pa.field("namespace", pa.string()), pa.field("layout_version", pa.int64())])
+LOCK_SECONDS = 60.0
+"""An owner that was paused while it opened a partition must not keep the next one waiting for ever."""
+
 READER_CACHE_BYTES = 256 * 2**20
 
 
@@ -70,9 +74,14 @@ class LanceStore:
         if self._database.folder is not None:
             durability = Durability(self._database.folder, f"{generation}_p{partition:02d}", boot=self._boot())
             names = [memory_name(generation, partition), f"{ledger_prefix(generation, partition)}_"]
-            with FileLock(durability.lock_path):
+            lock = FileLock(durability.lock_path, timeout=LOCK_SECONDS)
+            with answering(f"waiting for another owner that opens {durability.lock_path.stem}"):
+                lock.acquire()
+            try:
                 rewind.to_what_is_durable(self._database, durability, prefixes=names)
                 return self._open(generation, partition, dimensions, durability)
+            finally:
+                lock.release()
         return self._open(generation, partition, dimensions, None)
 
     def _open(self, generation: str, partition: int, dimensions: int, durability: Durability | None) -> LancePartition:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from crewmem_producers.errors import StoreUnavailable
-from crewmem_store import durability, maintenance
+from crewmem_store import durability, lance, maintenance
 from crewmem_store.durability import boot_id
 from crewmem_store.lance import LanceStore
+from filelock import FileLock
 from store.conformance_store import ALICE, GEN, PARTITION, entry, memory, owner, put
 
 
@@ -246,6 +247,17 @@ def test_a_disk_that_refuses_is_unavailable(folder: Path, clock: Clock, monkeypa
     monkeypatch.undo()
     part.maintain()
     assert noted(folder)["position"] == 0
+
+
+def test_an_owner_that_was_paused_while_opening_does_not_hold_up_the_next_for_ever(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lance, "LOCK_SECONDS", 0.05)
+    store = opened(folder)
+    owner(store).close()
+    with FileLock(folder / "notes" / "g1_p07.lock"), pytest.raises(StoreUnavailable, match="another owner"):
+        owner(opened(folder))
+    owner(opened(folder))
 
 
 def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
