@@ -60,6 +60,7 @@ def cut(drafts: Sequence[Draft], *, vectors: Vectors) -> None:
     _mark_near(compared, vectors)
     for one in compared:
         if any(one.echoes):
+            _mark_headings(one)
             left = "".join(part for part, echo in zip(one.parts, one.echoes, strict=True) if not echo).strip()
             one.draft.content = left if _LETTER.search(left) else None
 
@@ -99,6 +100,14 @@ def _mark_near(compared: Sequence[_Compared], vectors: Vectors) -> None:
         one.echoes[place] = any(
             float(found[text] @ found[memory.text]) >= COSINE and held_by(own, memory.claims) for memory in near
         )
+
+
+def _mark_headings(one: _Compared) -> None:
+    """A line that ends in a colon and introduced only what is cut introduces nothing."""
+    for place in reversed(range(len(one.parts) - 1)):
+        follower = next((after for after in range(place + 1, len(one.parts)) if _LETTER.search(one.parts[after])), None)
+        if follower is not None and one.echoes[follower] and plain(one.parts[place]).endswith(":"):
+            one.echoes[place] = True
 
 
 def _said(event: Event) -> list[_Said]:

@@ -130,7 +130,13 @@ _NAME = re.compile(
     r"""(?:auth|access|refresh|bearer|secret)[ -]?token(?!s))\w{0,20}\Z""",
     re.IGNORECASE,
 )
-_ASSIGNED = re.compile(r"""["'`\])*]{0,3}[ \t]{0,3}(?:=>|:=|={1,3}|:|\bis\b(?=\s+["'`]))[*]{0,2}\s{0,3}""" + _VALUE)
+_LOOKS_MADE_UP = r"""(?=[^\s]*\d)(?=[^\s]*[A-Za-z])[^\s"'`]{6,}"""
+_ASSIGNED = re.compile(
+    r"""["'`\])*]{0,3}[ \t]{0,3}(?:=>|:=|={1,3}|:|\bis\b(?=:?\s+["'`]))[*]{0,2}\s{0,3}(?="""
+    + _VALUE
+    + rf""")|[ \t]\bis:?[ \t]+(?=({_LOOKS_MADE_UP}))"""
+)
+"""The value is looked at, not taken: it may itself be a name with a value (`drive: password=...`)."""
 _NAME_LENGTH = 60
 _REDACTED = re.compile(r"\[redacted: [a-z -]{3,20}\Z")
 _URL_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@?#]{0,200}:([^\s/@]{1,200})@", re.IGNORECASE)

@@ -61,6 +61,15 @@ def test_a_memory_is_known_in_every_form_in_which_agents_see_it(form: str) -> No
     assert pipeline.outcomes() == ["stored", "dropped"]
 
 
+def test_a_heading_goes_with_the_lines_that_it_introduced() -> None:
+    pipeline = Pipeline()
+    said = "A plan, each step resting on a fact:\n\n1. It has no API documentation.\n2. Acme charges 49 dollars a month."
+    facts = ["It has no API documentation.", "Acme charges 49 dollars a month."]
+    pipeline.run(kickoff(said, recalled=facts), kickoff(said + "\nNew:\n- A fact.", recalled=facts, number=1))
+    assert pipeline.outcomes() == ["dropped", "stored"]
+    assert pipeline.rows()[0].content == "New:\n- A fact."
+
+
 def test_what_was_recalled_is_no_echo_of_a_failure() -> None:
     pipeline = Pipeline()
     event = failure("no answer")

@@ -51,6 +51,8 @@ def test_keys_tokens_and_private_keys_go(secret: str, around: str) -> None:
         ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "wJalrXUtnFEMI"),
         ("**Password**: `hunter2!`", "hunter2!"),
         ("the password is 'hunter2'", "hunter2"),
+        ("(shared drive: password=Tr0ub4dor3x9Q)", "Tr0ub4dor3x9Q"),
+        ("The wiki password is Tr0ub4dor&3x9.", "Tr0ub4dor&3x9"),
         ("Authorization: Bearer abcdefghijklmnop0123", "abcdefghijklmnop0123"),
         ("curl -H 'authorization: bearer abcdefghijklmnop0123'", "abcdefghijklmnop0123"),
         ("postgres://user:p4ss@db.example/crew", "p4ss"),
@@ -72,6 +74,7 @@ def test_passwords_and_tokens_go_by_what_they_are_called(text: str, secret: str)
         "commit 3f786850e387550fdab836ed7e6dc881de23001b, id 0190f1a2-7c3d-7e8f-9a0b-1c2d3e4f5a6b",
         "Basic plans cost $49; the bearer of the card gets 10 percent off.",
         "The key: be quick. Passwords are hashed.",
+        "The password is rotated every 30 days, the api key is optional.",
         "skills-based task-force risk-averse",
     ],
 )
