@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from crewmem_producers.errors import SettingsError
+from crewmem_producers.errors import RegistryUnavailable, SettingsError
+from crewmem_producers.registry_sqlite import SqliteRegistry
 from crewmem_producers.settings import ServiceSettings, load
 from crewmem_store import keys
 from crewmem_store.keys import Right
@@ -136,3 +137,35 @@ async def test_a_keys_file_that_is_not_there_is_told(stack: Stack, tmp_path: Pat
     with pytest.raises(SettingsError, match=r"gone\.yaml"):
         settings = load(ServiceSettings, home=tmp_path, keys_file=tmp_path / "gone.yaml")
         await declare(settings, stack.registry, clock=stack.clock)
+
+
+async def test_a_key_that_another_process_made_just_now_is_known(stack: Stack, tmp_path: Path) -> None:
+    elsewhere = SqliteRegistry(tmp_path / "log.sqlite3", namespace="crewmem")
+    await elsewhere.start()
+    key = await keys.create(elsewhere, tenant="acme", name="new", clock=stack.clock)
+    await elsewhere.close()
+    assert (await stack.call("GET", "/v1/memory/list", key=key)).status_code == 200
+
+
+async def test_wrong_keys_make_the_registry_read_once_a_second_at_most(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[datetime] = []
+
+    async def refresh() -> None:
+        read.append(stack.clock())
+
+    monkeypatch.setattr(stack.registry, "refresh", refresh)
+    for _ in range(5):
+        refused_with(await stack.call("GET", "/v1/memory/list", key=KEY), 401, "invalid_api_key")
+    stack.clock.pass_(seconds=1)
+    refused_with(await stack.call("GET", "/v1/memory/list", key=KEY), 401, "invalid_api_key")
+    assert len(read) == 2
+
+
+async def test_a_registry_that_is_away_makes_no_known_key_wrong(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away() -> None:
+        raise RegistryUnavailable("no broker answers")
+
+    known = await stack.key()
+    monkeypatch.setattr(stack.registry, "refresh", away)
+    assert (await stack.call("GET", "/v1/memory/list", key=known)).status_code == 200
+    refused_with(await stack.call("GET", "/v1/memory/list", key=KEY), 503, "unavailable")

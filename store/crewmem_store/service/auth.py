@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from crewmem_producers.errors import CrewmemError
@@ -13,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from crewmem_store import keys
-from crewmem_store.errors import RequestRefused
+from crewmem_store.errors import InvalidKey, RequestRefused
 from crewmem_store.keys import Key, Right
 from crewmem_store.service import limits
 from crewmem_store.service.answers import of_error
@@ -21,6 +22,7 @@ from crewmem_store.service.limits import RateLimit
 from crewmem_store.service.parts import Parts
 
 GUARDED = "/v1/"
+LOOK_AGAIN_EVERY = timedelta(seconds=1)
 _documented = HTTPBearer(auto_error=False, description="An API key: `am_live_` and 32 hex digits.")
 
 
@@ -31,6 +33,7 @@ class Door:
         self._app = app
         self._parts = parts
         self._rate = RateLimit(parts.settings.rate_limit_per_minute, clock=parts.clock)
+        self._looked_again: datetime | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(GUARDED):
@@ -38,7 +41,7 @@ class Door:
             return
         headers = Headers(scope=scope)
         try:
-            key = keys.authenticate(self._parts.registry, bearer(headers), self._parts.clock())
+            key = await self._authenticate(bearer(headers))
             self._rate.count(key.hash)
             receive = await limits.bounded(receive, path=scope["path"], headers=headers)
         except ClientDisconnect:
@@ -48,6 +51,19 @@ class Door:
             return
         scope.setdefault("state", {})["key"] = key
         await self._app(scope, receive, send)
+
+    async def _authenticate(self, given: str) -> Key:
+        """A key that is not known may have been made elsewhere just now: the registry is read again for it, once a second
+        at most, however many wrong keys come."""
+        registry, now = self._parts.registry, self._parts.clock()
+        try:
+            return keys.authenticate(registry, given, now)
+        except InvalidKey:
+            if self._looked_again is not None and now - self._looked_again < LOOK_AGAIN_EVERY:
+                raise
+        self._looked_again = now
+        await registry.refresh()
+        return keys.authenticate(registry, given, now)
 
 
 def bearer(headers: Headers) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Any
 
 from crewmem_producers.errors import CrewmemError
@@ -18,6 +19,8 @@ from crewmem_store.service.auth import Writer
 from crewmem_store.service.parts import Parts, View, parts_of
 from crewmem_store.service.publish import Published, publish
 from crewmem_store.service.sessions import allowed
+
+logger = logging.getLogger(__name__)
 
 router = APIRouter(tags=["memory"])
 SPAN = "content"
@@ -56,8 +59,9 @@ async def _arrived(parts: Parts, scope: Scope, published: Published, *, seconds:
         if not await freshness.wait(view.reader, [published.mark], seconds=seconds):
             return None
         return await run_in_threadpool(_survivor, view, published, scope)
-    except CrewmemError:
+    except CrewmemError as error:
         # The log has it: that the view cannot be looked at now takes nothing back.
+        logger.warning("a remembered memory is on the log, and the view cannot be looked at: %s", error)
         return None
 
 
