@@ -31,6 +31,7 @@ FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
 REFUSED_SECONDS = 30.0
 LONGEST_RETRY_AFTER_SECONDS = 60.0
+TIDY_SECONDS = 1.0
 REPORT_SECONDS = 1.0
 IDLE_REPORT_SECONDS = 30.0
 
@@ -58,7 +59,7 @@ class Relay:
         self._woken, self._ending = asyncio.Event(), asyncio.Event()
         self._failures = 0
         self._error: str | None = None
-        self._untidy = True
+        self._delivered: float | None = None
         self._reported = -IDLE_REPORT_SECONDS
 
     def wake(self) -> None:
@@ -139,9 +140,10 @@ class Relay:
             log.warning("the state of the outbox could not be reported: %s", error)
 
     def _tidy(self) -> None:
-        if self._untidy:
+        """Once after each burst, when it is over: tidying syncs the disk, and so does publishing."""
+        if self._delivered is not None and self._clock() - self._delivered >= TIDY_SECONDS:
             self._outbox.tidy()
-            self._untidy = False
+            self._delivered = None
 
     def _tell_refused(self, batch: Sequence[Waiting], fates: Sequence[Fate]) -> None:
         for row, fate in zip(batch, fates, strict=True):
@@ -151,7 +153,7 @@ class Relay:
     def _recovered(self) -> None:
         if self._failures:
             log.info("events are sent again")
-        self._failures, self._error, self._untidy = 0, None, True
+        self._failures, self._error, self._delivered = 0, None, self._clock()
 
     def _failed(self, error: Exception) -> float:
         self._note(error, logging.WARNING, "it is kept and sent later")

@@ -164,6 +164,27 @@ async def test_the_transport_is_told_what_waits_behind_a_batch(
     assert report.depth == 2 and report.oldest_seconds >= 0 and report.version
 
 
+async def test_what_was_delivered_is_wiped_from_the_disk_once_the_burst_is_over(
+    tmp_path: Path, outbox: Outbox, memory: MemoryTransport
+) -> None:
+    now = [0.0]
+    lock = RelayLock(tmp_path / "x.relay")
+    relay = Relay(outbox=outbox, transport=memory, lock=lock, tenant="default", clock=lambda: now[0])
+    event = remembered("a")
+    outbox.append([event])
+
+    def on_disk() -> bool:
+        return any(event.id.encode() in file.read_bytes() for file in tmp_path.iterdir())
+
+    await relay.step()
+    await relay.step()
+    assert on_disk()
+    now[0] = 1.0
+    await relay.step()
+    assert not on_disk()
+    lock.release()
+
+
 async def test_a_report_that_fails_is_no_reason_not_to_send(
     outbox: Outbox, memory: MemoryTransport, new_relay: Callable[[], Relay], monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
