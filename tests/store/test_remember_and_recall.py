@@ -32,17 +32,17 @@ async def contents(stack: Stack, q: str, *, key: str, **fields: Any) -> list[str
 async def test_what_is_remembered_is_recalled_first_with_its_score(stack: Stack) -> None:
     key = await stack.key()
     await stack.remember("The office has a blue door", key=key, session="project_alpha")
-    made = await stack.remember("Competitor analysis complete: Acme Corp lacks API docs", key=key, session="project_alpha")
+    made = await stack.remember("Rival check: Globex has no API docs", key=key, session="project_alpha")
     assert made == {
-        "id": made["id"], "content": "Competitor analysis complete: Acme Corp lacks API docs", "session": "project_alpha",
+        "id": made["id"], "content": "Rival check: Globex has no API docs", "session": "project_alpha",
         "metadata": {}, "created_at": "2026-11-23T12:00:00.000000Z",
     }  # fmt: skip
 
-    response = await stack.call("GET", "/v1/memory/recall?q=competitor+analysis&session=project_alpha", key=key)
+    response = await stack.call("GET", "/v1/memory/recall?q=rival+api&session=project_alpha", key=key)
 
     body = response.json()
     assert set(body) == {"memories", "count", "query"}
-    assert body["count"] == len(body["memories"]) == 2 and body["query"] == "competitor analysis"
+    assert body["count"] == len(body["memories"]) == 2 and body["query"] == "rival api"
     first, second = body["memories"]
     assert set(first) == MEMORY | {"score"}
     assert first["id"] == made["id"] and first["content"] == made["content"]
