@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from crewmem_store.embedder import Embedder
 from crewmem_store.rows import Vector
+
+from crewmem_consumers.draft import Draft
 
 
 class Vectors:
@@ -29,3 +31,10 @@ class Vectors:
         while len(self._known) > self._keep:
             self._known.popitem(last=False)
         return found
+
+
+def embed(drafts: Sequence[Draft], *, vectors: Vectors) -> None:
+    """Fills `vector`, of `text`."""
+    found = vectors.embed(draft.text for draft in drafts)
+    for draft in drafts:
+        draft.vector = found[draft.text]

@@ -22,7 +22,7 @@ from crewmem_consumers import echo, steps
 from crewmem_consumers.decide import Decider
 from crewmem_consumers.decode import decode
 from crewmem_consumers.draft import Draft
-from crewmem_consumers.embed import Vectors
+from crewmem_consumers.embed import Vectors, embed
 from crewmem_consumers.item import Item
 from crewmem_consumers.letters import DeadLetters, letter
 from crewmem_consumers.redact import redact
@@ -34,6 +34,10 @@ from crewmem_consumers.summarise import summarise
 
 MAX_RECORDS = 500
 """Records of one commit, at most."""
+MAX_ROWS = 500
+"""Rows of one commit, at most, unless one event alone has more."""
+STRIDE = 64
+"""Texts that are embedded between two looks at whether to stop."""
 MAX_BYTES = 16 * 1024 * 1024
 """Compressed bytes of one commit's records, unless one alone has more."""
 
@@ -104,44 +108,59 @@ class Ingestor:
         Stops at the border of a stage, with nothing written of what is in hand, when `stopping` says so; what was written
         before counts. None: nothing was written. Raises StoreUnavailable and LogUnavailable: call again with the same records.
         """
-        outcomes: Counter[Outcome] = Counter()
-        rows = 0
+        written: list[Processed] = []
         for batch in _batches([record for record in records if record.offset >= self.position()]):
-            written = self._batch(batch, stopping)
-            if written is None:
+            if not self._batch(batch, stopping, written):
                 break
-            outcomes += written.outcomes
-            rows += written.rows
-        if self._last is None or not outcomes:
+        if not written:
             return None
-        return Processed(outcomes, self._last.offset, rows)
+        outcomes: Counter[Outcome] = sum((one.outcomes for one in written), Counter())
+        return Processed(outcomes, written[-1].last_offset, sum(one.rows for one in written))
 
     def idle(self) -> None:
         """Between batches: lets the store tidy up and make durable what was written."""
         self._store.maintain()
 
-    def _batch(self, records: Sequence[LoggedRecord], stopping: Callable[[], bool]) -> Processed | None:
+    def _batch(self, records: Sequence[LoggedRecord], stopping: Callable[[], bool], written: list[Processed]) -> bool:
+        """Whether all of it was written; `written` gets what was, commit by commit."""
         items: list[Item] = []
-        for step in self._stages(records, items):
-            self._checkpoint(step)
-            if stopping():
-                return None
-        return self._write(items)
+        if self._stopped(self._reading(records, items), stopping):
+            return False
+        for group in _groups(items):
+            if self._stopped(self._thinking(_drafts(group)), stopping):
+                return False
+            written.append(self._write(group))
+        return True
 
-    def _stages(self, records: Sequence[LoggedRecord], items: list[Item]) -> Iterator[str]:
-        """Each stage up to the vectors; `items` is filled on the way. Yields the step that is reached."""
+    def _stopped(self, stages: Iterator[str | None], stopping: Callable[[], bool]) -> bool:
+        for step in stages:
+            if step is not None:
+                self._checkpoint(step)
+            if stopping():
+                return True
+        return False
+
+    def _reading(self, records: Sequence[LoggedRecord], items: list[Item]) -> Iterator[str | None]:
+        """What needs no model; `items` is filled. Yields each step that is reached."""
         yield steps.READ
         items += decode(records)
         yield steps.DECODED
         self._select(items)
-        drafts = [draft for item in items if item.selection for draft in item.selection.kept]
         yield steps.SELECTED
+
+    def _thinking(self, drafts: Sequence[Draft]) -> Iterator[str | None]:
+        """What may take seconds. Yields each step that is reached, and None where it may be stopped in between."""
         redact(drafts)
         yield steps.REDACTED
-        echo.cut(drafts, vectors=self._vectors)
+        for start in range(0, len(drafts), STRIDE):
+            echo.cut(drafts[start : start + STRIDE], vectors=self._vectors)
+            yield None
         summarise(drafts, embedder=self._embedder)
         yield steps.SUMMARISED
-        self._embed(drafts)
+        present = sorted((draft for draft in drafts if draft.content is not None), key=lambda draft: len(draft.text))
+        for start in range(0, len(present), STRIDE):
+            embed(present[start : start + STRIDE], vectors=self._vectors)
+            yield None
         yield steps.EMBEDDED
 
     def _select(self, items: Sequence[Item]) -> None:
@@ -154,11 +173,6 @@ class Ingestor:
                 in_force = rules.at(item.record.offset)
                 item.selection = select(item.event, split(item.event), in_force)
                 item.rules_sha256 = in_force.sha256
-
-    def _embed(self, drafts: Sequence[Draft]) -> None:
-        vectors = self._vectors.embed(draft.text for draft in drafts if draft.content is not None)
-        for draft in drafts:
-            draft.vector = vectors.get(draft.text)
 
     def _write(self, items: Sequence[Item]) -> Processed:
         events = [item.event for item in items if item.event is not None]
@@ -204,3 +218,22 @@ def _batches(records: Sequence[LoggedRecord]) -> Iterator[list[LoggedRecord]]:
         size += length
     if batch:
         yield batch
+
+
+def _groups(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """Runs of items that are written at once."""
+    group: list[Item] = []
+    rows = 0
+    for item in items:
+        more = len(_drafts([item]))
+        if group and rows + more > MAX_ROWS:
+            yield group
+            group, rows = [], 0
+        group.append(item)
+        rows += more
+    if group:
+        yield group
+
+
+def _drafts(items: Sequence[Item]) -> list[Draft]:
+    return [draft for item in items if item.selection for draft in item.selection.kept]

@@ -17,7 +17,7 @@ UPDATES_APPLIED = "updates_applied"
 LEDGER_WRITTEN = "ledger_written"
 
 STAGES = (READ, DECODED, SELECTED, REDACTED, SUMMARISED, EMBEDDED, DECIDED, LETTERS_SENT)
-"""Called by the ingestor, in this order, once a batch."""
+"""Called by the ingestor, in this order: the first three once for the records that it is given, the others once a commit."""
 
 WRITES = (ROWS_MERGED, UPDATES_APPLIED, LEDGER_WRITTEN)
 """Called by the store inside `PartitionStore.commit`, in this order."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from crewmem_consumers.errors import RuleError
+from crewmem_consumers.sessions import Session
 from crewmem_consumers.steps import STAGES, STEPS
 from crewmem_producers.codec import encode
 from crewmem_producers.errors import LogUnavailable
@@ -215,6 +216,25 @@ def test_told_to_stop_it_stops_at_the_border_of_a_stage_and_writes_nothing(stop_
     assert ingestor.process(pipeline.log) is not None
 
 
+def test_a_commit_has_at_most_five_hundred_rows() -> None:
+    reached: list[str] = []
+    pipeline = Pipeline(checkpoint=reached.append)
+    outputs = [f"alpha{n} beta{n} gamma{n}" for n in range(10)]
+    pipeline.run(*(kickoff(*outputs, number=n, session=f"s{n}") for n in range(60)))
+    assert pipeline.outcomes() == ["stored"] * 60
+    assert (reached.count("decoded"), reached.count("rows_merged")) == (1, 2)
+
+
+def test_told_to_stop_between_two_commits_it_keeps_the_first() -> None:
+    reached: list[str] = []
+    pipeline = Pipeline(checkpoint=reached.append)
+    pipeline.append(*(kickoff(*(f"a{n} b{n}" for n in range(10)), number=n, session=f"s{n}") for n in range(60)))
+    ingestor = pipeline.ingestor()
+    result = ingestor.process(pipeline.log, stopping=lambda: "ledger_written" in reached)
+    assert result is not None and (result.last_offset, ingestor.position(), result.rows) == (49, 50, 500)
+    assert ingestor.process(pipeline.log) is not None and len(pipeline.ledger()) == 60
+
+
 def test_the_steps_come_in_the_order_in_which_they_are_listed() -> None:
     reached: list[str] = []
     pipeline = Pipeline(checkpoint=reached.append)
@@ -306,6 +326,26 @@ def test_a_crash_at_any_step_and_in_any_batch_changes_nothing(
     except Crash:
         pipeline.run()  # another owner, with other batches
     assert pipeline.digest() == digest_of(log)
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["as it is", "control"])
+def test_without_keeping_what_was_decided_a_crash_would_change_it(guarded: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control of the laws here: with the guard taken out the same schedule is caught."""
+
+    def crash(name: str) -> None:
+        if name == "updates_applied":
+            raise Crash(name)
+
+    log = [remember(text, number=n, key="k") for n, text in enumerate(["one", "one", "two"])]
+    pipeline = Pipeline(checkpoint=crash)
+    with pytest.raises(Crash):
+        pipeline.run(*log)
+    pipeline.checkpoint = lambda name: None
+    if not guarded:
+        monkeypatch.setattr(Session, "get", lambda self, id: None)
+    pipeline.run()
+    monkeypatch.undo()
+    assert (pipeline.digest() == digest_of(list(log))) is guarded
 
 
 @settings(max_examples=60, deadline=None)
