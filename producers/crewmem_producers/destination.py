@@ -22,7 +22,7 @@ def outbox_path(settings: CrewSettings) -> Path:
         key = settings.api_key.get_secret_value() if settings.api_key else ""
         parts = ("http", settings.base_url.rstrip("/"), settings.namespace, key)
     name = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-    return settings.outbox_folder / f"{name}{SUFFIX}"
+    return settings.outbox_folder.absolute() / f"{name}{SUFFIX}"  # the same file after a change of directory
 
 
 def outbox_files(folder: Path) -> list[Path]:
