@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,8 @@ class Story:
         self._claim("every memory from before is there, word for word", before.items() <= after.items())
         self._claim("so is the last one, said just before the kill", LAST_WORD in said)
         self._claim("the password in it never reached the store", PASSWORD not in said)
-        self._claim("nothing is there twice", len(after) == len(before) + 1 and len(set(after.values())) == len(after))
+        added = Counter(after.values()) - Counter(before.values())
+        self._claim("and nothing was stored a second time", added.total() == 1)
 
     def _run(self, crew: str, session: str) -> dict[str, Any]:
         with working(f"the {crew.partition('-')[0]} crew runs"):
