@@ -60,6 +60,7 @@ async def test_a_store_that_is_away_is_waited_for(tmp_path: Path, namespace: str
 
 
 @pytest.mark.kafka
+@pytest.mark.slow
 async def test_a_broker_that_is_killed_and_comes_back_is_waited_for(
     tmp_path: Path, namespace: str, new_broker: Callable[..., Broker]
 ) -> None:
