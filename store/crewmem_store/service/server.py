@@ -27,7 +27,7 @@ async def served(app: FastAPI, *, host: str, port: int) -> AsyncIterator[int]:
 
     Leaving it stops taking calls and lets those in flight finish. Raises SettingsError when the address cannot be had.
     """
-    listener = _listen(host, port)
+    listener = listen(host, port)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS)
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -39,9 +39,14 @@ async def served(app: FastAPI, *, host: str, port: int) -> AsyncIterator[int]:
         await task
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there, and sends what it has at once. Raises SettingsError when the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise SettingsError(f"{host}:{port} cannot be listened on: {error}. Set CREWMEM_HOST and CREWMEM_PORT") from error
+    # Its connections inherit this. asyncio sees no TCP in a socket made so and leaves it out; then the body of an answer
+    # waits for the caller's acknowledgement of its head, and callers put that off for 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
