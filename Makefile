@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+WORKERS ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test up check format bench bench-full stack-up stack-down docs clean
@@ -14,7 +15,7 @@ demo: $(VENV)/.all ## install, then the story: two crews, two processes, one mem
 	@$(BIN)/crewmem demo $(ARGS)
 
 test: $(VENV)/.dev ## install, then run the tests (ARGS="-m kafka -x" and the like)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 up: $(VENV)/.all ## log, consumer and recall service on this machine, until ctrl-C
 	@$(BIN)/crewmem up $(ARGS)
