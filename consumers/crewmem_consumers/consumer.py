@@ -24,6 +24,7 @@ from crewmem_consumers.health import Health, create_app
 from crewmem_consumers.llm import LlmClient
 from crewmem_consumers.monitor import Monitor
 from crewmem_consumers.opening import Collaborators, only_consumer, opened
+from crewmem_consumers.outage import Outage
 from crewmem_consumers.owned import OwnedPartitions
 from crewmem_consumers.partition_worker import Limits
 from crewmem_consumers.patience import Patience, Stopped, is_set_within
@@ -70,7 +71,8 @@ async def run(
             pages = served(create_app(health), host=settings.consumer_host, port=settings.consumer_port)
             await stack.enter_async_context(pages)
         stack.enter_context(only_consumer(settings))
-        patience = Patience(stop=stop, say=lambda error: _starting(health, error))
+        outage = Outage("the consumer's start", logger=logging.getLogger("crewmem.consumer"))
+        patience = Patience(stop=stop, say=lambda error: _starting(health, outage, error))
         try:
             parts = await stack.enter_async_context(
                 opened(settings, patience=patience, log=log, registry=registry, store=store, embedder=embedder)
@@ -96,6 +98,7 @@ class Consumer:
         self._dead_letters = LogDeadLetters(parts.dead_letter_log, loop=asyncio.get_running_loop())
         self._llm = LlmClient.of(settings)
         self._broker: KafkaBroker | None = None
+        self._joining = Outage("joining the group", logger=log)
         self._monitor: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Consumer:
@@ -138,11 +141,12 @@ class Consumer:
             source = self._source(generation, embedder)
             await source.start()
         except LogUnavailable as error:
-            log.warning("%s waits: %s", generation.name, error)
+            self._joining.say(error)
             self._health.waits_for = f"{type(error).__name__}: {error}"
         except StoreRefused as error:
             self._leave_out(generation.name, error)
         else:
+            self._joining.say(None)
             log.info("consuming for %s", generation.name)
             self._sources[generation.name] = source
             self._health.starting = None
@@ -212,7 +216,6 @@ async def _first_generation(parts: Collaborators) -> Generation:
     return await generations.ensure_first(parts.registry, embedder=parts.embedder, partitions=parts.log.partitions)
 
 
-def _starting(health: Health, error: Exception | None) -> None:
-    if error is not None:
-        logging.getLogger("crewmem.consumer").warning("the consumer waits: %s", error)
+def _starting(health: Health, outage: Outage, error: Exception | None) -> None:
+    outage.say(error)
     health.starting = f"{type(error).__name__}: {error}" if error else "start"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable
 
@@ -11,6 +12,9 @@ from crewmem_producers.log import EventLog
 from crewmem_store.errors import LogMismatch
 
 from crewmem_consumers.health import Health, PartitionStatus
+from crewmem_consumers.outage import Outage
+
+logger = logging.getLogger("crewmem.consumer")
 
 LOOK_SECONDS = 2.0
 SHORT_LOOKS = 8
@@ -27,6 +31,7 @@ class Monitor:
         self._log = log
         self._health = health
         self._on_mismatch = on_mismatch
+        self._outage = Outage("the consumer", logger=logger)
         self._short: Counter[tuple[str, int]] = Counter()
 
     async def watch(self, *, look_seconds: float = LOOK_SECONDS) -> None:
@@ -36,7 +41,7 @@ class Monitor:
             await asyncio.sleep(look_seconds)
 
     async def look(self) -> None:
-        """One look. An unavailable log is said in health, and is no error."""
+        """One look. An unavailable log is said in health and by one log line, and is no error."""
         try:
             ends = await self._log.end()
             for status in list(self._health.partitions.values()):
@@ -44,8 +49,10 @@ class Monitor:
                 await self._find_head(status)
         except LogUnavailable as error:
             self._health.waits_for = f"{type(error).__name__}: {error}"
+            self._outage.say(error)
             return
         self._health.waits_for = None
+        self._outage.say(None)
         self._check_lengths()
 
     async def _find_head(self, status: PartitionStatus) -> None:

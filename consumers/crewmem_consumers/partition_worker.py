@@ -22,6 +22,7 @@ from crewmem_store.store import PartitionStore
 
 from crewmem_consumers.health import PartitionStatus
 from crewmem_consumers.ingestor import MAX_BYTES, MAX_RECORDS, Processed
+from crewmem_consumers.outage import Outage
 from crewmem_consumers.pace import Pace
 from crewmem_consumers.partition_log import PartitionLog
 from crewmem_consumers.patience import Patience, Stopped
@@ -99,6 +100,7 @@ class PartitionWorker:
         self._stopping = asyncio.Event()
         # A fault of the surroundings, or of ours, is never a reason to skip a record: everything is tried again but what
         # says that this store must not be used at all.
+        self._outage = Outage(f"{status.generation} partition {partition}", logger=logger)
         self._patience = Patience(stop=self._stopping, say=self._say, worth=lambda error: not isinstance(error, REFUSALS))
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{status.generation}-p{partition}")
         self._pace = Pace(most=min(limits.batch_records, MAX_RECORDS))
@@ -237,11 +239,7 @@ class PartitionWorker:
 
     def _say(self, error: Exception | None) -> None:
         self.status.waits_for("work", error)
-        place = f"{self.status.generation} partition {self.partition}"
-        if isinstance(error, Unavailable):
-            logger.warning("%s waits: %s", place, error)
-        elif error is not None:
-            logger.error("%s failed and tries again", place, exc_info=error)
+        self._outage.say(error)
 
     def _note_head(self) -> None:
         oldest = self._in_hand[0] if self._in_hand else self._queue[0][1] if self._queue else None

@@ -7,6 +7,7 @@ import logging
 
 from crewmem_producers.errors import LogUnavailable
 
+from crewmem_consumers.outage import Outage
 from crewmem_consumers.owned import OwnedPartitions
 from crewmem_consumers.partition_worker import PartitionWorker
 from crewmem_consumers.patience import is_set_within
@@ -45,22 +46,24 @@ class SqliteWorker:
 
     async def _poll(self, worker: PartitionWorker, ready: asyncio.Event) -> None:
         await ready.wait()
+        outage = Outage(f"{worker.status.generation} partition {worker.partition}", logger=log)
         while not self._stopping.is_set():
-            read = 0 if worker.full else await self._read(worker)
+            read = 0 if worker.full else await self._read(worker, outage)
             if read < READ_RECORDS:
                 await is_set_within(self._stopping, POLL_SECONDS)
 
-    async def _read(self, worker: PartitionWorker) -> int:
+    async def _read(self, worker: PartitionWorker, outage: Outage) -> int:
         if worker.expected is None:
             return 0
         try:
             records = await self._owned.log.read(worker.partition, worker.expected, limit=READ_RECORDS)
         except LogUnavailable as error:
             worker.status.waits_for("log", error)
-            log.warning("%s partition %d waits: %s", self._owned.generation.name, worker.partition, error)
+            outage.say(error)
             await is_set_within(self._stopping, UNAVAILABLE_SECONDS)
             return 0
         worker.status.waits_for("log", None)
+        outage.say(None)
         if records:
             worker.offer(records)
         return len(records)

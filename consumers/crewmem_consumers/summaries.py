@@ -17,6 +17,7 @@ from crewmem_store.store import PartitionStore, Summary
 
 from crewmem_consumers.errors import LlmRefused
 from crewmem_consumers.llm import LlmClient
+from crewmem_consumers.outage import Outage
 from crewmem_consumers.partition_worker import PartitionWorker
 
 log = logging.getLogger("crewmem.consumer")
@@ -73,6 +74,7 @@ class Summaries:
         self._summariser = summariser
         self._elsewhere = elsewhere
         self._poll_seconds = poll_seconds
+        self._outage = Outage(f"the LLM summaries of partition {worker.partition}", logger=log)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -90,14 +92,15 @@ class Summaries:
             try:
                 more = await self._work_off()
                 self._worker.status.llm_waits_for = None
+                self._outage.say(None)
                 wait = 0.0 if more else self._poll_seconds
             except Unavailable as error:
                 wait = min(MAX_BACKOFF_SECONDS, 2 * max(wait, self._poll_seconds))
                 self._worker.status.llm_waits_for = f"{type(error).__name__}: {error}"
-                log.warning("summaries of partition %d wait %.0f s: %s", self._worker.partition, wait, error)
-            except Exception:  # a fault of ours: the memories are there without a summary, and the log line says why
+                self._outage.say(error)
+            except Exception as error:  # a fault of ours: the memories are there without a summary, and the log line says why
                 wait = MAX_BACKOFF_SECONDS
-                log.exception("summaries of partition %d failed and try again", self._worker.partition)
+                self._outage.say(error)
             await asyncio.sleep(wait)
 
     async def _work_off(self) -> bool:

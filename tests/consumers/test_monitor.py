@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 from consumers.fakes import record
 from crewmem_consumers.health import Health, PartitionStatus
@@ -71,6 +73,15 @@ async def test_a_log_that_is_away_is_said_in_health_until_it_is_back() -> None:
     log.away = False
     await monitor.look()
     assert health.ready
+
+
+async def test_a_log_that_is_away_for_long_is_one_warning_and_its_return_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    monitor, _, log, _ = watched(10, position=10)
+    with caplog.at_level(logging.INFO, logger="crewmem.consumer"):
+        for away in (True, True, True, False, False):
+            log.away = away
+            await monitor.look()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
 async def test_a_log_that_stays_too_short_is_refused_with_the_remedy() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -102,6 +103,15 @@ async def test_an_unexpected_fault_skips_nothing() -> None:
     async with working(pipeline) as worker:
         worker.offer([record(0), record(1)])
         await until(lambda: pipeline.seen == [0, 1], what="both records, after the fault")
+
+
+async def test_an_outage_is_one_warning_and_its_end_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    pipeline = FakePipeline(errors=[StoreUnavailable(f"try {number}") for number in range(3)])
+    with caplog.at_level(logging.INFO, logger="crewmem.consumer"):
+        async with working(pipeline) as worker:
+            worker.offer([record(0)])
+            await until(lambda: pipeline.seen == [0] and not worker.status.waits, what="the record")
+    assert [line.levelname for line in caplog.records if "partition 0" in line.getMessage()] == ["WARNING", "INFO"]
 
 
 async def test_a_stop_waits_for_the_batch_in_hand_and_drops_what_was_only_read() -> None:
