@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 
+from crewmem_producers.kafka_noise import QuietRetries
 from crewmem_producers.settings import ConsumerSettings, ServiceSettings, load
 
 from crewmem.cli.console import note, say
@@ -41,8 +42,13 @@ def consume() -> None:
 
 
 def log_to_stderr(level: int) -> None:
-    """Log lines with their time on stderr: ours from `level` on, those of libraries from WARNING on."""
+    """Log lines with their time on stderr: ours from `level` on, those of libraries from WARNING on.
+
+    Of a broker that is away ours say so once; aiokafka's lines at every try are left out.
+    """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(QuietRetries())
     for name in OURS:
         logging.getLogger(name).setLevel(level)
 
