@@ -69,6 +69,15 @@ def crewmem(*arguments: str, home: Path) -> Result:
     return CliRunner().invoke(app, list(arguments), env={"CREWMEM_HOME": str(home)})
 
 
+def process(*arguments: str, home: Path) -> str:
+    """The command in a process of its own, which must succeed; its stdout."""
+    command = [sys.executable, "-m", "crewmem.cli", *arguments]
+    environ = {**os.environ, "CREWMEM_HOME": str(home), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def ask(url: str, key: str, method: str, path: str, **what: Any) -> Any:
     response = httpx.request(
         method, url + path, headers={"Authorization": f"Bearer {key}"}, timeout=60, trust_env=False, **what
@@ -85,9 +94,9 @@ def test_a_first_start_a_kill_and_a_second_start(up: Callable[..., Up], tmp_path
     assert key_file == home / "api_key" and key_file.read_text().strip() == key
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
 
-    said = {"content": "Competitor analysis complete: Acme Corp lacks API docs", "session": "project_alpha"}
+    said = {"content": "Acme Corp publishes no price for its enterprise plan", "session": "project_alpha"}
     made = ask(url, key, "POST", "/v1/memory/remember", json=said | {"wait_seconds": 30})
-    asked = {"q": "competitor analysis", "session": "project_alpha"}
+    asked = {"q": "what Acme charges enterprises", "session": "project_alpha"}
     [memory] = ask(url, key, "GET", "/v1/memory/recall", params=asked)["memories"]
     assert (memory["content"], memory["id"]) == (said["content"], made["id"])
     assert 0.5 < memory["score"] <= 1
@@ -109,6 +118,35 @@ def test_a_first_start_a_kill_and_a_second_start(up: Callable[..., Up], tmp_path
 
     code, complaints = second.end(signal.SIGTERM)
     assert code == 0 and "Traceback" not in complaints and complaints.rstrip().endswith("stopped")
+
+
+def test_memory_is_computed_again_from_the_log_and_answers_from_the_new_generation(
+    up: Callable[..., Up], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    running = up("--port", "0")
+    url, key = running.said("url") or "", (running.said("key") or "").split()[0]
+    kept, forgotten = (
+        ask(url, key, "POST", "/v1/memory/remember", json={"content": content, "session": "s", "wait_seconds": 30})
+        for content in ("Acme Corp charges 49 dollars per seat.", "Bolt Ltd has 120 employees.")
+    )
+    assert ask(url, key, "DELETE", f"/v1/memory/forget/{forgotten['id']}", params={"wait_seconds": 30})["deleted"]
+    refused = crewmem("replay", home=home)
+    assert refused.exit_code == 4 and "stop" in refused.stderr, refused.output
+    running.end(signal.SIGTERM)
+
+    replayed = json.loads(process("replay", "--json", home=home))
+    assert (replayed["generation"], replayed["replaced"]) == ("g2", "g1")
+    assert replayed["outcomes"] == {"applied": 2, "stored": 2}
+    assert (replayed["embedded"], replayed["reused"]) == (1, 1), "what was forgotten left no vector to take over"
+    stats = json.loads(crewmem("stats", "--json", home=home).stdout)
+    assert [(one["name"], one["active"], one["partitions"][0]["lag"]) for one in stats] == [("g1", False, 0), ("g2", True, 0)]
+
+    up("--port", url.rpartition(":")[2])
+    for after in (None, "latest"):
+        asked = {"q": "who charges what", "session": "s"} | ({"after": after} if after else {})
+        found = ask(url, key, "GET", "/v1/memory/recall", params=asked)["memories"]
+        assert [(memory["id"], memory["content"]) for memory in found] == [(kept["id"], kept["content"])]
 
 
 def test_a_second_up_on_the_same_home_and_a_port_in_use_are_refused_with_the_remedy(
