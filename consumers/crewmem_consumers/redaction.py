@@ -10,6 +10,8 @@ from crewmem_consumers import secrets
 from crewmem_consumers.secrets import Secret
 
 _MOST_NAMES = 4096
+_SECRET_NAMES = frozenset({"secret", "secrets", "token", "passwords", "api_keys", "credentials", "pw"})
+"""Beside those that are found in prose: as names of fields they are plain enough."""
 
 
 def replaced(source: str, found: Sequence[Secret], start: int, end: int) -> str:
@@ -46,9 +48,15 @@ def redact_value(value: Any) -> Any:
 
 
 def _under(name: str, value: Any) -> Any:
-    if not isinstance(value, str) or not value:
+    if not _is_of_secrets(name) or isinstance(value, Mapping | bool) or value in (None, "", []):
         return redact_value(value)
-    plain = redact_text(value)
-    if plain == value and secrets.find(f'{name}: "{"x" * 8}"'):
-        return "[redacted: password]"
-    return plain
+    if isinstance(value, list | tuple):
+        return [_under(name, inner) for inner in value]
+    plain = redact_value(value)
+    return "[redacted: password]" if plain == value else plain
+
+
+@lru_cache(maxsize=_MOST_NAMES)
+def _is_of_secrets(name: str) -> bool:
+    """Whether what stands under that name is a secret, whatever it looks like."""
+    return name.casefold() in _SECRET_NAMES or bool(secrets.find(f'{name}: "{"x" * 8}"'))

@@ -73,6 +73,16 @@ class AssignedDetector:
                 yield Secret(start, end, "password")
 
 
+class SpokenDetector:
+    """`the password for the wiki is ...`, `with the password ...`, `token: ...`, `curl -u user:...`: what prose and commands
+    call a secret. Names alone say little there, so a value counts if it looks made up: letters and digits without a space."""
+
+    def find(self, text: str, lowered: str) -> Iterator[Secret]:
+        for pattern, label, literals in _SPOKEN:
+            if any(literal in lowered for literal in literals):
+                yield from (Secret(*match.span(1), label) for match in pattern.finditer(text))
+
+
 _LIBRARY: tuple[tuple[type[RegexBasedDetector], str, tuple[str, ...]], ...] = (
     (ArtifactoryDetector, "api key", ("akc", "ap")),
     (AWSKeyDetector, "api key", ("akia", "asia", "abia", "acca", "a3t", "aws")),
@@ -139,6 +149,27 @@ _ASSIGNED = re.compile(
 """The value is looked at, not taken: it may itself be a name with a value (`drive: password=...`)."""
 _NAME_LENGTH = 60
 _REDACTED = re.compile(r"\[redacted: [a-z -]{3,20}\Z")
+_IS_NO_SECRET = r"(?![$€£¥]|https?://|\d[\d.,]*\b)"
+"""What has letters and digits and is none: a price, an address, a date."""
+_MADE_UP = _IS_NO_SECRET + r"""((?=[^\s]*\d)(?=[^\s]*[A-Za-z])[^\s"'`<>(){}|,;]{6,})"""
+_LONG_MADE_UP = _IS_NO_SECRET + r"((?=[^\s]*\d)(?=[^\s]*[A-Za-z])[A-Za-z0-9._~+/=-]{12,})"
+_SAID = (
+    r"""(?:[^.!?\n]{0,60}?[\s)](?:is|was|be|to|as|now)\b:?[ \t]+|[^.!?\n:=]{0,60}[:=](?!//)\s{0,3}|[^\w\n]{1,5})["'`(*]{0,3}"""
+)
+"""What stands between a name and its value: a few words and a verb, a colon, or next to nothing."""
+_A_PASSWORD = r"(?<!\[redacted: )\b(?:pass(?:word|wd|phrase|code)|pwd|passwort|kennwort|contraseña|mot de passe|senha)"
+_A_KEY = r"(?<!\[redacted: )\b(?:api|access|secret|private|auth|bearer|refresh|security)[ _-]?(?:key|token)"
+_A_SECRET = r"(?<![A-Za-z])(?:secret|token|pw|pass|credentials?|cookie)[ \t]{0,3}[:=][ \t]{0,3}" + r"""["'`]?"""
+_ARGUMENT = (
+    r"""(?:\bcurl\b[^\n]{0,200}?\s(?:-u|--user)[ =]?["']?[^\s:"']{1,100}:|\bsshpass\s+-p\s{0,3}["']?)([^\s"']{3,})"""
+)
+_SPOKEN = (
+    (re.compile(_A_PASSWORD + _SAID + _MADE_UP, re.IGNORECASE), "password", ("pass", "pwd", "kennw", "contras", "senha")),
+    (re.compile(_A_KEY + _SAID + _LONG_MADE_UP, re.IGNORECASE), "api key", ("key", "token")),
+    (re.compile(_A_SECRET + _MADE_UP, re.IGNORECASE), "password", ("secret", "token", "pw", "pass", "credential", "cookie")),
+    (re.compile(_ARGUMENT), "password", ("curl", "sshpass")),
+)
+"""Pattern with the secret as its group, label, and literals of which one is in every text that it matches."""
 _URL_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@?#]{0,200}:([^\s/@]{1,200})@", re.IGNORECASE)
 _URL_PARAMETER = re.compile(
     r"[?&](?:api_?key|key|token|access_token|auth|sig|signature|password|pwd|secret|client_secret)=([^\s&#\"'<>)]{6,})",
@@ -156,7 +187,7 @@ def _library() -> list[Detector]:
     return found
 
 
-DETECTORS: tuple[Detector | AssignedDetector, ...] = (
+DETECTORS: tuple[Detector | AssignedDetector | SpokenDetector, ...] = (
     Detector("private key", _PRIVATE_KEY, ("private key", "putty-user-key-file")),
     *_library(),
     Detector("api key", _PREFIXED),
@@ -164,6 +195,7 @@ DETECTORS: tuple[Detector | AssignedDetector, ...] = (
     Detector("password", _URL_PASSWORD, ("://",), group=1),
     Detector("token", _URL_PARAMETER, ("=",), group=1),
     AssignedDetector(),
+    SpokenDetector(),
 )
 
 PERSONAL: tuple[Detector, ...] = (

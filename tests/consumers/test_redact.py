@@ -53,6 +53,21 @@ def test_keys_tokens_and_private_keys_go(secret: str, around: str) -> None:
         ("the password is 'hunter2'", "hunter2"),
         ("(shared drive: password=Tr0ub4dor3x9Q)", "Tr0ub4dor3x9Q"),
         ("The wiki password is Tr0ub4dor&3x9.", "Tr0ub4dor&3x9"),
+        ("My password is hunter2", "hunter2"),
+        ("The password for the wiki is Tr0ub4dor&3x9.", "Tr0ub4dor&3x9"),
+        ("The password has been set to Tr0ub4dor&3x9", "Tr0ub4dor&3x9"),
+        ("log in with the password Tr0ub4dor3x9 there", "Tr0ub4dor3x9"),
+        ("| password | hunter2 |", "hunter2"),
+        ("<password>hunter2</password>", "hunter2"),
+        ("Das Passwort lautet: geheim123", "geheim123"),
+        ("PASS=hunter2", "hunter2"),
+        ("export SECRET=abc123def", "abc123def"),
+        ("token: abc123def456", "abc123def456"),
+        ("credentials: bob:hunter2", "hunter2"),
+        ("Use API key 8f3a9b2c1d4e5f60a7 for it", "8f3a9b2c1d4e5f60a7"),
+        ("The API token is a1b2c3d4e5f6g7.", "a1b2c3d4e5f6g7"),
+        ("curl -u bob:hunter2 https://x.example", "hunter2"),
+        ("sshpass -p hunter2 ssh host", "hunter2"),
         ("Authorization: Bearer abcdefghijklmnop0123", "abcdefghijklmnop0123"),
         ("curl -H 'authorization: bearer abcdefghijklmnop0123'", "abcdefghijklmnop0123"),
         ("postgres://user:p4ss@db.example/crew", "p4ss"),
@@ -75,6 +90,9 @@ def test_passwords_and_tokens_go_by_what_they_are_called(text: str, secret: str)
         "Basic plans cost $49; the bearer of the card gets 10 percent off.",
         "The key: be quick. Passwords are hashed.",
         "The password is rotated every 30 days, the api key is optional.",
+        "The password reset is described at https://acme.example/v2/reset, the API key is free until 2026-12-01T00:00.",
+        "Price per token: $0.002/1k, per secret: 5/month.",
+        "A password manager costs $3 a month; access tokens are valid for 24h.",
         "skills-based task-force risk-averse",
     ],
 )
@@ -99,12 +117,20 @@ def test_the_literals_that_a_detector_is_skipped_without_are_in_everything_that_
 
 
 def test_metadata_is_redacted_by_value_and_by_name() -> None:
-    value = {"note": "password=hunter2", "password": "plain", "nested": [{"api_key": "xyz"}, 7, None], "fine": "text"}
+    value = {
+        "note": "password=hunter2", "password": "plain", "nested": [{"api_key": "xyz"}, 7, None], "fine": "text",
+        "pin_password": 4711, "passwords": ["one", "two"], "token": "abc", "secret": {"about": "text"}, "db_password": None,
+    }  # fmt: skip
     assert redact_value(value) == {
         "note": "password=[redacted: password]",
         "password": "[redacted: password]",
         "nested": [{"api_key": "[redacted: password]"}, 7, None],
         "fine": "text",
+        "pin_password": "[redacted: password]",
+        "passwords": ["[redacted: password]"] * 2,
+        "token": "[redacted: password]",
+        "secret": {"about": "text"},
+        "db_password": None,
     }
 
 
@@ -155,7 +181,11 @@ def test_an_agents_thoughts_before_its_final_answer_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["a", " ", "a:", "://", "=", "-----BEGIN PRIVATE KEY-----", "password=", "a@", "1 2 ", "eyJ", "sk-"]
+    "unit",
+    [
+        "a", " ", "a:", "://", "=", "-----BEGIN PRIVATE KEY-----", "password=", "a@", "1 2 ", "eyJ", "sk-", "password ",
+        "password is ", "api key ", "curl -u a:",
+    ],
 )
 def test_no_text_is_a_trap_for_the_detectors(unit: str) -> None:
     secrets.find((unit * 12_000)[:12_000], personal=True)
