@@ -11,6 +11,7 @@ from crewmem_producers.errors import ServiceUnavailable, SettingsError
 from crewmem_producers.settings import CrewSettings
 
 from crewmem.errors import KeyRefused, NotFound, NotFresh, RequestRefused, RightRefused
+from crewmem.tracing import traceparent
 
 Method = Literal["GET", "POST", "DELETE"]
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -39,6 +40,11 @@ def address(settings: CrewSettings) -> tuple[str, str]:
     return settings.base_url.rstrip("/"), url.host
 
 
+def _trace() -> dict[str, str]:
+    found = traceparent()
+    return {"traceparent": found} if found else {}
+
+
 class Client:
     """One service and key. Safe to share between threads; connections are made at first use, anew in a forked child."""
 
@@ -60,7 +66,9 @@ class Client:
         """
         timeout = httpx.Timeout(self._timeout + wait_seconds, connect=min(self._timeout, 2.0))
         try:
-            response = self._client().request(method, self._base_url + path, json=json, params=params, timeout=timeout)
+            response = self._client().request(
+                method, self._base_url + path, json=json, params=params, timeout=timeout, headers=_trace()
+            )
         except UnicodeEncodeError as error:
             raise RequestRefused(f"the text holds half a character that UTF-8 cannot: {error}") from error
         except httpx.HTTPError as error:

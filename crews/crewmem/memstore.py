@@ -22,6 +22,7 @@ from crewmem.connection import connect
 from crewmem.content import MAX_CHARACTERS, fit_content
 from crewmem.errors import RequestRefused
 from crewmem.sessions import PlainSession, Sessions, resolve_call
+from crewmem.tracing import traceparent
 
 logger = logging.getLogger("crewmem")
 
@@ -157,12 +158,11 @@ class Memstore:
     def list(
         self, session: PlainSession | None = None, *, limit: int | None = None, offset: int | None = None
     ) -> dict[str, Any]:
-        """What a session holds, newest first: `{memories, total}`; `limit` is 20, at most 100.
+        """What a session, or several, hold, newest first: `{memories, total}`; `limit` is 20, at most 100.
 
         Raises RequestRefused, KeyRefused, RightRefused, ServiceUnavailable.
         """
-        found = self._sessions(session).read
-        params: dict[str, Any] = {"session": found[0], "limit": limit, "offset": offset}
+        params: dict[str, Any] = {"session": list(self._sessions(session).read), "limit": limit, "offset": offset}
         return self._connection.client.call("GET", "/v1/memory/list", params={n: v for n, v in params.items() if v is not None})
 
     async def aremember(self, content: str, session: PlainSession | None = None, **fields: Any) -> Memory:
@@ -196,7 +196,8 @@ class Memstore:
             return not self._queued
 
     def _queue(self, body: MemoryRemembered, session: str, why: str) -> Memory:
-        event = Event(body=body, scope=Scope.of(self.settings.tenant, session), source=self.settings.source)
+        scope, source = Scope.of(self.settings.tenant, session), self.settings.source
+        event = Event(body=body, scope=scope, source=source, traceparent=traceparent())
         with self._lock:
             self._connection.publisher.publish(event)
             self._queued = True

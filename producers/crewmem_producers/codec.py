@@ -27,7 +27,8 @@ UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
 """(event type, schema_version) -> what makes the next version's body of it. Entries are never removed."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""A W3C trace context."""
 
 
 def body_json(body: Body) -> bytes:
@@ -86,7 +87,7 @@ def decode(record: LoggedRecord | Record, *, upcasters: Mapping[tuple[str, int],
     trace = headers.get("traceparent")
     return Event(
         body=body, scope=scope, id=event_id, time=time, source=headers.get("ce_source", ""),
-        traceparent=trace if trace and _TRACEPARENT.fullmatch(trace) else None,
+        traceparent=trace if trace and TRACEPARENT.fullmatch(trace) else None,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from crewmem.errors import (
     ServiceUnavailable,
     SettingsError,
 )
+from opentelemetry import trace
 from support.fake_service import KEY, FakeService, memory
 from support.waiting import until
 
@@ -200,3 +201,20 @@ def test_half_a_character_is_refused_and_a_wrong_address_is_a_wrong_setting(serv
     assert isinstance(caught.value.__cause__, UnicodeEncodeError)
     with pytest.raises(SettingsError, match="no address"):
         Memstore(base_url="http://[::1")
+
+
+def test_the_trace_of_the_program_goes_on_in_the_call_and_in_what_waits_in_the_outbox(service: FakeService) -> None:
+    span = trace.NonRecordingSpan(trace.SpanContext(7, 9, is_remote=False, trace_flags=trace.TraceFlags(1)))
+    store = Memstore()
+    with trace.use_span(span):
+        store.remember("a")
+        service.stop()
+        store.remember("b")
+    service.start()
+    until(lambda: service.events)
+    assert service.traces == [service.events[0]["traceparent"]] == [f"00-{7:032x}-{9:016x}-01"]
+
+
+def test_a_list_of_several_sessions_asks_for_all_of_them(service: FakeService) -> None:
+    Memstore().list(["a", "b"], limit=3)
+    assert [path for _, path, _ in service.calls] == ["/v1/memory/list?session=a&session=b&limit=3"]

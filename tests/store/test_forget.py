@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from crewmem_producers.codec import decode
-from crewmem_producers.events import Event, KickoffCompleted, MemoryForgotten, TaskOutput
+from crewmem_producers.events import Event, KickoffCompleted, MemoryForgotten, MemoryRemembered, TaskOutput
 from crewmem_producers.names import Scope
 from support.service import NOON, Stack, refused_with, running_stack
 
@@ -125,3 +125,19 @@ async def test_one_event_id_in_two_tenants_is_forgotten_in_one(stack: Stack) -> 
     assert (await forget(stack, "kickoff-1", key=key)).status_code == 200
     assert await contents(stack, key, session="s") == set()
     assert await contents(stack, other, session="s") == {"acme theirs"}
+
+
+async def test_the_callers_trace_goes_on_in_the_events_of_both_calls_unless_it_is_none(stack: Stack) -> None:
+    key = await stack.key()
+    for given, kept in ((f"00-{7:032x}-{9:016x}-01", True), ("not a trace", False)):
+        headers = {"traceparent": given}
+        async with stack.consuming():
+            body = {"content": f"Acme charges {int(kept)} dollars.", "session": "s", "wait_seconds": 20}
+            made = (await stack.call("POST", "/v1/memory/remember", key=key, json=body, headers=headers)).json()
+        partition = int(made["id"].partition("-")[0])
+        remembered = await last_event(stack, partition)
+        async with stack.consuming():
+            await stack.call("DELETE", f"/v1/memory/forget/{made['id']}?wait_seconds=20", key=key, headers=headers)
+        forgotten = await last_event(stack, partition)
+        assert (type(remembered.body), type(forgotten.body)) == (MemoryRemembered, MemoryForgotten)
+        assert {remembered.traceparent, forgotten.traceparent} == {given if kept else None}

@@ -14,11 +14,12 @@ KEY = "am_live_" + "0" * 32
 
 class FakeService:
     """`memories`: what a recall answers, by session. `fail`: (status, code) for every call, `refuse_events` for
-    events only. Counts every call."""
+    events only. Counts every call, and notes the `traceparent` of those that are no relay's."""
 
     def __init__(self) -> None:
         self.memories: dict[str, list[dict[str, Any]]] = {}
         self.calls: list[tuple[str, str, Any]] = []
+        self.traces: list[str | None] = []
         self.events: list[dict[str, Any]] = []
         self.fail: tuple[int, str] | None = None
         self.refuse_events: tuple[int, str] | None = None
@@ -92,6 +93,8 @@ class _Handler(BaseHTTPRequestHandler):
             body = json.loads(raw) if raw else None
         except ValueError:
             body = None
+        if self.path != "/v1/events":
+            self.fake.traces.append(self.headers.get("traceparent"))
         status, answer = self.fake.answer(self.command, self.path, body)
         data = json.dumps(answer).encode()
         self.send_response(status)

@@ -23,6 +23,7 @@ from crewmem_store.service.asks import ForgetQuery
 from crewmem_store.service.auth import Writer
 from crewmem_store.service.parts import Parts, View, parts_of
 from crewmem_store.service.publish import publish
+from crewmem_store.service.trace import Trace
 from crewmem_store.store import StoreReader
 
 router = APIRouter(tags=["memory"])
@@ -34,14 +35,14 @@ router = APIRouter(tags=["memory"])
     responses={202: {"model": shapes.Forgotten}, **shapes.ERRORS},
 )
 async def forget(
-    id: str, ask: Annotated[ForgetQuery, Query()], key: Writer, parts: Annotated[Parts, Depends(parts_of)]
+    id: str, ask: Annotated[ForgetQuery, Query()], key: Writer, trace: Trace, parts: Annotated[Parts, Depends(parts_of)]
 ) -> Response:
     """`id` is a memory's or an event's. 200 once nothing of it can be recalled, 202 with a token when that takes longer."""
     view = await parts.view()
     named = await _named(id, key=key, parts=parts, view=view, seconds=ask.wait_seconds)
     if not named:
         raise RequestRefused(404, "not_found", "no memory and no event of this id can be forgotten with this key")
-    marks = [await _append(parts, scope, spans) for scope, spans in named.items()]
+    marks = [await _append(parts, scope, spans, traceparent=trace) for scope, spans in named.items()]
     content: dict[str, Any] = {"deleted": True, "id": id}
     if await freshness.wait(view.reader, marks, seconds=ask.wait_seconds):
         return answer(content)
@@ -52,8 +53,9 @@ Named = dict[Scope, list[SpanRef]]
 """What is to be forgotten: the spans, by scope."""
 
 
-async def _append(parts: Parts, scope: Scope, spans: list[SpanRef]) -> Mark:
-    event = Event(body=MemoryForgotten(spans=spans), scope=scope, time=parts.clock(), source=parts.settings.source)
+async def _append(parts: Parts, scope: Scope, spans: list[SpanRef], *, traceparent: str | None) -> Mark:
+    body, source = MemoryForgotten(spans=spans), parts.settings.source
+    event = Event(body=body, scope=scope, time=parts.clock(), source=source, traceparent=traceparent)
     return (await publish(parts.log, event)).mark
 
 

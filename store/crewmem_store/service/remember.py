@@ -19,6 +19,7 @@ from crewmem_store.service.auth import Writer
 from crewmem_store.service.parts import Parts, View, parts_of
 from crewmem_store.service.publish import Published, publish
 from crewmem_store.service.sessions import allowed
+from crewmem_store.service.trace import Trace
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +33,10 @@ SPAN = "content"
     response_model=shapes.Remembered,
     responses={202: {"model": shapes.Accepted}, **shapes.ERRORS},
 )
-async def remember(ask: RememberAsk, key: Writer, parts: Annotated[Parts, Depends(parts_of)]) -> Response:
+async def remember(ask: RememberAsk, key: Writer, trace: Trace, parts: Annotated[Parts, Depends(parts_of)]) -> Response:
     """Remembers `content`: 201 once it can be recalled, 202 with a token when that takes longer than `wait_seconds`."""
     scope = allowed(key, SHARED if ask.session is None else ask.session)
-    published = await publish(parts.log, event_of(ask, scope, parts))
+    published = await publish(parts.log, event_of(ask, scope, parts, traceparent=trace))
     row = await _arrived(parts, scope, published, seconds=ask.wait_seconds)
     if row is None:
         place = memory_id(published.mark.partition, str(scope), published.event.id, SPAN)
@@ -43,13 +44,14 @@ async def remember(ask: RememberAsk, key: Writer, parts: Annotated[Parts, Depend
     return answer(_remembered(row, published), status=201)
 
 
-def event_of(ask: RememberAsk, scope: Scope, parts: Parts) -> Event:
+def event_of(ask: RememberAsk, scope: Scope, parts: Parts, *, traceparent: str | None) -> Event:
     """The event that the ask stands for. Its time is `created_at` if that is given, else now."""
     given = ask.model_dump(
         include={"content", "metadata", "ttl", "key", "importance", "kind", "parent", "speaker"}, exclude_none=True
     )
     body = MemoryRemembered(**given)
-    return Event(body=body, scope=scope, time=ask.created_at or parts.clock(), source=parts.settings.source)
+    time = ask.created_at or parts.clock()
+    return Event(body=body, scope=scope, time=time, source=parts.settings.source, traceparent=traceparent)
 
 
 async def _arrived(parts: Parts, scope: Scope, published: Published, *, seconds: float) -> MemoryRow | None:
