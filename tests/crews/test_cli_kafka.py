@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from crewmem.cli.app import app
 from crewmem_producers.codec import decode
@@ -13,6 +21,7 @@ from crewmem_producers.connect import open_log
 from crewmem_producers.events import RulesApplied
 from crewmem_producers.settings import KafkaSettings, load
 from support.kafka import free_port
+from support.programs import PATIENCE_SECONDS, until
 from typer.testing import CliRunner, Result
 
 
@@ -52,6 +61,64 @@ def test_topics_are_made_once_with_the_default_rules_and_rules_go_to_every_parti
     assert json.loads(crewmem("keys", "list", "--json").stdout)[0]["name"] == "k"
     states = {finding["name"]: finding["state"] for finding in json.loads(crewmem("doctor", "--json").stdout)}
     assert (states["log"], states["registry"], states["store"]) == ("ok", "ok", "ok") and states["service"] == "fail"
+
+
+@contextmanager
+def running(*commands: str) -> Iterator[None]:
+    """Each command as a process of its own; SIGTERM ends them, cleanly."""
+    processes = [
+        subprocess.Popen([sys.executable, "-m", "crewmem.cli", command], env={**os.environ, "OMP_NUM_THREADS": "1"})
+        for command in commands
+    ]
+    try:
+        yield
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        assert [process.wait(timeout=PATIENCE_SECONDS) for process in processes] == [0] * len(processes)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def printed(*arguments: str) -> Any:
+    """The JSON that a command prints, which must succeed."""
+    done = crewmem(*arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.mark.kafka
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("broker")
+def test_consume_and_serve_and_a_replay_once_they_are_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port, key = free_port(), "am_live_" + "0" * 32
+    settings = {"PORT": port, "CONSUMER_PORT": 0, "ADMIN_KEY": key, "API_KEY": key, "BASE_URL": f"http://127.0.0.1:{port}"}
+    for name, value in (settings | {"STORE": tmp_path / "store"}).items():
+        monkeypatch.setenv(f"CREWMEM_{name}", str(value))
+    printed("topics", "create")
+    with running("consume", "serve"):
+        until(lambda: ready(port), "both are up")
+        made = [printed("remember", content, "--session", "s") for content in ("Acme charges 49 dollars.", "Bolt has no SSO.")]
+        [found] = printed("recall", "what Acme charges", "--session", "s", "--top-k", "1")["memories"]
+        assert (found["id"], found["content"]) == (made[0]["id"], "Acme charges 49 dollars.")
+        refused = crewmem("replay")
+        assert refused.exit_code == 4 and "stop" in refused.stderr, refused.output
+    replayed = printed("replay")
+    assert (replayed["generation"], replayed["outcomes"]) == ("g2", {"applied": 3, "stored": 2})
+    assert (replayed["embedded"], replayed["reused"]) == (0, 2)
+    for generation, active in zip(printed("stats"), (False, True), strict=True):
+        assert generation["active"] is active
+        assert [one["lag"] for one in generation["partitions"]] == [0, 0, 0]
+        assert sum(one["processed"] for one in generation["partitions"]) == 5
+
+
+def ready(port: int) -> bool:
+    """Whether the service there can answer recalls: it runs, and a consumer has made the first generation."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=30, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
 
 
 def test_a_broker_that_does_not_answer_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
