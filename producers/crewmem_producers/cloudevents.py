@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from crewmem_producers.codec import body_json, format_time, parse_body
+from crewmem_producers.codec import EVENT_ID, body_json, format_time, parse_body
 from crewmem_producers.errors import InvalidEvent, InvalidName
 from crewmem_producers.events import BODIES, PUBLISHABLE, Event
 from crewmem_producers.names import Scope
@@ -17,8 +16,6 @@ BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
 MAX_BATCH_EVENTS = 500
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 RELAY_HEADER = "crewmem-relay"
-
-_ID = re.compile(r"[\x21-\x7e]{1,100}")
 
 
 def to_json(event: Event) -> dict[str, Any]:
@@ -47,7 +44,7 @@ def from_json(value: object, *, tenant: str) -> Event:
     if not isinstance(value, dict) or value.get("specversion") != "1.0":
         raise InvalidEvent("not a CloudEvents 1.0 object", reason="bad_header")
     event_id, kind, time = value.get("id"), value.get("type"), value.get("time")
-    if not isinstance(event_id, str) or not _ID.fullmatch(event_id):
+    if not isinstance(event_id, str) or not EVENT_ID.fullmatch(event_id):
         raise InvalidEvent("`id` is 1 to 100 printable ASCII characters", reason="bad_header")
     if not isinstance(kind, str) or kind not in PUBLISHABLE:
         raise InvalidEvent(f"`type` is one of {', '.join(sorted(PUBLISHABLE))}, not {kind!r}", reason="unknown_type")

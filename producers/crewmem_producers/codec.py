@@ -26,6 +26,9 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
 """(event type, schema_version) -> what makes the next version's body of it. Entries are never removed."""
 
+EVENT_ID = re.compile(r"[\x21-\x7e]{1,100}")
+"""Printable ASCII: an id is part of memory ids, tokens and log lines."""
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 """A W3C trace context."""
@@ -77,6 +80,8 @@ def decode(record: LoggedRecord | Record, *, upcasters: Mapping[tuple[str, int],
     headers = _headers(record)
     kind = _required(headers, "ce_type")
     event_id, time = _required(headers, "ce_id"), _time(_required(headers, "ce_time"))
+    if not EVENT_ID.fullmatch(event_id):
+        raise InvalidEvent("ce_id is 1 to 100 printable ASCII characters", reason="bad_header")
     model = BODIES.get(kind)
     if model is None:
         raise InvalidEvent(f"no event type {kind!r} is known", reason="unknown_type")

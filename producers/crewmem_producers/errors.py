@@ -97,7 +97,8 @@ class TransportRefused(CrewmemError):
 
 
 class EventRefused(CrewmemError):
-    """The destination refused an event for ever. `crewmem outbox status` shows it among the dead letters."""
+    """The destination refused an event for ever; the message says why. `crewmem outbox status` shows it among the dead
+    letters, unless nothing is kept (CREWMEM_DURABILITY=log)."""
 
 
 class OutboxFull(CrewmemError):

@@ -62,7 +62,7 @@ class _FileSource(PydanticBaseSettingsSource):
             return None, field_name, False
         try:
             return Path(path).expanduser().read_text("utf-8").rstrip(), field_name, False
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise SettingsError(f"{PREFIX}{field_name.upper()}_FILE cannot be read: {error}") from error
 
     def __call__(self) -> dict[str, Any]:
@@ -157,12 +157,18 @@ class CrewSettings(KafkaSettings):
         return (self.outbox_dir or self.home / "outbox").expanduser()
 
     def resolved_api_key(self) -> str | None:
-        """`api_key`, else what `crewmem up` left in <home>/api_key when the service is the local default one."""
+        """`api_key`, else what `crewmem up` left in <home>/api_key when the service is the local default one.
+
+        Raises SettingsError when that file cannot be read.
+        """
         if self.api_key is not None:
             return self.api_key.get_secret_value()
         path = self.home / "api_key"
-        if self.base_url.rstrip("/") == DEFAULT_BASE_URL and path.is_file():
-            return path.read_text("utf-8").strip() or None
+        try:
+            if self.base_url.rstrip("/") == DEFAULT_BASE_URL and path.is_file():
+                return path.read_text("utf-8").strip() or None
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"the key that `crewmem up` wrote cannot be read: {error}; set {PREFIX}API_KEY") from error
         return None
 
 
@@ -185,7 +191,7 @@ class StoreSettings(KafkaSettings):
 class ConsumerSettings(StoreSettings):
     """`crewmem consume`."""
 
-    batch_rows: int = Field(500, ge=1, le=5000, description="rows that are written at once, at most")
+    batch_rows: int = Field(500, ge=1, le=500, description="events that are processed and written at once, at most")
     batch_wait_ms: int = Field(200, ge=0, le=10_000, description="how long a batch that is not full waits, ms")
     group_instance_id: str | None = Field(None, description="static Kafka membership; unset: dynamic")
     consumer_host: str = Field("0.0.0.0", description="address of the consumer's health and metrics")
@@ -224,7 +230,13 @@ def load(model: type[S], **arguments: Any) -> S:
         lines = [_mistake(item["loc"], item["msg"]) for item in error.errors(include_url=False, include_input=False)]
         raise SettingsError("\n".join(lines)) from error
     except SourceError as error:
-        raise SettingsError(str(error)) from error
+        raise SettingsError(_unreadable(error)) from error
+
+
+def _unreadable(error: SourceError) -> str:
+    """pydantic-settings names the field, and not the variable, of what it cannot read as JSON."""
+    _, _, field = str(error).partition('field "')
+    return f'{PREFIX}{field.partition(chr(34))[0].upper()}: a JSON list is needed, such as ["topic"]' if field else str(error)
 
 
 def _mistake(location: tuple[int | str, ...], message: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, MAX_BATCH_BYTES, RELAY_HEADER, to_json
-from crewmem_producers.errors import ServiceUnavailable, TransportRefused
+from crewmem_producers.errors import ServiceUnavailable, SettingsError, TransportRefused
 from crewmem_producers.events import Event
 from crewmem_producers.freshness import parse_token
 from crewmem_producers.transport import Delivered, Fate, Refused, RelayReport
@@ -82,6 +82,8 @@ class HttpTransport:
             return await self._connected().post(self._url, content=content, headers=headers)
         except (httpx.TransportError, OSError) as error:
             raise ServiceUnavailable(f"{self._url} does not answer: {error or type(error).__name__}") from error
+        except SettingsError as error:
+            raise TransportRefused(str(error)) from error
         except httpx.InvalidURL as error:
             raise TransportRefused(f"CREWMEM_BASE_URL is no address: {error}") from error
 

@@ -33,6 +33,8 @@ def replaced(record: Record, name: str, value: bytes | None) -> Record:
         (Record(b"k", b"\x00\xff", encode(remembered()).headers), "bad_encoding"),
         (replaced(encode(remembered()), "ce_id", b"\xff\xfe"), "bad_header"),
         (replaced(encode(remembered()), "ce_id", None), "bad_header"),
+        (replaced(encode(remembered()), "ce_id", b"two\nlines"), "bad_header"),
+        (replaced(encode(remembered()), "ce_id", b"x" * 101), "bad_header"),
         (replaced(encode(remembered()), "ce_time", b"yesterday"), "bad_header"),
         (replaced(encode(remembered()), "ce_type", b"something.else"), "unknown_type"),
         (replaced(encode(remembered()), "content-encoding", b"br"), "bad_encoding"),

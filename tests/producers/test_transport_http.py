@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from crewmem_producers.cloudevents import from_json
 from crewmem_producers.codec import decode
-from crewmem_producers.errors import ServiceUnavailable, TransportRefused
+from crewmem_producers.errors import ServiceUnavailable, SettingsError, TransportRefused
 from crewmem_producers.events import Event
 from crewmem_producers.log import LoggedRecord
 from crewmem_producers.transport import Delivered, Refused
@@ -182,4 +182,14 @@ async def test_no_proxy_of_the_environment_sees_what_stays_on_this_machine(
     monkeypatch.delenv("no_proxy", raising=False)
     transport = HttpTransport(base_url=server.base_url, api_key=lambda: KEY)
     assert [type(fate) for fate in await transport.send([remembered("x")])] == [Delivered]
+    await transport.close()
+
+
+async def test_a_key_that_cannot_be_read_is_a_refused_caller_and_not_an_outage(server: EventsServer) -> None:
+    def unreadable() -> str:
+        raise SettingsError("the key cannot be read")
+
+    transport = HttpTransport(base_url=server.base_url, api_key=unreadable)
+    with pytest.raises(TransportRefused, match="cannot be read"):
+        await transport.send([remembered("x")])
     await transport.close()
