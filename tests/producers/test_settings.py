@@ -92,7 +92,7 @@ def test_a_file_that_is_no_toml_is_refused_with_its_path(folder: Path) -> None:
 
 @pytest.mark.parametrize("model", [CrewSettings, KafkaSettings, ConsumerSettings, ServiceSettings])
 def test_an_unknown_argument_is_refused_and_no_secret_is_shown(model: type[CrewSettings]) -> None:
-    with pytest.raises(SettingsError, match="(?i)base_ulr"):
+    with pytest.raises(SettingsError, match=r"(?i)base_ulr"):
         load(model, base_ulr="x")
     shown = repr(load(model, kafka_sasl_password="hunter2"))
     assert "hunter2" not in shown
@@ -133,7 +133,7 @@ def test_a_folder_or_a_bucket_is_a_store(store: str) -> None:
 
 
 def test_an_argument_that_is_no_setting_is_told_with_the_nearest_right_one() -> None:
-    with pytest.raises(SettingsError, match="^topk is no setting; did you mean top_k"):
+    with pytest.raises(SettingsError, match=r"^topk is no setting; did you mean top_k"):
         load(CrewSettings, topk=3)
 
 
