@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
@@ -28,6 +30,9 @@ DEFAULT_BASE_URL = "http://127.0.0.1:8765"
 OUTSIDE_THE_MODELS = frozenset({CONFIG_VARIABLE, "CREWMEM_LOCOMO"})
 """Names that are no setting of a role: where the file is, and what a benchmark reads."""
 TEST_PREFIX = "CREWMEM_TEST_"
+
+_ADDRESS = re.compile(r"https?://\S+$")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+]+:/*")  # two characters at least: C:\\ is a folder
 
 
 def config_path(environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -134,7 +139,7 @@ class KafkaSettings(CommonSettings):
 class CrewSettings(KafkaSettings):
     """A process that runs crews, or that asks the service."""
 
-    base_url: str = Field(DEFAULT_BASE_URL, pattern=r"^https?://\S+$", description="address of the recall service")
+    base_url: str = Field(DEFAULT_BASE_URL, description="address of the recall service")
     api_key: SecretStr | None = Field(None, description="key for the service; default: the one that `up` wrote")
     session: str | None = Field(None, description="session of crews and of Memstore when none is given")
     durability: Literal["outbox", "log"] = Field("outbox", description="`log`: publishing waits for the log, or raises")
@@ -146,6 +151,13 @@ class CrewSettings(KafkaSettings):
     top_k: int = Field(8, ge=1, le=100, description="memories recalled into a kickoff, at most")
     max_tokens: int = Field(600, ge=1, description="tokens of recalled memory in a prompt, at most")
     threshold: float = Field(0.15, ge=0, le=1, description="least cosine of a recalled memory")
+
+    @field_validator("base_url")
+    @classmethod
+    def _base_url(cls, value: str) -> str:
+        if not _ADDRESS.match(value):
+            raise ValueError(f"an address begins with http:// or https://, such as {DEFAULT_BASE_URL}")
+        return value
 
     @field_validator("session")
     @classmethod
@@ -182,6 +194,14 @@ class StoreSettings(KafkaSettings):
     s3_secret_key: SecretStr | None = Field(None, description="S3 secret key")
     embedder: str = Field("all-MiniLM-L6-v2", description="sentence-transformers model that memory is embedded with")
     embedder_threads: int | None = Field(None, ge=1, description="CPU threads of the embedder; unset: all cores")
+
+    @field_validator("store")
+    @classmethod
+    def _store(cls, value: str | None) -> str | None:
+        scheme = _SCHEME.match(value or "")
+        if scheme and not str(value).startswith("s3://"):
+            raise ValueError(f"a folder or s3://bucket/prefix is wanted, not {scheme[0]}")
+        return value
 
     @property
     def store_uri(self) -> str:
@@ -227,7 +247,7 @@ def load(model: type[S], **arguments: Any) -> S:
     try:
         return model(**{name: value for name, value in arguments.items() if value is not None})
     except ValidationError as error:
-        lines = [_mistake(item["loc"], item["msg"]) for item in error.errors(include_url=False, include_input=False)]
+        lines = [_mistake(model, item, arguments) for item in error.errors(include_url=False, include_input=False)]
         raise SettingsError("\n".join(lines)) from error
     except SourceError as error:
         raise SettingsError(_unreadable(error)) from error
@@ -239,9 +259,14 @@ def _unreadable(error: SourceError) -> str:
     return f'{PREFIX}{field.partition(chr(34))[0].upper()}: a JSON list is needed, such as ["topic"]' if field else str(error)
 
 
-def _mistake(location: tuple[int | str, ...], message: str) -> str:
-    name = str(location[0]) if location else "settings"
-    return f"{PREFIX}{name.upper()}: {message.removeprefix('Value error, ')}"
+def _mistake(model: type[CommonSettings], found: ErrorDetails, arguments: Mapping[str, Any]) -> str:
+    name = str(found["loc"][0]) if found["loc"] else "settings"
+    if found["type"] == "extra_forbidden":  # other sources give known names only: it was an argument
+        return f"{name} is no setting{_nearest(name, set(model.model_fields))}"
+    variable = PREFIX + name.upper()
+    where = "an argument" if name in arguments else origin(model, name)
+    of_file = f" ({name} in {where})" if where == str(config_path()) else ""
+    return f"{variable}{of_file}: {found['msg'].removeprefix('Value error, ')}"
 
 
 def known_names() -> dict[str, type[CommonSettings]]:
