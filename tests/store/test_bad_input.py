@@ -104,6 +104,15 @@ async def test_a_wrong_content_type_is_400(stack: Stack, content_type: str) -> N
         refused_with(response, 400, "invalid_request")
 
 
+async def test_a_refusal_says_what_to_do_instead(stack: Stack) -> None:
+    key = await stack.key()
+    misspelt = await stack.call("GET", "/v1/memory/recall?q=a&sesion=b", key=key)
+    assert misspelt.json()["message"] == "query.sesion: this call has no such field; /docs lists those that it has"
+    form = await stack.call("POST", REMEMBER, key=key, content=b"a", headers={"content-type": "text/plain"})
+    assert "Content-Type: application/json" in form.json()["message"]
+    assert "/docs" in (await stack.call("GET", "/v1/memories", key=key)).json()["message"]
+
+
 async def test_metadata_nested_without_end_is_400(stack: Stack) -> None:
     key = await stack.key()
     nested = b'{"a":' * 500 + b"1" + b"}" * 500

@@ -80,11 +80,19 @@ def of_error(error: CrewmemError) -> Response:
     return problem(500, "internal", str(error))
 
 
+_SAID = {
+    "extra_forbidden": "this call has no such field; /docs lists those that it has",
+    "model_attributes_type": "send a JSON object, with Content-Type: application/json",
+}
+"""Pydantic's words where they do not say what to do."""
+
+
 def of_validation(errors: Sequence[Any]) -> Response:
     """What pydantic found wrong with a call, in the codes of the API."""
     first = errors[0]
     place = [str(part) for part in first["loc"]]
-    return problem(400, _code(place, first["type"]), f"{'.'.join(place)}: {first['msg']}")
+    said = _SAID.get(first["type"], str(first["msg"]).removeprefix("Value error, "))
+    return problem(400, _code(place, first["type"]), f"{'.'.join(place)}: {said}")
 
 
 def _code(place: Sequence[str], kind: str) -> str:
@@ -96,6 +104,11 @@ def _code(place: Sequence[str], kind: str) -> str:
 
 
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_HTTP_MESSAGES = {
+    "Not Found": "there is no such path; /docs lists the calls",
+    "Method Not Allowed": "the path is right, the method is not; /docs lists the calls",
+}
+"""What the framework answers by itself, before any call is reached."""
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -112,7 +125,8 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         code = _HTTP_CODES.get(error.status_code, "invalid_request")
-        return problem(error.status_code, code, str(error.detail), headers=error.headers)
+        message = _HTTP_MESSAGES.get(str(error.detail), str(error.detail))
+        return problem(error.status_code, code, message, headers=error.headers)
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> Response:
