@@ -60,7 +60,7 @@ class TestWithAService:
 
     def test_a_session_that_holds_nothing_says_so(self) -> None:
         found = crewmem("recall", "anything", "-s", "cli-empty")
-        assert (found.exit_code, found.stdout) == (0, "") and "nothing is remembered" in found.stderr
+        assert (found.exit_code, found.stdout) == (0, "") and "nothing was found in session" in found.stderr
 
     def test_the_session_of_the_settings_is_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CREWMEM_SESSION", "cli-set")

@@ -47,7 +47,7 @@ def recall(
     elif context:
         say(answer["context"])
     else:
-        _print_memories(answer["memories"])
+        _print_memories(answer["memories"], asked["session"])
 
 
 def list_memories(
@@ -58,12 +58,12 @@ def list_memories(
 ) -> None:
     """Print the memories of a session, newest first."""
     settings = load(CrewSettings)
-    asked = {"session": _asked(session, settings), "limit": limit, "offset": offset}
+    asked: dict[str, Any] = {"session": _asked(session, settings), "limit": limit, "offset": offset}
     answer = parts.call(settings, "GET", "/v1/memory/list", params=asked)
     if as_json:
         print_json(answer)
         return
-    _print_memories(answer["memories"])
+    _print_memories(answer["memories"], asked["session"])
     note(f"{len(answer['memories'])} of {answer['total']}")
 
 
@@ -73,13 +73,20 @@ def _asked(sessions: list[str] | None, settings: CrewSettings) -> str | list[str
     return sessions[0] if len(sessions) == 1 else sessions
 
 
-def _print_memories(memories: list[dict[str, Any]]) -> None:
+def _print_memories(memories: list[dict[str, Any]], sessions: str | list[str]) -> None:
     if not memories:
-        note("nothing is remembered there")
+        note(_nothing(sessions))
         return
     scored = any(memory.get("score") is not None for memory in memories)
     columns = (*(("score",) if scored else ()), "date", "kind", "session", "memory", "id")
     print_table(columns, [_row(memory, scored) for memory in memories])
+
+
+def _nothing(sessions: str | list[str]) -> str:
+    if "*" in sessions:
+        return "nothing was found in any session that the key may read"
+    names = [sessions] if isinstance(sessions, str) else sessions
+    return f"nothing was found in session {' or '.join(map(repr, names))}; --session '*' looks in all that the key may read"
 
 
 def _row(memory: dict[str, Any], scored: bool) -> tuple[Any, ...]:

@@ -60,7 +60,7 @@ def flush(
     if after.depth:
         raise ServiceUnavailable(f"{after.depth} events still wait in {after.path}: {after.error or 'not sent in time'}")
     if not as_json:
-        say(f"sent {waiting}; nothing waits any more")
+        say(f"sent {waiting}; nothing waits any more for the destination of these settings")
 
 
 @app.command()
@@ -87,7 +87,7 @@ def retry(as_json: AsJson = False) -> None:
 def _drained(publisher: Publisher, waiting: int, timeout_seconds: float) -> OutboxStatus:
     """The status once nothing waits or the time is over."""
     end = time.monotonic() + timeout_seconds
-    with Progress(console=err(), transient=True) as progress:
+    with Progress(console=(shown := err()), transient=True, disable=not shown.is_terminal) as progress:
         task = progress.add_task("sending", total=waiting)
         while True:
             now = publisher.status()

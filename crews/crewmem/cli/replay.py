@@ -44,7 +44,7 @@ async def _replay(settings: ConsumerSettings) -> Replayed:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with parts.existing_log(settings) as log:
-        with Progress(*columns, console=err(), transient=True) as bar:
+        with Progress(*columns, console=(shown := err()), transient=True, disable=not shown.is_terminal) as bar:
             task = bar.add_task("opening", total=None)
 
             def show(step: Step) -> None:
