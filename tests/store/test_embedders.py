@@ -80,6 +80,27 @@ def test_an_unknown_model_is_refused_with_the_remedy(monkeypatch: pytest.MonkeyP
     assert caught.value.__cause__ is not None
 
 
+def test_a_hub_that_is_away_is_not_asked_for_every_file_and_the_cache_is_looked_into(tmp_path: Path) -> None:
+    """In a process of its own in which no name can be looked up; nothing is printed but the error."""
+    code = """
+import socket
+asked = []
+def away(*args, **kwargs):
+    asked.append(args)
+    raise socket.gaierror("no such host")
+socket.getaddrinfo = away
+from crewmem_store.embedders import open_embedder
+from crewmem_store.errors import EmbedderUnavailable
+try:
+    open_embedder("no-such-model")
+except EmbedderUnavailable as error:
+    print(len(asked) < 5, "CREWMEM_EMBEDDER" in str(error))
+"""
+    environment = {"HF_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=170)
+    assert (done.stdout.strip(), done.stderr) == ("True True", "")
+
+
 def test_a_package_with_other_files_is_not_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
