@@ -84,8 +84,7 @@ class LancePartition:
         values = {value for scope in scopes for value in (scope, effects.record_key(scope))}
         with self._lock:
             self._cache.at(self._memory.refresh())
-            missing = self._cache.missing(values)
-            if missing:
+            while missing := self._cache.missing(values):  # everything again where a read had to move to a newer version
                 table = self._memory.read(DECIDED_FROM, lance_filters.one_of("scope", missing))
                 self._cache.at(self._memory.version)
                 self._cache.hold(missing, memory_rows(table)[0])

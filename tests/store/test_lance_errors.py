@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crewmem_producers.errors import StoreUnavailable
+from crewmem_store import lance_database
 from crewmem_store.lance import LanceStore
 from crewmem_store.lance_errors import answering
 from crewmem_store.lance_table import ATTEMPTS
-from store.conformance_store import ALICE, GEN, PARTITION, entry, memory, owner, put
+from store.conformance_store import ALICE, BOB, GEN, PARTITION, entry, memory, owner, put
 
 
 class PanicException(BaseException):
@@ -121,3 +123,22 @@ def test_a_reader_whose_files_were_cleaned_up_reads_once_more(store: LanceStore,
     monkeypatch.setattr(lance_reader, "read", failing)
     assert [row.offset for row in store.reader(GEN).rows({ALICE}, partitions={PARTITION}).rows] == [1]
     assert len(calls) == 2
+
+
+def test_a_read_that_had_to_move_to_a_newer_version_takes_what_was_held_from_there_too(
+    store: LanceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, other = owner(store), owner(store)
+    put(part, memory(1), memory(2, scope=BOB))
+    assert len(part.view(scopes={ALICE}, ce_ids=()).rows(ALICE)) == 1
+    read, news = lance_database.read, [memory(3)]
+
+    def cleaned_up_meanwhile(*arguments: Any) -> Any:
+        if not news:
+            return read(*arguments)
+        put(other, news.pop())
+        raise StoreUnavailable("Not found")
+
+    monkeypatch.setattr(lance_database, "read", cleaned_up_meanwhile)
+    view = part.view(scopes={ALICE, BOB}, ce_ids=())
+    assert ([row.offset for row in view.rows(ALICE)], [row.offset for row in view.rows(BOB)]) == ([1, 3], [2])
