@@ -56,7 +56,8 @@ class Opened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """`batch_records` records are handed over at once, at most; a batch that is not full waits `batch_wait_seconds`."""
+    """`batch_records` records are handed over at once, at most; a batch that is not full waits until it is
+    `batch_wait_seconds` that the one before was done. So a lone record does not wait, and there are not more writes."""
 
     batch_records: int = 500
     batch_wait_seconds: float = 0.2
@@ -95,6 +96,7 @@ class PartitionWorker:
         self._queue: deque[tuple[float, LoggedRecord]] = deque()
         self._queued_bytes = 0
         self._in_hand: Sequence[LoggedRecord] = ()
+        self._done_at = float("-inf")
         self._arrived = asyncio.Event()
         self._stop_asked = threading.Event()
         self._stopping = asyncio.Event()
@@ -199,17 +201,18 @@ class PartitionWorker:
         self.status.position = await self.on_thread(pipeline.position)
         if self.status.position <= batch[-1].offset:
             raise Stopped
-        self._pace.took(len(batch), loop.time() - began)
+        self._done_at = loop.time()
+        self._pace.took(len(batch), self._done_at - began)
         self._in_hand = ()
         self._note_head()
 
     async def _collect(self) -> list[LoggedRecord]:
-        """Waits for records, then until the batch is full or its first record has waited long enough."""
+        """Waits for records, then until the batch is full, or it is long enough since its first record or the last batch."""
         loop = asyncio.get_running_loop()
         await self._wait(until=lambda: bool(self._queue), deadline=loop.time() + IDLE_SECONDS)
         if not self._queue:
             return []
-        deadline = self._queue[0][0] + self._limits.batch_wait_seconds
+        deadline = min(self._queue[0][0], self._done_at) + self._limits.batch_wait_seconds
         await self._wait(until=lambda: len(self._queue) >= self._pace.records, deadline=deadline)
         was_full = self.full
         self._in_hand = batch = self._take_batch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -215,3 +216,15 @@ async def test_an_idle_partition_is_looked_after() -> None:
     pipeline = FakePipeline()
     async with working(pipeline):
         await until(lambda: pipeline.idles >= 2, what="the store is looked after")
+
+
+async def test_a_lone_record_does_not_wait_for_a_batch_and_those_right_after_it_come_together() -> None:
+    pipeline = FakePipeline()
+    async with working(pipeline, limits=Limits(batch_records=3, batch_wait_seconds=3600.0)) as worker:
+        worker.offer([record(0)])
+        await until(lambda: pipeline.seen == [0] and pipeline.idles > 0, what="the lone record")
+        worker.offer([record(1)])
+        await asyncio.sleep(0.05)
+        worker.offer([record(2), record(3)])
+        await until(lambda: len(pipeline.seen) == 4, what="a full batch")
+        assert pipeline.batches == [[0], [1, 2, 3]]
