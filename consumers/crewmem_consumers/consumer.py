@@ -28,6 +28,7 @@ from crewmem_consumers.outage import Outage
 from crewmem_consumers.owned import OwnedPartitions
 from crewmem_consumers.partition_worker import Limits
 from crewmem_consumers.patience import Patience, Stopped, is_set_within
+from crewmem_consumers.split import SPLITTER
 from crewmem_consumers.sqlite_worker import SqliteWorker
 from crewmem_consumers.steps import Checkpoint, no_checkpoint
 from crewmem_consumers.summaries import Summariser
@@ -138,6 +139,7 @@ class Consumer:
         try:
             embedder = await self._embedder_of(generation)
             generations.check(generation, embedder=embedder, partitions=self._parts.log.partitions)
+            _check_splitter(generation)
             source = self._source(generation, embedder)
             await source.start()
         except LogUnavailable as error:
@@ -213,7 +215,17 @@ class Consumer:
 
 
 async def _first_generation(parts: Collaborators) -> Generation:
-    return await generations.ensure_first(parts.registry, embedder=parts.embedder, partitions=parts.log.partitions)
+    return await generations.ensure_first(
+        parts.registry, embedder=parts.embedder, partitions=parts.log.partitions, splitter=SPLITTER
+    )
+
+
+def _check_splitter(generation: Generation) -> None:
+    if generation.splitter != SPLITTER:
+        raise StoreRefused(
+            f"{generation.name} was cut into spans by splitter {generation.splitter}, this program has splitter {SPLITTER}: "
+            "use the crewmem that it was made with, or run `crewmem replay`."
+        )
 
 
 def _starting(health: Health, outage: Outage, error: Exception | None) -> None:

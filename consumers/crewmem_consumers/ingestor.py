@@ -50,7 +50,6 @@ class Processed:
 
     outcomes: Counter[Outcome]
     last_offset: int
-    rows: int
 
 
 class Ingestor:
@@ -115,7 +114,7 @@ class Ingestor:
         if not written:
             return None
         outcomes: Counter[Outcome] = sum((one.outcomes for one in written), Counter())
-        return Processed(outcomes, written[-1].last_offset, sum(one.rows for one in written))
+        return Processed(outcomes, written[-1].last_offset)
 
     def idle(self) -> None:
         """Between batches: lets the store tidy up and make durable what was written."""
@@ -191,7 +190,7 @@ class Ingestor:
         self._store.commit(rows=plan.rows, updates=plan.updates, ledger=plan.ledger)
         self._last = plan.ledger[-1]
         self._rules = self._rules_after(items)
-        return Processed(Counter(row.outcome for row in plan.ledger), self._last.offset, len(plan.rows))
+        return Processed(Counter(row.outcome for row in plan.ledger), self._last.offset)
 
     def _rules_after(self, items: Sequence[Item]) -> RulesInForce:
         rules = self._rules

@@ -27,6 +27,7 @@ from crewmem_consumers.newest_rules import newest_rules
 from crewmem_consumers.opening import Collaborators, only_consumer, opened
 from crewmem_consumers.partition_log import PartitionLog
 from crewmem_consumers.reuse import ReusingEmbedder
+from crewmem_consumers.split import SPLITTER
 from crewmem_consumers.steps import Checkpoint, no_checkpoint
 
 BATCH_RECORDS = 500
@@ -125,6 +126,7 @@ class _Replay:
             embedder_fingerprint=embedder.fingerprint,
             dimensions=embedder.dimensions,
             partitions=parts.log.partitions,
+            splitter=SPLITTER,
             rules=rules,
             rules_until={str(partition): end for partition, end in self._ends.items()} if rules else {},
         )
@@ -213,5 +215,6 @@ def _same_making(generation: Generation, parts: Collaborators, rules: str | None
     return (
         generation.embedder_fingerprint == parts.embedder.fingerprint
         and generation.partitions == parts.log.partitions
+        and generation.splitter == SPLITTER
         and generation.rules == rules
     )

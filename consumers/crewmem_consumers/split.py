@@ -10,6 +10,7 @@ from crewmem_producers.events import Event, KickoffCompleted, KickoffFailed, Mem
 from crewmem_consumers.sentences import Interval, sentences
 
 SPLITTER = 1
+"""Noted in every generation: another splitter cuts other spans, so it needs a generation of its own."""
 PIECE = 4_000
 """Code points of a piece, at most."""
 CONTENT = "content"

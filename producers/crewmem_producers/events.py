@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from uuid6 import uuid7
@@ -24,6 +24,7 @@ def new_event_id() -> str:
 
 
 def utc_now() -> datetime:
+    """The wall clock, aware. Nothing that decides what is remembered reads it."""
     return datetime.now(UTC)
 
 
@@ -78,6 +79,8 @@ class KickoffCompleted(Body):
 
 
 class KickoffError(BaseModel):
+    """What ended a kickoff: the exception's type and message, and `index` of the task in whose course it was raised."""
+
     model_config = ConfigDict(extra="allow")
     type: str
     message: str
@@ -107,6 +110,8 @@ class MemoryRemembered(Body):
 
 
 class SpanRef(BaseModel):
+    """Names a memory: a span of an event of the same session."""
+
     event_id: str
     span: str
 
@@ -126,6 +131,8 @@ class SessionForgotten(Body):
 
 
 class PositionRef(BaseModel):
+    """A place on the log."""
+
     partition: int
     offset: int
 
@@ -163,8 +170,6 @@ BODIES: dict[str, type[Body]] = {body.type: body for body in SESSION_BODIES + CO
 PUBLISHABLE = frozenset({KickoffCompleted.type, KickoffFailed.type, MemoryRemembered.type})
 """The types that `POST /v1/events` takes; the service itself writes the others."""
 
-Durability = Literal["outbox", "log"]
-
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -179,6 +184,7 @@ class Event:
 
     @property
     def type(self) -> str:
+        """Its `ce_type`."""
         return self.body.type
 
     @property

@@ -73,13 +73,13 @@ async def activate(registry: Registry, name: str) -> None:
     await registry.put(ACTIVE, {"generation": name})
 
 
-async def ensure_first(registry: Registry, *, embedder: Embedder, partitions: int) -> Generation:
+async def ensure_first(registry: Registry, *, embedder: Embedder, partitions: int, splitter: int = 1) -> Generation:
     """The active generation; makes `g1` when there is none yet. Two consumers that do so at once write the same record."""
     await registry.refresh()
     if not live(registry):
         first = Generation(
             name="g1", embedder=embedder.name, embedder_fingerprint=embedder.fingerprint,
-            dimensions=embedder.dimensions, partitions=partitions,
+            dimensions=embedder.dimensions, partitions=partitions, splitter=splitter,
         )  # fmt: skip
         await save(registry, first)
         await activate(registry, first.name)

@@ -83,7 +83,7 @@ class FakePipeline:
             return None
         self.batches.append([one.offset for one in records])
         self._position = records[-1].offset + 1
-        return Processed(Counter({Outcome.STORED: len(records)}), records[-1].offset, len(records))
+        return Processed(Counter({Outcome.STORED: len(records)}), records[-1].offset)
 
     def idle(self) -> None:
         self.idles += 1

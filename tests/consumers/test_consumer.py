@@ -181,6 +181,13 @@ async def test_another_number_of_partitions_is_refused(machine: Machine) -> None
     assert isinstance(await machine.fails(), PartitionsChanged)
 
 
+async def test_a_generation_of_another_splitter_is_refused_with_the_remedy(machine: Machine) -> None:
+    async with machine.consuming():
+        await until(lambda: machine.health.starting is None, what="it consumes")
+    await generations.save(machine.registry, replace(generations.active(machine.registry), splitter=2))
+    assert "crewmem replay" in str(await machine.fails())
+
+
 async def test_a_generation_that_nobody_reads_and_that_cannot_go_on_is_left_out_and_said_so(machine: Machine) -> None:
     async with machine.consuming():
         await until(lambda: machine.health.starting is None, what="it consumes")

@@ -175,7 +175,7 @@ def test_offsets_may_have_gaps() -> None:
     ingestor = pipeline.ingestor()
     assert ingestor.position() == 0
     result = ingestor.process(pipeline.log)
-    assert result is not None and (result.last_offset, ingestor.position(), result.rows) == (6, 7, 2)
+    assert result is not None and (result.last_offset, ingestor.position()) == (6, 7)
     assert result.outcomes == {Outcome.STORED: 2}
     assert [row.offset for row in pipeline.ledger()] == [0, 6]
 
@@ -231,7 +231,7 @@ def test_told_to_stop_between_two_commits_it_keeps_the_first() -> None:
     pipeline.append(*(kickoff(*(f"a{n} b{n}" for n in range(10)), number=n, session=f"s{n}") for n in range(60)))
     ingestor = pipeline.ingestor()
     result = ingestor.process(pipeline.log, stopping=lambda: "ledger_written" in reached)
-    assert result is not None and (result.last_offset, ingestor.position(), result.rows) == (49, 50, 500)
+    assert result is not None and (result.last_offset, ingestor.position()) == (49, 50)
     assert ingestor.process(pipeline.log) is not None and len(pipeline.ledger()) == 60
 
 

@@ -181,6 +181,8 @@ async def test_a_generation_of_other_making_is_not_gone_on_with(machine: Machine
     stray = replace(generations.active(machine.registry), name="g2", embedder_fingerprint="another")
     await generations.save(machine.registry, stray)
     assert (await machine.replay()).generation == "g3"
+    await generations.save(machine.registry, replace(generations.active(machine.registry), name="g4", splitter=2))
+    assert (await machine.replay()).generation == "g5"
 
 
 @pytest.mark.kafka
