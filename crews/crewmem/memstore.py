@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
+from crewmem_producers.destination import outbox_path
 from crewmem_producers.errors import ServiceUnavailable
 from crewmem_producers.events import Event, MemoryRemembered
 from crewmem_producers.freshness import LATEST
@@ -52,7 +53,8 @@ class Memstore:
         self.settings = load(CrewSettings, api_key=api_key, base_url=base_url, **settings)
         self._connection = connect(self.settings)
         self._strict = strict
-        self._queued = False
+        # What an earlier process left in the outbox is sent by this one, and nothing overtakes it.
+        self._queued = outbox_path(self.settings).exists()
         self._lock = threading.Lock()
 
     def remember(
@@ -137,6 +139,8 @@ class Memstore:
         fields |= {"as_of": _time(as_of), "since": _time(since), "until": _time(until), "strict": strict}
         fields |= {"metadata": metadata and dict(metadata)}
         request = {name: value for name, value in fields.items() if value is not None}
+        if self._queued:
+            self._connection.publisher.status()  # the relay runs from here on, beside the question
         try:
             answer = self._connection.client.call("POST", "/v1/memory/recall", json=request, wait_seconds=_wait(wait_seconds))
         except ServiceUnavailable as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 import crewmem
 import pytest
-from crewmem import Memstore
+from crewmem import Memstore, connection
 from crewmem.errors import (
     InvalidName,
     KeyRefused,
@@ -93,6 +93,19 @@ def test_what_comes_after_an_outage_does_not_overtake_what_waits(service: FakeSe
     assert "queued" not in store.remember("second", key="price")
     assert [event["data"]["content"] for event in service.events] == ["first"]
     assert [body["content"] for body in service.remembered()] == ["second"]
+
+
+def test_what_an_earlier_process_left_in_the_outbox_is_sent_by_the_next_that_asks_or_says_anything(
+    service: FakeService,
+) -> None:
+    for use in (lambda store: store.recall("x"), lambda store: store.remember("b")):
+        before = len(service.events)
+        service.stop()
+        Memstore().remember("a")
+        connection.close_all()  # the process that could not send it ends
+        service.start()
+        use(Memstore())
+        until(lambda before=before: len(service.events) > before)
 
 
 def test_strict_raises_in_an_outage_and_queues_nothing(service: FakeService) -> None:
