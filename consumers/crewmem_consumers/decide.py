@@ -153,7 +153,7 @@ class Decider:
         if row.outcome is Outcome.DUPLICATE and row.duplicate_of is not None:
             self._effect(scope, Extend(row.duplicate_of, offset, memories.expires_at(draft)))
         if memories.kind_of(draft) == memories.COMPLETED and draft.task_key is not None:
-            self._effect(scope, SupersedeFailures(str(scope), draft.crew, draft.task_key, offset, time))
+            self._effect(scope, SupersedeFailures(str(scope), draft.task_key, offset, time))
 
     def _write(self, scope: Scope, row: MemoryRow) -> None:
         self._sessions[scope].add(row)

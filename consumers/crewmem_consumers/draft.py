@@ -47,7 +47,7 @@ class Draft:
         body = self.event.body
         if not isinstance(body, KickoffCompleted) or self.span.task is None or not self.span.task.key:
             return None
-        return f"{body.crew_key}/{self.span.task.key}"
+        return redact_name(f"{body.crew_key}/{self.span.task.key}")
 
     @property
     def who(self) -> str | None:

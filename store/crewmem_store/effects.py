@@ -31,7 +31,7 @@ def apply(row: MemoryRow, update: Update) -> MemoryRow:
             touched = _current(row, update) and row.key == update.key
             return replace(row, superseded_at=update.at) if touched else row
         case SupersedeFailures():
-            touched = _current(row, update) and row.kind == "failure" and _same_task(row, update)
+            touched = _current(row, update) and row.kind == "failure" and row.task_key == update.task_key
             return replace(row, superseded_at=update.at) if touched else row
         case Extend():
             return _extended(row, update)
@@ -98,10 +98,6 @@ def _current(row: MemoryRow, update: SupersedeKey | SupersedeFailures) -> bool:
     return (
         row.scope == update.scope and row.offset < update.before_offset and row.text is not None and row.superseded_at is None
     )
-
-
-def _same_task(row: MemoryRow, update: SupersedeFailures) -> bool:
-    return row.crew == update.crew and row.task_key == update.task_key
 
 
 def _extended(row: MemoryRow, update: Extend) -> MemoryRow:

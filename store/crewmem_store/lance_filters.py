@@ -70,8 +70,7 @@ def changes(update: Update) -> tuple[str, dict[str, Any]]:
         case SupersedeFailures():
             rows = equal("scope", update.scope) & equal("kind", "failure") & equal("task_key", update.task_key)
             rows &= _before(update.before_offset)
-            crew = "crew IS NULL" if update.crew is None else equal("crew", update.crew).to_sql()
-            return _all(rows, crew, _HAS_TEXT, _CURRENT), {"superseded_at": _utc(update.at)}
+            return _all(rows, _HAS_TEXT, _CURRENT), {"superseded_at": _utc(update.at)}
         case Extend():
             rows = equal("id", update.id) & _before(update.before_offset)
             if update.expires_at is None:

@@ -22,10 +22,9 @@ class SupersedeKey:
 
 @dataclass(frozen=True, slots=True)
 class SupersedeFailures:
-    """Rows of `scope`, kind `failure`, this crew and task, `superseded_at` null, get `superseded_at = at` (UTC)."""
+    """Rows of `scope`, kind `failure`, this task, `superseded_at` null, get `superseded_at = at` (UTC)."""
 
     scope: str
-    crew: str | None
     task_key: str
     before_offset: int
     at: datetime

@@ -154,6 +154,12 @@ def test_a_completed_task_supersedes_its_failures(again: bool) -> None:
     assert pipeline.outcomes()[-1] == ("duplicate" if again else "stored")
 
 
+def test_a_task_stays_the_same_when_its_crew_gets_another_name() -> None:
+    pipeline = Pipeline()
+    pipeline.run(failure("no answer", number=1), kickoff("Done: sent the mail", number=2, crew="renamed"))
+    assert [row.superseded_at is None for row in pipeline.rows()] == [False, True]
+
+
 def test_a_completed_task_leaves_failures_of_other_tasks_and_later_ones() -> None:
     pipeline = Pipeline()
     pipeline.run(

@@ -146,7 +146,7 @@ def test_no_secret_reaches_the_store_by_any_field(secret: str) -> None:
             f"The key is {secret} today", metadata={"a": {"b": [secret]}, secret: 1}, key=secret, kind=secret, speaker=secret,
             agent_role=f"Role {secret}", crew=secret, parent=secret,
         ),
-        kickoff(f"Key findings: use {secret} there", number=1, inputs={"token": secret}, crew=secret),
+        kickoff(f"Key findings: use {secret} there", number=1, inputs={"token": secret}, crew=secret, crew_key=secret),
     )  # fmt: skip
     assert pipeline.outcomes() == ["stored", "stored"]
     assert secret not in stored_bytes(pipeline) and secret[:40] not in stored_bytes(pipeline)

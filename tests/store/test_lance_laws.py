@@ -41,7 +41,7 @@ def updates(draw: st.DrawFn) -> Update:
     scope, offset, id = draw(SCOPES), draw(OFFSETS), memory(draw(OFFSETS), scope=draw(SCOPES)).id
     return draw(
         st.sampled_from([
-            SupersedeKey(scope, draw(KEYS) or "none", offset, NOON), SupersedeFailures(scope, "research", "t1", offset, NOON),
+            SupersedeKey(scope, draw(KEYS) or "none", offset, NOON), SupersedeFailures(scope, "t1", offset, NOON),
             Extend(id, offset, draw(TIMES)), Forget((id, "7-none")), Erase(scope, offset),
         ])
     )  # fmt: skip
@@ -106,22 +106,23 @@ def _views(part: PartitionStore) -> list[tuple[object, ...]]:
 @settings(max_examples=10, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(st.lists(st.tuples(SESSION, TEXT, TEXT, TEXT), min_size=2, max_size=4, unique=True))
 def test_no_value_breaks_out_of_a_condition(values: list[tuple[str, str, str, str]]) -> None:
-    """Sessions, keys, crews, ids and event ids of any characters touch and find their own rows only."""
+    """Sessions, keys, tasks, ids and event ids of any characters touch and find their own rows only."""
     with tempfile.TemporaryDirectory() as folder:
         store = LanceStore(str(Path(folder) / "store"))
         store.open(namespace="crewmem")
         part = owner(store)
         stored = [
             memory(
-                n, scope=str(Scope("acme", session)), id=f"7-{n}{id}", event_id=id, key=key, crew=crew,
+                n, scope=str(Scope("acme", session)), id=f"7-{n}{id}", event_id=id, key=key, task_key=task,
                 kind="failure",
             )
-            for n, (session, key, crew, id) in enumerate(values)
+            for n, (session, key, task, id) in enumerate(values)
         ]  # fmt: skip
         put(part, *stored)
         first, *others = stored
         assert first.scope is not None
         assert first.key is not None
+        assert first.task_key is not None
         reader = store.reader(GEN)
         assert {row.id for row in reader.by_event(first.event_id)} == {r.id for r in stored if r.event_id == first.event_id}
         found = {row.id for row in reader.rows({first.scope}, partitions={PARTITION}).rows}
@@ -129,8 +130,8 @@ def test_no_value_breaks_out_of_a_condition(values: list[tuple[str, str, str, st
         put(part, updates=[SupersedeKey(first.scope, first.key, 99, NOON)])
         superseded = {row.id for row in stored if row.scope == first.scope and row.key == first.key}
         assert {row.id for row in stored if (now := reader.get(row.id)) and now.superseded_at} == superseded
-        put(part, updates=[SupersedeFailures(first.scope, first.crew, "t1", 99, NOON)])
-        superseded |= {row.id for row in stored if row.scope == first.scope and row.crew == first.crew}
+        put(part, updates=[SupersedeFailures(first.scope, first.task_key, 99, NOON)])
+        superseded |= {row.id for row in stored if row.scope == first.scope and row.task_key == first.task_key}
         assert {row.id for row in stored if (now := reader.get(row.id)) and now.superseded_at} == superseded
         put(part, updates=[Forget((first.id,))])
         assert {row.id for row in others if (now := reader.get(row.id)) and now.text is None} == set()

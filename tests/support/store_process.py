@@ -40,7 +40,7 @@ def batch() -> tuple[list[MemoryRow], list[Update], list[LedgerRow]]:
     rows = [memory(10), memory(11, key="k"), memory(12, scope=BOB), marker(13, BOB)]
     old = before_batch()
     updates: list[Update] = [
-        SupersedeFailures(ALICE, "research", "t1", 10, NOON), SupersedeKey(ALICE, "k", 11, NOON),
+        SupersedeFailures(ALICE, "t1", 10, NOON), SupersedeKey(ALICE, "k", 11, NOON),
         Extend(old[2].id, 12, NOON + timedelta(days=1)), Forget((old[3].id,)), Erase(BOB, 13),
     ]  # fmt: skip
     return rows, updates, [entry(n) for n in range(10, 14)]
