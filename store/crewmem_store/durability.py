@@ -97,11 +97,17 @@ class Durability:
 
 
 def set_torn_aside(folder: Path, name: str) -> bool:
-    """Renames the newest manifest of a table that does not open, so that the one before it counts; False: none is left."""
+    """Renames the newest manifest of a table that does not open, so that the one before it counts; False: none is left.
+
+    Raises StoreUnavailable when the file cannot be read at all: then it is the disk or a limit that is in the way, and
+    nothing is known to be torn.
+    """
     manifests = sorted((folder / f"{name}.lance" / "_versions").glob("*.manifest"), key=_version, reverse=True)
     if not manifests:
         return False
     torn = manifests[0]
+    with answering(f"reading {torn}"):
+        torn.read_bytes()
     log.warning("%s does not open at version %d (torn by a power loss?): going back one version", name, _version(torn))
     torn.rename(torn.with_suffix(".torn"))
     return True

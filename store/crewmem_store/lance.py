@@ -73,12 +73,14 @@ class LanceStore:
         durability = None
         if self._database.folder is not None:
             durability = Durability(self._database.folder, f"{generation}_p{partition:02d}", boot=self._boot())
-            names = [memory_name(generation, partition), f"{ledger_prefix(generation, partition)}_"]
             lock = FileLock(durability.lock_path, timeout=LOCK_SECONDS)
             with answering(f"waiting for another owner that opens {durability.lock_path.stem}"):
                 lock.acquire()
             try:
-                rewind.to_what_is_durable(self._database, durability, prefixes=names)
+                rewind.to_what_is_durable(
+                    self._database, durability, memory=memory_name(generation, partition),
+                    ledger_prefix=ledger_prefix(generation, partition),
+                )  # fmt: skip
                 return self._open(generation, partition, dimensions, durability)
             finally:
                 lock.release()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from enum import Enum
 
 from crewmem_producers.errors import StoreUnavailable
 
@@ -14,17 +14,23 @@ from crewmem_store.lance_errors import answering
 log = logging.getLogger(__name__)
 
 
-def to_what_is_durable(database: Database, durability: Durability, *, prefixes: Sequence[str]) -> None:
-    """Mends tables that do not open, and undoes what was written after the note of another boot.
+def to_what_is_durable(database: Database, durability: Durability, *, memory: str, ledger_prefix: str) -> None:
+    """Mends tables that do not open, and undoes what was written after the note of another boot, or of a torn table.
 
-    What is lost so is computed again from the log, since the ledger goes back with the rows.
+    What is lost so is computed again from the log, since the ledger goes back with the rows; it goes with them when
+    nothing of the memory table can be read.
     """
-    names = [name for prefix in prefixes for name in database.names(prefix)]
-    names = [name for name in names if _opens(database, name)]
-    note = durability.read()
-    if note is None or not durability.lost_power_since(note):
+    there = [name for name in database.names(memory) if name == memory]  # not mem_g1_p100 beside mem_g1_p10
+    found = {name: _mended(database, name) for name in (*there, *database.names(f"{ledger_prefix}_"))}
+    names = [name for name, state in found.items() if state is not _State.GONE]
+    if found.get(memory) is _State.GONE:
+        for name in names:
+            database.drop(name)
         return
-    log.warning("the machine was started anew: %s goes back to position %d and on from there", prefixes[0], note.position)
+    note = durability.read()
+    if note is None or not (durability.lost_power_since(note) or _State.TORN in found.values()):
+        return
+    log.warning("after a power loss %s goes back to position %d and on from there", memory, note.position)
     for name in names:
         if name in note.tables:
             _restore(database, name, note.tables[name])
@@ -32,16 +38,24 @@ def to_what_is_durable(database: Database, durability: Durability, *, prefixes: 
             database.drop(name)
 
 
-def _opens(database: Database, name: str) -> bool:
+class _State(Enum):
+    WHOLE = "whole"
+    TORN = "torn"
+    GONE = "gone"
+
+
+def _mended(database: Database, name: str) -> _State:
     """Sets torn manifests aside until the table opens; one of which nothing is left is removed."""
+    state = _State.WHOLE
     while True:
         try:
-            return database.table(name) is not None
+            return state if database.table(name) is not None else _State.GONE
         except StoreUnavailable:
+            state = _State.TORN
             if database.folder is None or not set_torn_aside(database.folder, name):
                 log.warning("nothing of %s can be read: it is made anew", name)
                 database.drop(name)
-                return False
+                return _State.GONE
 
 
 def _restore(database: Database, name: str, version: int) -> None:

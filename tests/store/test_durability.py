@@ -11,6 +11,7 @@ from crewmem_producers.errors import StoreUnavailable
 from crewmem_store import durability, lance, maintenance
 from crewmem_store.durability import boot_id
 from crewmem_store.lance import LanceStore
+from crewmem_store.lance_database import Database
 from filelock import FileLock
 from store.conformance_store import ALICE, GEN, PARTITION, entry, memory, owner, put
 
@@ -132,6 +133,18 @@ def test_after_another_boot_the_owner_goes_back_to_the_note(folder: Path, clock:
     assert noted(folder)["boot"] == "boot-2"
 
 
+def test_going_back_leaves_alone_a_partition_whose_number_begins_alike(folder: Path, clock: Clock) -> None:
+    store = opened(folder, clock=clock)
+    ten, hundred = owner(store, 10), owner(store, 100)
+    put(ten, memory(0), ledger=[entry(0)])
+    put(hundred, memory(0), ledger=[entry(0)])
+    ten.close()
+    hundred.close()
+    again = opened(folder, boot="boot-2")
+    owner(again, 10)
+    assert [row.offset for row in again.reader(GEN).rows({ALICE}, partitions={100}).rows] == [0]
+
+
 def test_in_the_same_boot_nothing_is_undone(folder: Path, clock: Clock) -> None:
     store = opened(folder, clock=clock)
     write(store, owner(store), 0, 1)
@@ -156,10 +169,11 @@ def test_a_ledger_table_that_was_made_after_the_note_goes(folder: Path, clock: C
     assert not (folder / "led_g1_p07_1.lance").is_dir()
 
 
+@pytest.mark.parametrize("boot", ["boot-1", "boot-2"])
 @pytest.mark.parametrize("tear", ["empty", "zeros", "half"])
 @pytest.mark.parametrize("name", ["mem_g1_p07", "led_g1_p07_0"])
 def test_a_table_with_a_torn_manifest_opens_at_the_version_before(
-    folder: Path, clock: Clock, name: str, tear: str, caplog: pytest.LogCaptureFixture
+    folder: Path, clock: Clock, name: str, tear: str, boot: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = opened(folder, clock=clock)
     part = owner(store)
@@ -170,7 +184,7 @@ def test_a_table_with_a_torn_manifest_opens_at_the_version_before(
     manifest = newest_manifest(folder, name)
     whole = manifest.read_bytes()
     manifest.write_bytes({"empty": b"", "zeros": bytes(len(whole)), "half": whole[: len(whole) // 2]}[tear])
-    again = opened(folder, boot="boot-2")
+    again = opened(folder, boot=boot)
     part = owner(again)
     last = part.last()
     assert last is not None
@@ -209,6 +223,45 @@ def test_a_table_of_which_nothing_can_be_read_is_made_anew(folder: Path, clock: 
     assert part.last() is None
     write(again, part, 0)
     assert part.last() == entry(0)
+
+
+@pytest.mark.parametrize("boot", ["boot-1", "boot-2"])
+def test_a_ledger_goes_with_the_memory_table_of_which_nothing_can_be_read(folder: Path, clock: Clock, boot: str) -> None:
+    store = opened(folder, clock=clock)
+    part = owner(store)
+    write(store, part, 0)
+    part.close()
+    for path in (folder / "mem_g1_p07.lance" / "_versions").glob("*.manifest"):
+        path.write_bytes(b"")
+    again = opened(folder, boot=boot)
+    part = owner(again)
+    assert part.last() is None, "it is all computed again"
+    write(again, part, 0)
+    assert offsets(again) == [0]
+
+
+def test_a_table_that_cannot_be_read_for_another_reason_is_left_as_it_is(
+    folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(folder, clock=clock)
+    part = owner(store)
+    write(store, part, 0)
+    part.close()
+
+    def refused(*arguments: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "table", lambda *arguments: unavailable())
+        patch.setattr(Path, "read_bytes", refused)
+        with pytest.raises(StoreUnavailable, match="Too many open files"):
+            owner(store)
+    assert owner(opened(folder)).last() == entry(0)
+    assert offsets(opened(folder)) == [0]
+
+
+def unavailable() -> None:
+    raise StoreUnavailable("no file descriptor left")
 
 
 @pytest.mark.filterwarnings("ignore:optimize.cleanup_older_than=0")
