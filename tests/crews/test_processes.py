@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -11,14 +10,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import crewmem
 import pytest
 from crewai import Agent, Crew, Task
 from crewmem import Memstore
 from crewmem.offline_llm import OfflineLLM
 from crewmem_producers.settings import KafkaSettings
 from crewmem_producers.topics import ensure_topics
-from support.crews import ScriptedLLM, two_agent_crew
 from support.fake_service import FakeService
 from support.live import LiveProcess, live_service
 from support.stack import free_port
@@ -108,23 +105,34 @@ def test_a_crew_that_publishes_to_kafka_and_exits_has_published(kafka: str, name
         assert "49 dollars per seat" in in_a_process("strategy", tmp_path / "second", live.environment())
 
 
-def _kick_off(topic: str) -> None:
+FORKING = """
+import multiprocessing, sys
+import crewmem
+from support.crews import ScriptedLLM, two_agent_crew
+
+def kick_off(topic):
     two_agent_crew(ScriptedLLM(f"done for {topic}")).kickoff({"topic": topic})
+
+crewmem.install(session="s")
+if sys.argv[1:] == ["used"]:
+    kick_off("parent before")
+context = multiprocessing.get_context("fork")
+workers = [context.Process(target=kick_off, args=(f"worker {n}",)) for n in range(2)]
+for worker in workers:
+    worker.start()
+for worker in workers:
+    worker.join(100)
+kick_off("parent after")
+sys.exit(0 if [worker.exitcode for worker in workers] == [0, 0] else "a worker did not end well")
+"""
 
 
 @pytest.mark.parametrize("used", [False, True])
-def test_forked_workers_publish_whether_their_parent_has_or_not(used: bool, service: FakeService, uninstalled: None) -> None:
-    crewmem.install(session="s")
-    if used:
-        _kick_off("parent before")
-    context = multiprocessing.get_context("fork")
-    workers = [context.Process(target=_kick_off, args=(f"worker {n}",)) for n in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(150)
-        assert worker.exitcode == 0
-    _kick_off("parent after")
+def test_forked_workers_publish_whether_their_parent_has_or_not(used: bool, service: FakeService) -> None:
+    command = [sys.executable, "-c", FORKING, *(["used"] * used)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=170)
+    assert done.returncode == 0, done.stderr
     expected = ["done for parent after", *(["done for parent before"] * used), "done for worker 0", "done for worker 1"]
     assert sorted(event["raw"] for event in service.kickoffs()) == expected
     assert len(service.recalls()) == len(expected)

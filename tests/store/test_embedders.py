@@ -122,6 +122,7 @@ def test_a_query_waits_for_one_batch_of_bulk_work_only(minilm: SentenceEmbedder)
         started.set()
         if len(order) == 1:
             assert asked.wait(60)
+        time.sleep(0.005)  # as long as a batch takes at least: the query's thread gets to the lock meanwhile
         return np.ones((len(texts), 384), dtype=np.float32)
 
     def query() -> None:
