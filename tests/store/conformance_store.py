@@ -340,7 +340,8 @@ class StoreConformance:
     def test_a_completed_task_supersedes_its_older_failures(self, store: Store, part: PartitionStore) -> None:
         rows = [
             memory(1, kind="failure"), memory(2), memory(3, kind="failure", task_key="t2"),
-            memory(4, kind="failure", task_key=None), memory(5, kind="failure", scope=BOB), memory(9, kind="failure"), memory(6, kind="failure", crew=None),
+            memory(4, kind="failure", task_key=None), memory(5, kind="failure", scope=BOB),
+            memory(9, kind="failure"), memory(6, kind="failure", crew=None),
         ]  # fmt: skip
         put(part, *rows, updates=[SupersedeFailures(ALICE, "t1", 9, NOON)])
         gone = [row.offset for row in rows if (found := store.reader(GEN).get(row.id)) and found.superseded_at]
