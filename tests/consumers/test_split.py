@@ -1,10 +1,9 @@
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 import pytest
 from crewmem_consumers.sentences import sentences
 from crewmem_consumers.split import PIECE, overlap, pieces, split
 from crewmem_producers.events import KickoffCompleted, KickoffError, KickoffFailed, SessionForgotten
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.pipeline import event, kickoff, remember, tasks
 
 

@@ -1,12 +1,11 @@
-from hypothesis import given
-from hypothesis import strategies as st
-
 import pytest
 from crewmem_producers.codec import decode, encode
 from crewmem_producers.errors import InvalidEvent, NewerSchema
 from crewmem_producers.events import Event, MemoryRemembered
 from crewmem_producers.log import Record
 from crewmem_producers.names import Scope
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def remembered(content: str = "Acme has no API docs", session: str = "p") -> Event:

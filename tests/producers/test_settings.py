@@ -74,7 +74,6 @@ def test_the_named_file_comes_before_the_nearest_and_that_before_the_users(
         ("CREWMEM_SESSION", "*", "CREWMEM_SESSION"),
         ("CREWMEM_BASE_URL", "localhost:8765", "CREWMEM_BASE_URL: an address begins with http"),
         ("CREWMEM_NAMESPACE", "a.b", "CREWMEM_NAMESPACE"),
-        ("CREWMEM_BASE_URL", "localhost:8765", "CREWMEM_BASE_URL"),
         ("CREWMEM_DURABILITY", "none", "CREWMEM_DURABILITY"),
     ],
 )
