@@ -32,6 +32,7 @@ def kind_of(draft: Draft) -> str:
 
 
 def key_of(draft: Draft) -> str | None:
+    """The key that a remember names; of an output None."""
     body = draft.event.body
     return redact_name(body.key) if isinstance(body, MemoryRemembered) else None
 

@@ -31,6 +31,7 @@ async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
 
 
 def is_unavailable(error: Exception) -> bool:
+    """Whether the surroundings are at fault, so that waiting can help."""
     return isinstance(error, Unavailable)
 
 

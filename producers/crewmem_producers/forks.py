@@ -16,6 +16,8 @@ from weakref import WeakKeyDictionary
 
 
 class ForkAware(Protocol):
+    """What can be watched: told before each fork, and after it in parent and child."""
+
     def before_fork(self) -> None:
         """Lets go of what must not be inherited, and holds still until one of the other two is called."""
 

@@ -21,6 +21,7 @@ class Mark:
 
 
 def format_token(marks: list[Mark]) -> str:
+    """The token that waits for all of them."""
     return ",".join(str(mark) for mark in marks)
 
 

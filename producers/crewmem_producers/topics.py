@@ -23,14 +23,17 @@ CLEANED_SOON = {
 
 
 def events_topic(namespace: str) -> str:
+    """Where events are: the source of truth."""
     return f"{namespace}.events.v1"
 
 
 def dead_letter_topic(namespace: str) -> str:
+    """Where records go that can never be processed."""
     return f"{namespace}.events.v1.dlq"
 
 
 def registry_topic(namespace: str) -> str:
+    """Where the registry is, compacted."""
     return f"{namespace}.registry.v1"
 
 
