@@ -21,8 +21,10 @@ from crewmem_producers.connect import open_log
 from crewmem_producers.events import RulesApplied
 from crewmem_producers.settings import KafkaSettings, load
 from support.kafka import free_port
-from support.programs import PATIENCE_SECONDS, until
+from support.waiting import until
 from typer.testing import CliRunner, Result
+
+SECONDS = 170
 
 
 def crewmem(*arguments: str) -> Result:
@@ -74,7 +76,7 @@ def running(*commands: str) -> Iterator[None]:
         yield
         for process in processes:
             process.send_signal(signal.SIGTERM)
-        assert [process.wait(timeout=PATIENCE_SECONDS) for process in processes] == [0] * len(processes)
+        assert [process.wait(timeout=SECONDS) for process in processes] == [0] * len(processes)
     finally:
         for process in processes:
             process.kill()
@@ -98,7 +100,7 @@ def test_consume_and_serve_and_a_replay_once_they_are_stopped(tmp_path: Path, mo
         monkeypatch.setenv(f"CREWMEM_{name}", str(value))
     printed("topics", "create")
     with running("consume", "serve"):
-        until(lambda: ready(port), "both are up")
+        until(lambda: ready(port), SECONDS)
         made = [printed("remember", content, "--session", "s") for content in ("Acme charges 49 dollars.", "Bolt has no SSO.")]
         [found] = printed("recall", "what Acme charges", "--session", "s", "--top-k", "1")["memories"]
         assert (found["id"], found["content"]) == (made[0]["id"], "Acme charges 49 dollars.")
