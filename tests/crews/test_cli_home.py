@@ -47,3 +47,12 @@ def test_the_key_is_kept_for_its_owner_only(tmp_path: Path) -> None:
     assert kept_key(tmp_path) == "am_live_2"
     assert stat.S_IMODE((tmp_path / "api_key").stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["api_key"]
+
+
+def test_what_is_written_in_an_open_folder_is_its_owners_only(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with hold_home(tmp_path):
+        (tmp_path / "log").write_text("what a crew said")
+    (tmp_path / "afterwards").write_text("")
+    assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "afterwards").stat().st_mode) != 0o600

@@ -22,6 +22,7 @@ _PID_FILE = "up.pid"
 def hold_home(home: Path) -> Iterator[None]:
     """Makes the folder (0700) and holds it for this process; the kernel lets go of it when the process dies.
 
+    What is written meanwhile can be read by its owner only, also in a folder that was there before and is open to others.
     Raises HomeInUse; SettingsError for a folder that cannot be made or written to.
     """
     from filelock import FileLock, Timeout
@@ -36,10 +37,12 @@ def hold_home(home: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise SettingsError(f"CREWMEM_HOME: {home} cannot be used: {error.strerror}") from error
+    before = os.umask(0o077)
     try:
         (home / _PID_FILE).write_text(str(os.getpid()), "utf-8")
         yield
     finally:
+        os.umask(before)
         (home / _PID_FILE).unlink(missing_ok=True)
         lock.release()
 
