@@ -160,9 +160,7 @@ _SAID = (
 _A_PASSWORD = r"(?<!\[redacted: )\b(?:pass(?:word|wd|phrase|code)|pwd|passwort|kennwort|contraseña|mot de passe|senha)"
 _A_KEY = r"(?<!\[redacted: )\b(?:api|access|secret|private|auth|bearer|refresh|security)[ _-]?(?:key|token)"
 _A_SECRET = r"(?<![A-Za-z])(?:secret|token|pw|pass|credentials?|cookie)[ \t]{0,3}[:=][ \t]{0,3}" + r"""["'`]?"""
-_ARGUMENT = (
-    r"""(?:\bcurl\b[^\n]{0,200}?\s(?:-u|--user)[ =]?["']?[^\s:"']{1,100}:|\bsshpass\s+-p\s{0,3}["']?)([^\s"']{3,})"""
-)
+_ARGUMENT = r"""(?:\bcurl\b[^\n]{0,200}?\s(?:-u|--user)[ =]?["']?[^\s:"']{1,100}:|\bsshpass\s+-p\s{0,3}["']?)([^\s"']{3,})"""
 _SPOKEN = (
     (re.compile(_A_PASSWORD + _SAID + _MADE_UP, re.IGNORECASE), "password", ("pass", "pwd", "kennw", "contras", "senha")),
     (re.compile(_A_KEY + _SAID + _LONG_MADE_UP, re.IGNORECASE), "api key", ("key", "token")),

@@ -44,9 +44,7 @@ def of_tenant(tenant: str) -> Expr:
 
 def markers() -> Expr:
     """The rows that `effects.is_marker` names."""
-    return (
-        equal("kind", effects.MARKER_KIND) & equal("outcome", Outcome.FORGOTTEN.value) & equal("span", effects.MARKER_SPAN)
-    )
+    return equal("kind", effects.MARKER_KIND) & equal("outcome", Outcome.FORGOTTEN.value) & equal("span", effects.MARKER_SPAN)
 
 
 def with_text(condition: Expr) -> str:

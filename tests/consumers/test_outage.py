@@ -27,9 +27,7 @@ def test_an_outage_is_one_warning_and_its_end_one_line(outage: Outage, caplog: p
     ]
 
 
-def test_an_error_of_another_kind_is_said_and_so_is_the_next_outage(
-    outage: Outage, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_error_of_another_kind_is_said_and_so_is_the_next_outage(outage: Outage, caplog: pytest.LogCaptureFixture) -> None:
     for error in (LogUnavailable("log"), StoreUnavailable("store"), None, StoreUnavailable("store again")):
         outage.say(error)
     assert [level for level, _ in said(caplog)] == ["WARNING", "WARNING", "INFO", "WARNING"]

@@ -183,8 +183,21 @@ def test_an_agents_thoughts_before_its_final_answer_are_left_out() -> None:
 @pytest.mark.parametrize(
     "unit",
     [
-        "a", " ", "a:", "://", "=", "-----BEGIN PRIVATE KEY-----", "password=", "a@", "1 2 ", "eyJ", "sk-", "password ",
-        "password is ", "api key ", "curl -u a:",
+        "a",
+        " ",
+        "a:",
+        "://",
+        "=",
+        "-----BEGIN PRIVATE KEY-----",
+        "password=",
+        "a@",
+        "1 2 ",
+        "eyJ",
+        "sk-",
+        "password ",
+        "password is ",
+        "api key ",
+        "curl -u a:",
     ],
 )
 def test_no_text_is_a_trap_for_the_detectors(unit: str) -> None:

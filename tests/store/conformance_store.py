@@ -23,7 +23,7 @@ PARTITION = 7
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 ALICE = str(Scope("acme", "alice"))
 BOB = str(Scope("acme", "bob"))
-QUOTED = str(Scope.of("acme", "o'Brien; drop %table \"x\" \\ é/一"))
+QUOTED = str(Scope.of("acme", 'o\'Brien; drop %table "x" \\ é/一'))
 
 Reopen = Callable[[], Store]
 

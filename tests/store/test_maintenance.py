@@ -133,9 +133,7 @@ def test_steady_small_writes_leave_few_files(tmp_path: Path, clock: Clock, monke
 
 
 @pytest.mark.filterwarnings("ignore:optimize.cleanup_older_than=0")
-def test_the_bytes_of_what_was_forgotten_leave_the_disk(
-    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_bytes_of_what_was_forgotten_leave_the_disk(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Versions are kept for no time here: the files' own times are the machine's."""
     monkeypatch.setattr(maintenance, "KEEP_VERSIONS", timedelta(0))
     store = LanceStore(str(tmp_path / "store"), clock=clock)

@@ -16,6 +16,8 @@ from crewmem.cli import parts
 from crewmem.cli.applied import apply_default_rules
 from crewmem.cli.home import KEY_FILE, bind, keep_key, kept_key
 
+_LOOK_SECONDS = 0.05
+
 Working = Callable[[str], AbstractContextManager[None]]
 """Shows that something takes long, for as long as it is open."""
 
@@ -64,8 +66,30 @@ async def run(
         await _together(
             stop,
             consume(consumer, stop=stop, health=Health(), **shared),
-            serve(service, stop=stop, ready=lambda url: ready(Started(url, service.home, key_file, new_key)), **shared),
+            _once_there_is_a_view(
+                registry,
+                stop,
+                lambda: serve(
+                    service, stop=stop, ready=lambda url: ready(Started(url, service.home, key_file, new_key)), **shared
+                ),
+            ),
         )
+
+
+async def _once_there_is_a_view(
+    registry: Registry, stop: asyncio.Event, serve: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Serves once the consumer has made the first generation: who is told `ready` can recall what is remembered next."""
+    from crewmem_store import generations
+    from crewmem_store.errors import UnknownGeneration
+
+    while not stop.is_set():
+        try:
+            generations.active(registry)
+        except UnknownGeneration:
+            await asyncio.sleep(_LOOK_SECONDS)
+        else:
+            return await serve()
 
 
 async def _together(stop: asyncio.Event, *runs: Coroutine[Any, Any, None]) -> None:
