@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,22 +63,21 @@ async def run(
 
         key_file = None if service.admin_key else service.home / KEY_FILE
         shared: dict[str, Any] = {"log": log, "registry": registry, "store": store, "embedder": embedder}
+
+        def started(url: str) -> None:
+            ready(Started(url, service.home, key_file, new_key))
+
+        async def answer() -> None:
+            await serve(service, stop=stop, ready=started, **shared)
+
         await _together(
             stop,
             consume(consumer, stop=stop, health=Health(), **shared),
-            _once_there_is_a_view(
-                registry,
-                stop,
-                lambda: serve(
-                    service, stop=stop, ready=lambda url: ready(Started(url, service.home, key_file, new_key)), **shared
-                ),
-            ),
+            once_there_is_a_view(registry, stop, answer),
         )
 
 
-async def _once_there_is_a_view(
-    registry: Registry, stop: asyncio.Event, serve: Callable[[], Coroutine[Any, Any, None]]
-) -> None:
+async def once_there_is_a_view(registry: Registry, stop: asyncio.Event, serve: Callable[[], Awaitable[None]]) -> None:
     """Serves once the consumer has made the first generation: who is told `ready` can recall what is remembered next."""
     from crewmem_store import generations
     from crewmem_store.errors import UnknownGeneration
