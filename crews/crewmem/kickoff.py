@@ -28,7 +28,7 @@ from crewmem.usage import usage_since, usage_so_far
 logger = logging.getLogger("crewmem")
 
 MAX_QUERY_CHARACTERS = 4_000
-MAX_RECALL_WAIT_SECONDS = 2.0
+MAX_RECALL_WAIT_SECONDS = 30.0  # what the service grants at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +151,10 @@ class Kickoff:
         }  # fmt: skip
         found: list[dict[str, Any]] = []
         try:
-            found = self.connection.client.call("POST", "/v1/memory/recall", json=request, wait_seconds=wait).get(
-                "memories", []
-            )
+            answer = self.connection.client.call("POST", "/v1/memory/recall", json=request, wait_seconds=wait)
+            found = answer.get("memories", [])
+            if answer.get("fresh") is False:
+                logger.warning("memory is behind the log by more than %g s: the newest may be missing from this kickoff", wait)
         except Unavailable as error:
             logger.warning("the crew starts without memory: %s", error)
         except CrewmemError as error:

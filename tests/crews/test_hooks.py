@@ -112,6 +112,12 @@ def test_nothing_found_adds_nothing(installed: FakeService) -> None:
     assert not any(HEADING in prompt for prompt in llm.prompts)
 
 
+def test_a_view_that_stays_behind_the_log_is_a_warning(installed: FakeService, caplog: pytest.LogCaptureFixture) -> None:
+    installed.behind = True
+    two_agent_crew(ScriptedLLM("x")).kickoff({"topic": "prices"})
+    assert "memory is behind the log" in caplog.text
+
+
 def test_what_was_recalled_never_sticks_to_a_later_run_or_to_the_agents(installed: FakeService) -> None:
     installed.memories["s"] = [memory("only the first run knows this")]
     llm = ScriptedLLM()

@@ -23,6 +23,7 @@ class FakeService:
         self.events: list[dict[str, Any]] = []
         self.fail: tuple[int, str] | None = None
         self.refuse_events: tuple[int, str] | None = None
+        self.behind = False  # whether recalls answer `fresh: false`
         self.lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
         self.port = 0
@@ -75,7 +76,7 @@ class FakeService:
             if path == "/v1/memory/recall":
                 wanted = body["session"] if isinstance(body["session"], list) else [body["session"]]
                 found = [memory for name in wanted for memory in self.memories.get(name, [])]
-                return 200, {"memories": found, "count": len(found), "query": body["q"]}
+                return 200, {"memories": found, "count": len(found), "query": body["q"], "fresh": not self.behind}
             if path == "/v1/memory/remember":
                 return 201, {"id": "0-1", "created_at": "2026-11-23T00:00:00Z"} | body
             if path.startswith("/v1/memory/list"):
