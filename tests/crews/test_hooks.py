@@ -62,7 +62,7 @@ def test_every_form_of_kickoff_recalls_once_and_publishes_once(form: str, instal
     kickoff(two_agent_crew(llm, stream=stream), {"topic": "prices"})
     assert len(installed.recalls()) == 1
     assert installed.recalls()[0] | {"q": ""} == {
-        "q": "", "session": ["s"], "top_k": 8, "threshold": 0.15, "after": "latest", "wait_seconds": 2.0,
+        "q": "", "session": ["s"], "top_k": 8, "threshold": 0.15, "after": "latest", "wait_seconds": 5.0,
     }  # fmt: skip
     assert len(llm.prompts) == 2
     assert all(prompt.count(HEADING) == 1 and "Acme has no API docs" in prompt for prompt in llm.prompts)
