@@ -58,7 +58,7 @@ def test_wrong_settings_raise_at_install() -> None:
         crewmem.install(session="s")
     with pytest.raises(SettingsError, match="THRESHOLD"):
         crewmem.install(session="s", api_key="k", threshold=7)
-    with pytest.raises(SettingsError, match="COLOUR"):
+    with pytest.raises(SettingsError, match="colour is no setting"):
         crewmem.install(session="s", api_key="k", colour="red")
     with pytest.raises(InvalidName):
         crewmem.install(session="a\x00b", api_key="k")
