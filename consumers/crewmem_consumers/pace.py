@@ -18,7 +18,7 @@ class Pace:
         """The size of the next batch."""
         if not self._seconds_each:
             return min(self._most, 8 * LEAST)
-        return max(min(LEAST, self._most), min(self._most, int(TARGET_SECONDS / self._seconds_each)))
+        return max(min(LEAST, self._most), int(min(self._most, TARGET_SECONDS / self._seconds_each)))
 
     def took(self, records: int, seconds: float) -> None:
         """A batch of so many records took that long; a smooth mean keeps one odd batch from deciding."""

@@ -83,11 +83,14 @@ class SpokenDetector:
                 yield from (Secret(*match.span(1), label) for match in pattern.finditer(text))
 
 
+_AFTER_CL = ("_", "-", "api", "key", "pw", "pass", "token")
+"""What the library's pattern for Cloudant lets stand right after `cl` or `clou`."""
+
 _LIBRARY: tuple[tuple[type[RegexBasedDetector], str, tuple[str, ...]], ...] = (
     (ArtifactoryDetector, "api key", ("akc", "ap")),
     (AWSKeyDetector, "api key", ("akia", "asia", "abia", "acca", "a3t", "aws")),
     (AzureStorageKeyDetector, "api key", ("accountkey",)),
-    (CloudantDetector, "api key", ("cloudant", "cl_", "cl-", "clt")),
+    (CloudantDetector, "api key", ("cloudant", *(start + end for start in ("cl", "clou") for end in _AFTER_CL))),
     (DiscordBotTokenDetector, "token", (".",)),
     (GitHubTokenDetector, "token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_")),
     (GitLabTokenDetector, "token", ("gl", "gr1348941")),

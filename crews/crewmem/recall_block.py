@@ -36,8 +36,11 @@ def make_block(memories: Iterable[Mapping[str, Any]], *, now: datetime, top_k: i
     lines, kept = [], []
     for memory in sorted(memories, key=lambda m: -float(m.get("score") or 0))[:top_k]:
         prefix = f"\n- {_when(memory, now)}{_who(memory)}: "
-        words = cut(_words(memory), max(budget - len(prefix), 0))
-        if len(words) < min(len(_words(memory)), 40):
+        whole = _words(memory)
+        if not whole:
+            continue
+        words = cut(whole, max(budget - len(prefix), 0))
+        if len(words) < min(len(whole), 40):
             break
         lines.append(prefix + words)
         kept.append({**memory, "shown": words})

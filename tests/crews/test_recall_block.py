@@ -38,6 +38,11 @@ def test_a_block_never_has_more_tokens_than_allowed(texts: list[str], max_tokens
         assert len(block.text) <= max_tokens * CHARACTERS_PER_TOKEN and block.tokens <= max_tokens
 
 
+def test_a_memory_of_nothing_but_white_space_is_left_out() -> None:
+    block = make_block([memory(" \n"), memory("a fact")], now=NOW, top_k=8, max_tokens=600)
+    assert block is not None and [m["content"] for m in block.memories] == ["a fact"]
+
+
 def test_a_memory_that_is_too_long_is_cut_at_a_sentence() -> None:
     block = make_block([memory("This is one sentence. " * 300)], now=NOW, top_k=8, max_tokens=100)
     assert block is not None and block.text.endswith("sentence.")
