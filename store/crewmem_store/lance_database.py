@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lancedb
 import pyarrow as pa
+from crewmem_producers.errors import StoreUnavailable
 from lancedb.expr import Expr
 from lancedb.index import BTree
 
@@ -16,6 +17,11 @@ from crewmem_store.lance_errors import already_exists, answering, is_missing_tab
 
 INDEX_CACHE_BYTES, METADATA_CACHE_BYTES = 256 * 2**20, 128 * 2**20
 """LanceDB's own defaults are gigabytes, for every process."""
+
+T = TypeVar("T")
+
+READ_ATTEMPTS = 5
+"""How often a read is tried before the store counts as away: a clean-up may take the files of a version that is being read."""
 
 PRIMARY_KEY = {
     b"lance-schema:unenforced-primary-key": b"true",
@@ -67,6 +73,18 @@ class Database:
                     return None
                 raise
             return table
+
+    def at_newest(self, name: str, work: Callable[[Any], T], default: T) -> T:
+        """What `work` makes of the table at its newest version (`default`: there is none), once more on a newer one when a
+        clean-up took the files of the first."""
+        for _ in range(READ_ATTEMPTS - 1):
+            table = self.table(name)
+            try:
+                return default if table is None else work(table)
+            except StoreUnavailable:
+                continue
+        table = self.table(name)
+        return default if table is None else work(table)
 
     def create(self, name: str, data: pa.Table) -> bool:
         """Makes a table that holds `data` from its first version on; False when another process was quicker."""

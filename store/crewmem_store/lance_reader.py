@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from crewmem_producers.errors import StoreUnavailable
 from crewmem_producers.names import Scope
 from lancedb.expr import Expr
 
@@ -107,16 +106,7 @@ class LanceReader:
         return sorted(int(name.removeprefix(prefix)) for name in self._database.names(prefix))
 
     def _on(self, partition: int, work: Callable[[Any], T], default: T) -> T:
-        """What `work` makes of the partition's newest table. A second time when a clean-up took the files of the first."""
-        name = memory_name(self._generation, partition)
-        table = self._database.table(name)
-        if table is None:
-            return default
-        try:
-            return work(table)
-        except StoreUnavailable:
-            table = self._database.table(name)
-            return default if table is None else work(table)
+        return self._database.at_newest(memory_name(self._generation, partition), work, default)
 
     def _scope_rows(self, partition: int, scopes: frozenset[str]) -> tuple[int, Rows]:
         def work(table: Any) -> tuple[int, Rows]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
+from typing import Any, TypeVar
 
 from crewmem_store import ledger_reads
 from crewmem_store.lance_database import Database, read
 from crewmem_store.lance_ledger import segment_name, segments, sums_name
 from crewmem_store.ledger_reads import SEGMENT_OFFSETS, Read, Sums
 from crewmem_store.rows import LedgerRow
+
+T = TypeVar("T")
 
 
 class LedgerReader:
@@ -34,8 +38,7 @@ class LedgerReader:
                 if table is None:  # dropped
                     self._segment, self._version, self._last = None, -1, -1
                 elif table.version != self._version:
-                    self._last = ledger_reads.last_offset(partial(read, table), above=self._last)
-                    self._version = table.version
+                    self._version, self._last = self._newest_offset(self._segment)
                     return self._last
                 elif self._database.table(segment_name(self._prefix, self._segment + 1)) is not None:
                     self._segment, self._version = self._segment + 1, -1
@@ -49,33 +52,40 @@ class LedgerReader:
         found: list[LedgerRow] = []
         for segment in self._segments():
             if segment not in sums or sums[segment].may_hold([event_id]):
-                reads = self._reads(segment)
-                found += [] if reads is None else ledger_reads.of_events(reads, [event_id])
+                found += self._on(segment, lambda reads: ledger_reads.of_events(reads, [event_id]), [])
         return found
 
     def rows(self, *, start: int, limit: int) -> list[LedgerRow]:
         found: list[LedgerRow] = []
         for segment in self._segments():
             if (segment + 1) * SEGMENT_OFFSETS > start and len(found) < limit:
-                reads = self._reads(segment)
-                found += [] if reads is None else ledger_reads.rows_from(reads, start, limit - len(found))
+                found += self._on(segment, partial(ledger_reads.rows_from, start=start, limit=limit - len(found)), [])
         return found
 
     def outcomes(self) -> dict[str, int]:
         total: Counter[str] = Counter()
-        sums = self._sums()
+        sums, nothing = self._sums(), dict[str, int]()
         for segment in self._segments():
-            reads = None if segment in sums else self._reads(segment)
-            total.update(sums[segment].outcomes if segment in sums else ledger_reads.outcomes(reads) if reads else {})
+            total.update(sums[segment].outcomes if segment in sums else self._on(segment, ledger_reads.outcomes, nothing))
         return dict(total)
 
     def _segments(self) -> list[int]:
         return segments(self._database.names(f"{self._prefix}_"), self._prefix)
 
-    def _reads(self, segment: int) -> Read | None:
-        table = self._database.table(segment_name(self._prefix, segment))
-        return None if table is None else partial(read, table)
+    def _newest_offset(self, segment: int) -> tuple[int, int]:
+        """The segment's version and its largest offset."""
+
+        def work(table: Any) -> tuple[int, int]:
+            return int(table.version), ledger_reads.last_offset(partial(read, table), above=self._last)
+
+        return self._database.at_newest(segment_name(self._prefix, segment), work, (-1, self._last))
+
+    def _on(self, segment: int, work: Callable[[Read], T], default: T) -> T:
+        name = segment_name(self._prefix, segment)
+        return self._database.at_newest(name, lambda table: work(partial(read, table)), default)
 
     def _sums(self) -> dict[int, Sums]:
-        table = self._database.table(sums_name(self._prefix))
-        return {} if table is None else ledger_reads.all_sums(partial(read, table))
+        def work(table: Any) -> dict[int, Sums]:
+            return ledger_reads.all_sums(partial(read, table))
+
+        return self._database.at_newest(sums_name(self._prefix), work, {})

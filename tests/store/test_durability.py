@@ -13,7 +13,7 @@ from crewmem_store.durability import boot_id
 from crewmem_store.lance import LanceStore
 from crewmem_store.lance_database import Database
 from filelock import FileLock
-from store.conformance_store import ALICE, GEN, PARTITION, entry, memory, owner, put
+from store.store_rows import ALICE, GEN, PARTITION, entry, memory, owner, put
 
 
 class Clock:

@@ -6,7 +6,7 @@ from crewmem_producers.names import Scope
 from crewmem_store import effects
 from hypothesis import given
 from hypothesis import strategies as st
-from store.conformance_store import ALICE, marker, memory
+from store.store_rows import ALICE, marker, memory
 
 
 @given(st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=60).filter(lambda t: t.strip().strip("*")))

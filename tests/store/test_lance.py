@@ -14,7 +14,8 @@ from crewmem_store.connect import open_store, storage_options
 from crewmem_store.errors import LayoutTooNew
 from crewmem_store.lance import LanceStore
 from crewmem_store.store import Store, StoreNote
-from store.conformance_store import ALICE, Reopen, StoreConformance, entry, memory, owner, put
+from store.conformance_store import Reopen, StoreConformance
+from store.store_rows import ALICE, entry, memory, owner, put
 from support.s3 import s3_server, s3_settings
 
 

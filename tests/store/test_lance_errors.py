@@ -12,7 +12,7 @@ from crewmem_store import lance_database
 from crewmem_store.lance import LanceStore
 from crewmem_store.lance_errors import answering
 from crewmem_store.lance_table import ATTEMPTS
-from store.conformance_store import ALICE, BOB, GEN, PARTITION, entry, memory, owner, put
+from store.store_rows import ALICE, BOB, GEN, PARTITION, entry, memory, owner, put
 
 
 class PanicException(BaseException):

@@ -15,7 +15,7 @@ from crewmem_store.store import PartitionStore, Store
 from crewmem_store.updates import Erase, Extend, Forget, SupersedeFailures, SupersedeKey, Update
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from store.conformance_store import ALICE, BOB, GEN, NOON, PARTITION, entry, marker, memory, owner, put, same, tombstone
+from store.store_rows import ALICE, BOB, GEN, NOON, PARTITION, entry, marker, memory, owner, put, same, tombstone
 
 OFFSETS = st.integers(0, 9)
 SCOPES = st.sampled_from([ALICE, BOB])

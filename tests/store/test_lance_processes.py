@@ -15,7 +15,7 @@ import pytest
 from crewmem_store.lance import LanceStore
 from crewmem_store.rows import MemoryRow
 from crewmem_store.store import Store
-from store.conformance_store import ALICE, BOB, GEN, PARTITION, entry, memory, owner, put
+from store.store_rows import ALICE, BOB, GEN, PARTITION, entry, memory, owner, put
 from support import store_process
 from support.store_process import RACES, ROWS, batch, before_batch, make_bare
 

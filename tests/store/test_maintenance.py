@@ -11,7 +11,7 @@ from crewmem_store import maintenance
 from crewmem_store.lance import LanceStore
 from crewmem_store.maintenance import COMMITS, FORGET_SECONDS, KEEP_VERSIONS, REST, Maintenance
 from crewmem_store.updates import Forget
-from store.conformance_store import ALICE, GEN, PARTITION, entry, memory, owner, put
+from store.store_rows import ALICE, GEN, PARTITION, entry, memory, owner, put
 
 
 class Clock:

@@ -23,7 +23,7 @@ from crewmem_store.lance import LanceStore
 from crewmem_store.lance_rows import memory_schema, memory_table
 from crewmem_store.rows import LedgerRow, MemoryRow
 from crewmem_store.updates import Erase, Extend, Forget, SupersedeFailures, SupersedeKey, Update
-from store.conformance_store import ALICE, BOB, DIMENSIONS, GEN, NOON, PARTITION, entry, marker, memory, owner, put
+from store.store_rows import ALICE, BOB, DIMENSIONS, GEN, NOON, PARTITION, entry, marker, memory, owner, put
 
 RACES, ROWS = 20, 25
 
