@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import add, gt
+from typing import TypeVar
 
 from crewmem_producers.events import KickoffCompleted, MemoryRemembered, RulesApplied
 from crewmem_producers.log import LoggedRecord
@@ -31,6 +33,8 @@ from crewmem_consumers.rules_in_force import RulesInForce
 from crewmem_consumers.select import select
 from crewmem_consumers.split import split
 from crewmem_consumers.summarise import summarise
+
+T = TypeVar("T")
 
 MAX_RECORDS = 500
 """Records of one commit, at most."""
@@ -205,33 +209,29 @@ def _default(text: str | None) -> RuleSet:
 
 
 def _batches(records: Sequence[LoggedRecord]) -> Iterator[list[LoggedRecord]]:
-    """Runs of records that are written at once."""
-    batch: list[LoggedRecord] = []
-    size = 0
-    for record in records:
-        length = len(record.value or b"")
-        if batch and (len(batch) == MAX_RECORDS or size + length > MAX_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(record)
-        size += length
-    if batch:
-        yield batch
+    """Runs of records that are decoded at once."""
+    return _runs(records, weigh=lambda record: (1, len(record.value or b"")), most=(MAX_RECORDS, MAX_BYTES))
 
 
 def _groups(items: Sequence[Item]) -> Iterator[list[Item]]:
     """Runs of items that are written at once."""
-    group: list[Item] = []
-    rows = 0
-    for item in items:
-        more = len(_drafts([item]))
-        if group and rows + more > MAX_ROWS:
-            yield group
-            group, rows = [], 0
-        group.append(item)
-        rows += more
-    if group:
-        yield group
+    return _runs(items, weigh=lambda item: (len(_drafts([item])),), most=(MAX_ROWS,))
+
+
+def _runs(things: Sequence[T], *, weigh: Callable[[T], tuple[int, ...]], most: tuple[int, ...]) -> Iterator[list[T]]:
+    """The longest runs of which no sum of weights is over its limit; a thing that alone is over it is a run of its own."""
+    run: list[T] = []
+    sums = (0,) * len(most)
+    for thing in things:
+        weights = weigh(thing)
+        grown = tuple(map(add, sums, weights))
+        if run and any(map(gt, grown, most)):
+            yield run
+            run, grown = [], weights
+        run.append(thing)
+        sums = grown
+    if run:
+        yield run
 
 
 def _drafts(items: Sequence[Item]) -> list[Draft]:
