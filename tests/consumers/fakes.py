@@ -46,13 +46,17 @@ def partition_log(*answers: LoggedRecord | Exception, first: int = 0) -> Partiti
 
 
 class FakePipeline:
-    """Notes every batch; `errors` are raised first, one a call; `gate` holds a batch until the test opens it."""
+    """Notes every batch; `errors` are raised first, one a call; `gate` holds a batch until the test opens it.
+
+    While `away` is set every call raises it: a state that a test can wait to see in health, however busy the machine is.
+    """
 
     def __init__(self, *, position: int = 0, errors: Sequence[BaseException] = ()) -> None:
         self.batches: list[list[int]] = []
         self.verified: list[LoggedRecord | None] = []
         self.errors = list(errors)
         self.verify_errors: list[BaseException] = []
+        self.away: Exception | None = None
         self.idles = 0
         self.gate = threading.Event()
         self.gate.set()
@@ -77,6 +81,8 @@ class FakePipeline:
     ) -> Processed | None:  # fmt: skip
         self.entered.set()
         self.gate.wait(60)
+        if self.away is not None:
+            raise self.away
         if self.errors:
             raise self.errors.pop(0)
         if stopping():

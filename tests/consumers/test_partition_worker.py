@@ -81,13 +81,13 @@ async def test_a_batch_is_never_larger_than_the_limit() -> None:
 
 
 async def test_a_store_that_is_away_is_waited_for_and_health_says_so() -> None:
-    pipeline = FakePipeline(errors=[StoreUnavailable("the bucket does not answer"), StoreUnavailable("still")])
-    pipeline.gate.clear()
+    pipeline = FakePipeline()
+    pipeline.away = StoreUnavailable("the bucket does not answer")
     async with working(pipeline) as worker:
         worker.offer([record(0), record(1)])
-        pipeline.gate.set()
-        await until(lambda: bool(worker.status.waits), what="health says what is waited for")
+        await until(lambda: "work" in worker.status.waits, what="health says what is waited for")
         assert "StoreUnavailable" in worker.status.waits["work"]
+        pipeline.away = None
         await until(lambda: pipeline.seen == [0, 1], what="both records")
         await until(lambda: not worker.status.waits, what="health is well again")
 
