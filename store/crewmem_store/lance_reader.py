@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from crewmem_producers.names import Scope
-from lancedb.expr import Expr
+from lancedb.expr import Expr, col, lit
 
 from crewmem_store import effects, lance_filters
 from crewmem_store.lance_database import Database, read
 from crewmem_store.lance_partition import ledger_prefix, memory_name
-from crewmem_store.lance_rows import DECIDED_FROM, MEMORY, memory_rows
+from crewmem_store.lance_rows import DECIDED_FROM, MEMORY, WITHOUT_VECTOR, memory_rows, rows_without_vectors
 from crewmem_store.ledger_reader import LedgerReader
+from crewmem_store.memory import SCAN_ROWS
 from crewmem_store.rows import LedgerRow, MemoryRow
 from crewmem_store.store import Rows
 
@@ -33,6 +35,21 @@ class _Kept:
     version: Hashable
     value: Any
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """One version of a memory table: where its rows lie, in order, and which sessions were erased below which offset."""
+
+    table: Any
+    offsets: Sequence[int]
+    erased_below: dict[str, int]
+
+    @classmethod
+    def of(cls, table: Any) -> _Version | None:
+        every = col("offset") >= lit(0)
+        offsets = np.sort(read(table, ("offset",), every).column("offset").to_numpy())
+        return cls(table, offsets.tolist(), _erasures(table, every))
 
 
 class LanceReader:
@@ -95,6 +112,16 @@ class LanceReader:
 
     def outcomes(self, partition: int) -> dict[str, int]:
         return self._ledger(partition).outcomes()
+
+    def scan(self, partition: int) -> Iterator[Sequence[MemoryRow]]:
+        name = memory_name(self._generation, partition)
+        version = self._database.at_newest(name, _Version.of, None)
+        if version is None:
+            return
+        for first, last in _windows(version.offsets, SCAN_ROWS):
+            where = (col("offset") >= lit(first)) & (col("offset") <= lit(last))
+            rows = rows_without_vectors(read(version.table, WITHOUT_VECTOR, where))
+            yield [effects.effective(row, version.erased_below) for row in rows]
 
     def _ledger(self, partition: int) -> LedgerReader:
         return self._ledgers.setdefault(
@@ -198,6 +225,15 @@ def _read_tenant(table: Any, tenant: str) -> list[str]:
 
 def _erasures(table: Any, where: Expr) -> dict[str, int]:
     return effects.erasures(memory_rows(read(table, DECIDED_FROM, where & lance_filters.markers()))[0])
+
+
+def _windows(offsets: Sequence[int], rows: int) -> Iterator[tuple[int, int]]:
+    """First and last offset of runs of about so many rows; the rows of one offset stay together."""
+    start = 0
+    while start < len(offsets):
+        last = offsets[min(start + rows, len(offsets)) - 1]
+        yield offsets[start], last
+        start = bisect_right(offsets, last)
 
 
 def _joined(parts: Sequence[Rows]) -> Rows:

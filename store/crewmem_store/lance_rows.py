@@ -36,6 +36,7 @@ LEDGER = tuple(_LEDGER_COLUMNS)
 NOT_DECIDED_FROM = frozenset({"content", "summary", "metadata", "agent_role", "importance", "summariser"})
 DECIDED_FROM = tuple(name for name in MEMORY if name not in NOT_DECIDED_FROM)
 """The columns of a `PartitionView`: what `effects.as_decided_from` leaves."""
+WITHOUT_VECTOR = tuple(name for name in MEMORY if name != "vector")
 
 
 def memory_schema(dimensions: int) -> pa.Schema:
@@ -75,17 +76,31 @@ def ledger_table(rows: Sequence[LedgerRow], schema: pa.Schema) -> pa.Table:
 
 def memory_rows(table: pa.Table) -> tuple[list[MemoryRow], Vector]:
     """The rows in (offset, span, id) order and their vectors, float32 (n, d); a row without a vector has zeros there."""
-    table = table.combine_chunks().sort_by([("offset", "ascending"), ("span", "ascending"), ("id", "ascending")])
+    table = _in_order(table)
     matrix, present = _matrix(table.column("vector"))
-    columns = {name: _values(table, name) for name in table.column_names if name != "vector"}
+    columns = _memory_columns(table.drop_columns("vector"))
     columns["vector"] = [vector if there else None for vector, there in zip(matrix, present, strict=True)]
+    return [MemoryRow(**values) for values in _transposed(columns)], matrix
+
+
+def rows_without_vectors(table: pa.Table) -> list[MemoryRow]:
+    """The rows of a table without the column `vector`, in (offset, span, id) order."""
+    return [MemoryRow(**values) for values in _transposed(_memory_columns(_in_order(table)))]
+
+
+def _in_order(table: pa.Table) -> pa.Table:
+    return table.combine_chunks().sort_by([("offset", "ascending"), ("span", "ascending"), ("id", "ascending")])
+
+
+def _memory_columns(table: pa.Table) -> dict[str, list[Any]]:
+    columns = {name: _values(table, name) for name in table.column_names}
     columns["outcome"] = [Outcome(value) for value in columns["outcome"]]
     if "metadata" in columns:
         columns["metadata"] = [_mapping(value) for value in columns["metadata"]]
     for name in ("embedder", "summariser"):
         if name in columns:
             columns[name] = [value or "" for value in columns[name]]
-    return [MemoryRow(**values) for values in _transposed(columns)], matrix
+    return columns
 
 
 def ledger_rows(table: pa.Table) -> list[LedgerRow]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,6 +14,9 @@ from crewmem_store import effects, note
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
 from crewmem_store.store import Rows, StoreNote, Summary
 from crewmem_store.updates import Update
+
+SCAN_ROWS = 2_000
+"""Rows that a scan gives at once: a few megabytes, as a memory's content has 10,000 characters at most."""
 
 
 def no_checkpoint(name: str) -> None:
@@ -238,6 +241,12 @@ class MemoryReader:
     def outcomes(self, partition: int) -> dict[str, int]:
         with self._lock:
             return dict(Counter(row.outcome.value for row in self._tables(partition).ledger.values()))
+
+    def scan(self, partition: int) -> Iterator[list[MemoryRow]]:
+        with self._lock:
+            rows = self._tables(partition).effective_rows()
+        for start in range(0, len(rows), SCAN_ROWS):
+            yield [replace(row, vector=None) for row in rows[start : start + SCAN_ROWS]]
 
     def _tables(self, partition: int) -> _Tables:
         return self._all.get((self._generation, partition), _Tables())

@@ -7,7 +7,7 @@ StoreUnavailable when the store does not answer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -124,6 +124,13 @@ class StoreReader(Protocol):
 
     def outcomes(self, partition: int) -> dict[str, int]:
         """How many ledger rows have each outcome."""
+
+    def scan(self, partition: int) -> Iterator[Sequence[MemoryRow]]:
+        """Every row of the partition, tombstones too, by offset and span, a few thousand at a time, all from ONE version.
+
+        `vector` is left None. A row below its session's last erasure is shown as the tombstone that it counts as. When a
+        clean-up takes the version in the middle, StoreUnavailable is raised: start again.
+        """
 
 
 class Store(Protocol):

@@ -7,12 +7,14 @@ wrote, the next one reads.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
 import pytest
 from crewmem_producers.names import Scope
 from crewmem_store.errors import NamespaceMismatch
+from crewmem_store.memory import SCAN_ROWS
 from crewmem_store.rows import LedgerRow, Outcome
 from crewmem_store.store import PartitionStore, Store, Summary
 from crewmem_store.updates import Erase, Extend, Forget, SupersedeFailures, SupersedeKey
@@ -443,6 +445,38 @@ class StoreConformance:
         second = entry(2, outcome=Outcome.APPLIED, detail="rules: [x]", **kind)
         put(part, ledger=[first, entry(1), second, entry(3, outcome=Outcome.DEAD_LETTER, **kind), entry(4)])
         assert part.rules() == second
+
+    # Scans
+
+    def test_a_scan_gives_every_row_in_order_and_no_vectors(self, store: Store, part: PartitionStore) -> None:
+        rows = [memory(5), tombstone(3, duplicate_of="7-abc"), memory(4, span="raw"), memory(4, span="content", scope=QUOTED)]
+        put(part, *rows, updates=[Forget((memory(5).id,))])
+        found = [row for batch in store.reader(GEN).scan(PARTITION) for row in batch]
+        assert [(row.offset, row.span, row.text) for row in found] == [
+            (3, "content", None), (4, "content", "text 4"), (4, "raw", "text 4"), (5, "content", None),
+        ]  # fmt: skip
+        assert same(found[1], replace(rows[3], vector=None))
+        assert {row.vector is None for row in found} == {True}
+
+    def test_a_scan_shows_one_version(self, store: Store, part: PartitionStore) -> None:
+        many = [memory(n) for n in range(SCAN_ROWS + 1)]
+        put(part, *many)
+        batches = store.reader(GEN).scan(PARTITION)
+        first = next(batches)
+        assert len(first) == SCAN_ROWS
+        put(part, memory(9_999), updates=[Forget((many[-1].id,)), SupersedeKey(ALICE, "k", 9_999, NOON)])
+        assert [(row.offset, row.text) for batch in batches for row in batch] == [(SCAN_ROWS, f"text {SCAN_ROWS}")]
+
+    def test_a_scan_shows_a_late_row_below_an_erasure_as_the_tombstone_that_it_counts_as(self, reopen: Reopen) -> None:
+        part, zombie = owner(reopen()), owner(reopen())
+        put(part, marker(5), updates=[Erase(ALICE, 5)])
+        put(zombie, memory(1), memory(6))
+        found = [row for batch in reopen().reader(GEN).scan(PARTITION) for row in batch]
+        assert [(row.offset, row.text) for row in found] == [(1, None), (5, None), (6, "text 6")]
+        assert found[0].scope == Scope.parse(ALICE).key
+
+    def test_a_partition_that_nobody_wrote_scans_as_empty(self, store: Store) -> None:
+        assert list(store.reader(GEN).scan(PARTITION)) == []
 
     # Summaries
 
