@@ -113,6 +113,9 @@ class LanceReader:
     def outcomes(self, partition: int) -> dict[str, int]:
         return self._ledger(partition).outcomes()
 
+    def letters(self, partition: int) -> list[LedgerRow]:
+        return self._ledger(partition).letters()
+
     def scan(self, partition: int) -> Iterator[Sequence[MemoryRow]]:
         name = memory_name(self._generation, partition)
         version = self._database.at_newest(name, _Version.of, None)

@@ -12,9 +12,10 @@ from crewmem_store import ledger_reads
 from crewmem_store.lance_database import Database, read
 from crewmem_store.lance_ledger import segment_name, segments, sums_name
 from crewmem_store.ledger_reads import SEGMENT_OFFSETS, Read, Sums
-from crewmem_store.rows import LedgerRow
+from crewmem_store.rows import LedgerRow, Outcome
 
 T = TypeVar("T")
+_WITH_LETTERS = frozenset({Outcome.DEAD_LETTER.value, Outcome.APPLIED.value})
 
 
 class LedgerReader:
@@ -60,6 +61,15 @@ class LedgerReader:
         for segment in self._segments():
             if (segment + 1) * SEGMENT_OFFSETS > start and len(found) < limit:
                 found += self._on(segment, partial(ledger_reads.rows_from, start=start, limit=limit - len(found)), [])
+        return found
+
+    def letters(self) -> list[LedgerRow]:
+        """The rows of dead letters and of what was said of them afterwards, by offset."""
+        sums = self._sums()
+        found: list[LedgerRow] = []
+        for segment in self._segments():
+            if segment not in sums or not _WITH_LETTERS.isdisjoint(sums[segment].outcomes):
+                found += self._on(segment, ledger_reads.letters, [])
         return found
 
     def outcomes(self) -> dict[str, int]:

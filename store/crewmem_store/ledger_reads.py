@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from crewmem_producers.events import RulesApplied
+from crewmem_producers.events import LATER_FACTS, RulesApplied
 from lancedb.expr import Expr, col, lit
 
 from crewmem_store.lance_filters import equal, one_of
@@ -72,6 +72,11 @@ def rows_from(read: Read, start: int, limit: int) -> list[LedgerRow]:
     if not offsets:
         return []
     return ledger_rows(read(LEDGER, (col("offset") >= lit(start)) & (col("offset") <= lit(offsets[-1]))))
+
+
+def letters(read: Read) -> list[LedgerRow]:
+    """The rows of dead letters and of what was said of them afterwards, by offset."""
+    return ledger_rows(read(LEDGER, equal("outcome", Outcome.DEAD_LETTER.value) | one_of("type", LATER_FACTS)))
 
 
 def outcomes(read: Read) -> dict[str, int]:

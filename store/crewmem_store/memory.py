@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from crewmem_producers.events import RulesApplied
+from crewmem_producers.events import LATER_FACTS, RulesApplied
 
 from crewmem_store import effects, note
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
@@ -241,6 +241,11 @@ class MemoryReader:
     def outcomes(self, partition: int) -> dict[str, int]:
         with self._lock:
             return dict(Counter(row.outcome.value for row in self._tables(partition).ledger.values()))
+
+    def letters(self, partition: int) -> list[LedgerRow]:
+        with self._lock:
+            rows = self._tables(partition).ledger_rows()
+        return [row for row in rows if row.outcome is Outcome.DEAD_LETTER or row.type in LATER_FACTS]
 
     def scan(self, partition: int) -> Iterator[list[MemoryRow]]:
         with self._lock:

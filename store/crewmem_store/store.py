@@ -125,6 +125,9 @@ class StoreReader(Protocol):
     def outcomes(self, partition: int) -> dict[str, int]:
         """How many ledger rows have each outcome."""
 
+    def letters(self, partition: int) -> Sequence[LedgerRow]:
+        """Every row of a dead letter, of a `crewmem.event.redriven` and of a `crewmem.event.discarded`, by offset."""
+
     def scan(self, partition: int) -> Iterator[Sequence[MemoryRow]]:
         """Every row of the partition, tombstones too, by offset and span, a few thousand at a time, all from ONE version.
 

@@ -446,6 +446,17 @@ class StoreConformance:
         put(part, ledger=[first, entry(1), second, entry(3, outcome=Outcome.DEAD_LETTER, **kind), entry(4)])
         assert part.rules() == second
 
+    def test_the_rows_of_dead_letters_and_of_what_was_said_of_them_are_found(self, store: Store, part: PartitionStore) -> None:
+        said = {"outcome": Outcome.APPLIED, "scope_key": None}
+        rows = [
+            entry(0), entry(1, outcome=Outcome.DEAD_LETTER, type=None, ce_id=None), entry(2, outcome=Outcome.DEAD_LETTER),
+            entry(3, type="crewmem.rules.applied", **said), entry(4, type="crewmem.event.redriven", **said),
+            entry(5, type="crewmem.event.discarded", **said), entry(6, outcome=Outcome.DUPLICATE),
+        ]  # fmt: skip
+        assert list(store.reader(GEN).letters(PARTITION)) == []
+        put(part, ledger=rows)
+        assert list(store.reader(GEN).letters(PARTITION)) == [rows[1], rows[2], rows[4], rows[5]]
+
     # Scans
 
     def test_a_scan_gives_every_row_in_order_and_no_vectors(self, store: Store, part: PartitionStore) -> None:
