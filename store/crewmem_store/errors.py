@@ -9,6 +9,8 @@ CrewmemError
 │   ├── PartitionsChanged the log's number of partitions is not the generation's
 │   └── LogMismatch      the log is not the one that this store was made from
 ├── UnknownGeneration    no such generation is live
+├── GenerationBehind     a generation has not reached what the active one holds
+├── GenerationInUse      the active generation, which answers recalls
 ├── EmbedderUnavailable  the embedder's model cannot be loaded
 ├── InvalidKey           the API key is unknown, expired or revoked
 ├── UnknownKey           no API key has that name or hash
@@ -27,7 +29,7 @@ class StoreRefused(CrewmemError):
 
 
 class EmbedderMismatch(StoreRefused):
-    """The store was written with another embedder. Set CREWMEM_EMBEDDER back, or move with `crewmem replay --embedder NAME`."""
+    """A generation's embedder cannot be had here. Install that model, or move with `crewmem replay --embedder NAME`."""
 
 
 class NamespaceMismatch(StoreRefused):
@@ -47,7 +49,15 @@ class LogMismatch(StoreRefused):
 
 
 class UnknownGeneration(CrewmemError, LookupError):
-    """No generation of that name is live. `crewmem stats` lists them."""
+    """No generation of that name is live. `crewmem generations list` shows them."""
+
+
+class GenerationBehind(CrewmemError):
+    """The generation lacks what the active one holds already. Wait until its consumers have caught up, then try again."""
+
+
+class GenerationInUse(CrewmemError):
+    """The generation answers recalls. Activate another one first (`crewmem generations activate`)."""
 
 
 class EmbedderUnavailable(CrewmemError):

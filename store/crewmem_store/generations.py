@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from crewmem_producers.codec import format_time
@@ -22,7 +22,11 @@ MAX_LIVE = 3
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     """One generation. `rules` (a rule file's text) decides every position below `rules_until[str(partition)]`: a replay
-    decides anew with the newest rules what older ones decided; from there on the log's `rules.applied` records do."""
+    decides anew with the newest rules what older ones decided; from there on the log's `rules.applied` records do.
+
+    Events older than `since` (RFC 3339, by their own time) are dropped. `answered` is whether it was once
+    the active one and another took its place.
+    """
 
     name: str
     embedder: str
@@ -34,6 +38,8 @@ class Generation:
     created_at: str = field(default_factory=lambda: format_time(utc_now()))
     rules: str | None = None
     rules_until: Mapping[str, int] = field(default_factory=dict)
+    since: str | None = None
+    answered: bool = False
     dropped: bool = False
 
     @classmethod
@@ -42,10 +48,31 @@ class Generation:
         return cls(**{name: value[name] for name in cls.__dataclass_fields__ if name in value})
 
 
+def everything(registry: Registry) -> list[Generation]:
+    """Every generation that there ever was, oldest first."""
+    found = [Generation.parse(value) for value in registry.items(PREFIX).values()]
+    return sorted(found, key=lambda generation: int(generation.name[1:]))
+
+
 def live(registry: Registry) -> list[Generation]:
     """Every generation that is not dropped, oldest first."""
-    found = [Generation.parse(value) for value in registry.items(PREFIX).values()]
-    return sorted((g for g in found if not g.dropped), key=lambda g: int(g.name[1:]))
+    return [generation for generation in everything(registry) if not generation.dropped]
+
+
+def of(registry: Registry, name: str) -> Generation:
+    """The generation of that name, a dropped one too. Raises UnknownGeneration."""
+    record = registry.get(PREFIX + name)
+    if record is None:
+        raise UnknownGeneration(f"there is no generation {name}; `crewmem generations list` shows them")
+    return Generation.parse(record)
+
+
+def named(registry: Registry, name: str) -> Generation:
+    """The live generation of that name. Raises UnknownGeneration."""
+    generation = of(registry, name)
+    if generation.dropped:
+        raise UnknownGeneration(f"{name} was dropped; `crewmem generations list` shows those that are live")
+    return generation
 
 
 def active(registry: Registry) -> Generation:
@@ -67,9 +94,13 @@ async def save(registry: Registry, generation: Generation) -> None:
 
 
 async def activate(registry: Registry, name: str) -> None:
-    """Switches every reader. Raises UnknownGeneration."""
-    if name not in {generation.name for generation in live(registry)}:
-        raise UnknownGeneration(f"no generation {name} is live; `crewmem stats` lists them")
+    """Switches every reader, wherever the generation is; `switch.activate` looks first. Raises UnknownGeneration."""
+    named(registry, name)
+    record = registry.get(ACTIVE)
+    if record is not None and record["generation"] != name:
+        before = of(registry, record["generation"])
+        if not before.answered:
+            await save(registry, replace(before, answered=True))
     await registry.put(ACTIVE, {"generation": name})
 
 
@@ -90,15 +121,20 @@ async def ensure_first(registry: Registry, *, embedder: Embedder, partitions: in
 
 def check(generation: Generation, *, embedder: Embedder, partitions: int) -> None:
     """Refuses what would mix. Raises EmbedderMismatch, PartitionsChanged, StoreRefused."""
+    check_layout(generation, partitions=partitions)
+    if generation.embedder_fingerprint != embedder.fingerprint:
+        raise EmbedderMismatch(
+            f"{generation.name} was written with {generation.embedder_fingerprint}, not with {embedder.fingerprint}: "
+            f"install the model that it was written with, or run `crewmem replay --embedder {embedder.name}`."
+        )
+
+
+def check_layout(generation: Generation, *, partitions: int) -> None:
+    """The same without the embedder. Raises PartitionsChanged, StoreRefused."""
     if generation.layout_version > LAYOUT_VERSION:
         raise StoreRefused(f"{generation.name} has layout {generation.layout_version}: update this program")
     if generation.partitions != partitions:
         raise PartitionsChanged(
             f"{generation.name} was made from {generation.partitions} partitions, the log has {partitions}: "
             "sessions would lie elsewhere. Restore the topic, or run `crewmem replay`."
-        )
-    if generation.embedder_fingerprint != embedder.fingerprint:
-        raise EmbedderMismatch(
-            f"{generation.name} was written with {generation.embedder}, this process has {embedder.name}. "
-            f"Set CREWMEM_EMBEDDER={generation.embedder}, or run `crewmem replay --embedder {embedder.name}`."
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from crewmem_producers.events import utc_now
 from crewmem_producers.log import EventLog
@@ -12,11 +13,14 @@ from crewmem_producers.settings import ServiceSettings
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
+from crewmem_store import embedders
 from crewmem_store.embedder import Embedder
+from crewmem_store.embedder_shelf import EmbedderShelf, OpenEmbedder
 from crewmem_store.service import accounting, events, forget, health, listing, recall, remember
 from crewmem_store.service.answers import handle_errors
 from crewmem_store.service.auth import Door
 from crewmem_store.service.docs import without_422
+from crewmem_store.service.models import Models
 from crewmem_store.service.parts import Parts, Readers
 from crewmem_store.service.producers import ProducerReports
 from crewmem_store.store import Store
@@ -32,18 +36,22 @@ def create_app(
     registry: Registry,
     store: Store,
     embedder: Embedder,
+    open_embedder: OpenEmbedder | None = None,
     clock: Callable[[], datetime] = utc_now,
 ) -> FastAPI:
     """The application over collaborators that are started and opened already; it closes none of them.
 
-    `serve.serve` makes one with collaborators of its own, and declares the keys of the settings first.
+    `embedder` is one that is loaded; what other generations need, `open_embedder` opens. `serve.serve` makes one with
+    collaborators of its own, and declares the keys of the settings first.
     """
 
+    opens = open_embedder or partial(embedders.open_embedder, threads=settings.embedder_threads)
     # FastAPI's own page takes its scripts from a CDN; this one serves them from its package.
     app = FastAPIOffline(redoc_url=None, title="crewmem", version="1", description=_DESCRIPTION, static_url="/docs-assets")
     app.state.parts = parts = Parts(
-        settings=settings, log=log, registry=registry, store=store, embedder=embedder, clock=clock,
-        readers=Readers(store), producers=ProducerReports(registry, clock=clock),
+        settings=settings, log=log, registry=registry, store=store, clock=clock,
+        models=Models(EmbedderShelf(opens, ready=embedder)), readers=Readers(store),
+        producers=ProducerReports(registry, clock=clock),
     )  # fmt: skip
     for router in _ROUTERS:
         app.include_router(router)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from crewmem_producers.freshness import LATEST, Mark, parse_token
 from crewmem_producers.log import EventLog
 from starlette.concurrency import run_in_threadpool
 
 from crewmem_store.errors import RequestRefused
-from crewmem_store.service.parts import View
 from crewmem_store.store import StoreReader
+
+if TYPE_CHECKING:
+    from crewmem_store.service.parts import View  # which needs this module itself
 
 FIRST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.2

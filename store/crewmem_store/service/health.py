@@ -26,9 +26,11 @@ async def live() -> Response:
 
 @router.get("/health/ready")
 async def ready(parts: Annotated[Parts, Depends(parts_of)]) -> Response:
-    """Whether recalls can be answered: 200, or 503 with what is away."""
+    """Whether recalls can be answered: 200, or 503 with what is away. Of a generation that does not answer now it is only
+    said when its embedder cannot be had."""
     checks = {"log": await _said(parts.log.end()), "store": await _said(_look(parts))}
     bad = [f"{name}: {said}" for name, said in checks.items() if said != OK]
+    checks |= {f"embedder of {name}": said for name, said in parts.models.failed.items()}
     if bad:
         problem = {"status": "not ready", "error": "unavailable", "message": "; ".join(bad), "checks": checks}
         return answer(problem, status=503)

@@ -19,7 +19,9 @@ from crewmem_store.embedder import Embedder
 from crewmem_store.generations import Generation
 from crewmem_store.search import Weights
 from crewmem_store.service.metrics import Metrics
+from crewmem_store.service.models import Models
 from crewmem_store.service.producers import ProducerReports
+from crewmem_store.service.switching import Switching
 from crewmem_store.store import Rows, Store, StoreReader
 
 
@@ -44,6 +46,7 @@ class View:
 
     generation: Generation
     reader: StoreReader
+    embedder: Embedder
 
     def partition(self, scope: Scope) -> int:
         return partition_of(scope.key, self.generation.partitions)
@@ -61,11 +64,12 @@ class Parts:
     log: EventLog
     registry: Registry
     store: Store
-    embedder: Embedder
+    models: Models
     clock: Callable[[], datetime]
     readers: Readers
     producers: ProducerReports
     metrics: Metrics = field(default_factory=Metrics)
+    switching: Switching = field(default_factory=Switching)
 
     @property
     def weights(self) -> Weights:
@@ -77,10 +81,14 @@ class Parts:
         )
 
     async def view(self) -> View:
-        """The active generation. Raises UnknownGeneration before there is one, EmbedderMismatch, PartitionsChanged."""
+        """The active generation, with its own embedder. Raises UnknownGeneration before there is one, EmbedderMismatch,
+        PartitionsChanged."""
         generation = generations.active(self.registry)
-        generations.check(generation, embedder=self.embedder, partitions=self.log.partitions)
-        return View(generation, await run_in_threadpool(self.readers.of, generation.name))
+        generations.check_layout(generation, partitions=self.log.partitions)
+        embedder = await self.models.of(generation)
+        reader = await run_in_threadpool(self.readers.of, generation.name)
+        await self.switching.settled(generation, reader)
+        return View(generation, reader, embedder)
 
 
 def parts_of(request: Request) -> Parts:

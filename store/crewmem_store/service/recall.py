@@ -45,11 +45,11 @@ async def recall(ask: RecallAsk, *, key: Key, parts: Parts) -> Response:
     now = parts.clock()
     with parts.metrics.recall_seconds.time():
         vector, rows = await asyncio.gather(
-            run_in_threadpool(_embed, parts, ask.q), _rows(ask, key=key, view=view)
+            run_in_threadpool(_embed, view, ask.q), _rows(ask, key=key, view=view)
         )  # fmt: skip
         question = _question(ask, vector, now)
         hits = await run_in_threadpool(search.recall, rows, question, weights=parts.weights)
-        content = await run_in_threadpool(_content, ask, hits, parts=parts, now=now)
+        content = await run_in_threadpool(_content, ask, hits, view=view, now=now)
     return answer(content if fresh is None else {**content, "fresh": fresh})
 
 
@@ -78,8 +78,8 @@ async def _rows(ask: RecallAsk, *, key: Key, view: View) -> Rows:
     return await run_in_threadpool(view.rows, scopes)
 
 
-def _embed(parts: Parts, text: str) -> Vector:
-    vector: Vector = parts.embedder.embed([text])[0]
+def _embed(view: View, text: str) -> Vector:
+    vector: Vector = view.embedder.embed([text])[0]
     return vector
 
 
@@ -93,10 +93,10 @@ def _question(ask: RecallAsk, vector: Vector, now: datetime) -> Question:
     )
 
 
-def _content(ask: RecallAsk, hits: list[Hit], *, parts: Parts, now: datetime) -> dict[str, Any]:
+def _content(ask: RecallAsk, hits: list[Hit], *, view: View, now: datetime) -> dict[str, Any]:
     extra: dict[str, Any] = {}
     if ask.format == "context":
-        made = context.block(hits, now=ask.as_of or now, max_tokens=ask.max_tokens, embedder=parts.embedder)
+        made = context.block(hits, now=ask.as_of or now, max_tokens=ask.max_tokens, embedder=view.embedder)
         hits, extra = list(made.hits), {"context": made.text, "tokens": made.tokens}
     memories = [_memory(hit, explain=ask.explain) for hit in hits]
     return {"memories": memories, "count": len(memories), "query": ask.q, **extra}

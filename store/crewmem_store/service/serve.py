@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
+from typing import Any
 
 from crewmem_producers.connect import open_log, open_registry
 from crewmem_producers.events import utc_now
@@ -13,9 +15,10 @@ from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ServiceSettings
 from starlette.concurrency import run_in_threadpool
 
+from crewmem_store import embedders
 from crewmem_store.connect import open_store
 from crewmem_store.embedder import Embedder
-from crewmem_store.embedders import open_embedder
+from crewmem_store.embedder_shelf import EmbedderShelf, OpenEmbedder
 from crewmem_store.service.app import create_app
 from crewmem_store.service.declared import declare
 from crewmem_store.service.server import served
@@ -35,8 +38,12 @@ async def serve(
     registry: Registry | None = None,
     store: Store | None = None,
     embedder: Embedder | None = None,
+    open_embedder: OpenEmbedder | None = None,
 ) -> None:
     """Serves until `stop` is set. What is handed in is started already and stays open; the rest is opened here and closed.
+
+    The embedder of the generation that answers is opened, `settings.embedder` only where there is none yet; those of other
+    generations follow while it serves.
 
     Before the first call the registry holds CREWMEM_ADMIN_KEY and the keys of CREWMEM_KEYS_FILE. `ready(url)` is called
     once calls are answered. Raises SettingsError (address, keys), StoreRefused, LogRefused, EmbedderUnavailable, Unavailable.
@@ -44,13 +51,19 @@ async def serve(
     async with contextlib.AsyncExitStack() as opened:
         registry = registry or await _registry(settings, opened)
         await declare(settings, registry, clock=utc_now)
+        opens = open_embedder or partial(embedders.open_embedder, threads=settings.embedder_threads)
+        shelf = EmbedderShelf(opens, ready=embedder)
+        if embedder is None:
+            embedder = await run_in_threadpool(shelf.at_start, registry, default=settings.embedder)
         app = create_app(
             settings=settings,
             log=log or await _log(settings, opened),
             registry=registry,
             store=store or await _store(settings, opened),
-            embedder=embedder or await _embedder(settings),
+            embedder=embedder,
+            open_embedder=shelf.named,
         )
+        await opened.enter_async_context(_running(app.state.parts.models.follow(registry)))
         port = await opened.enter_async_context(served(app, host=settings.host, port=settings.port))
         ready(f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}")
         await stop.wait()
@@ -76,5 +89,12 @@ async def _store(settings: ServiceSettings, opened: contextlib.AsyncExitStack) -
     return store
 
 
-async def _embedder(settings: ServiceSettings) -> Embedder:
-    return await run_in_threadpool(open_embedder, settings.embedder, threads=settings.embedder_threads)
+@contextlib.asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs beside what is inside, and ends with it."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

@@ -1,0 +1,158 @@
+"""Moving between generations: which one answers, and letting go of one. Each move is one record of the registry.
+
+The registry knows no transactions, so each move looks again after it has written: of an activation and a drop of the same
+generation at the same moment at least one gives way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+
+from crewmem_producers.log import EventLog
+from crewmem_producers.registry import Registry
+
+from crewmem_store import generations
+from crewmem_store.errors import GenerationBehind, GenerationInUse, UnknownGeneration
+from crewmem_store.generations import Generation
+from crewmem_store.store import Store, StoreReader
+
+LOOK_SECONDS = 0.1
+WAIT_SECONDS = 10.0
+"""How long an activation waits for the new generation to reach what the old one held when it was asked for: both are
+written batch by batch, so that under load one is nearly always a moment behind the other."""
+
+GRACE_SECONDS = 3.0
+"""Between the record that drops a generation and the removal of its tables: services and consumers follow the registry
+within a second or two, and what they do with the generation just then may end."""
+
+CAUGHT_UP, ACTIVATED = "caught_up", "activated"
+"""The steps of `activate`."""
+MARKED, REMOVED = "drop_marked", "drop_removed"
+"""The steps of `drop`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A partition in which a generation is behind: its next offset, and the one that it should have reached."""
+
+    partition: int
+    position: int
+    wanted: int
+
+
+async def position(reader: StoreReader, partition: int) -> int:
+    """The offset that the generation processes next. Raises StoreUnavailable."""
+    return await asyncio.to_thread(reader.last_offset, partition) + 1
+
+
+async def held(log: EventLog, reader: StoreReader, generation: Generation) -> dict[int, int]:
+    """Partition -> the position of the generation; on a log that became shorter, the log's end. Raises Unavailable."""
+    ends = await log.end()
+    partitions = range(min(generation.partitions, log.partitions))
+    return {p: min(await position(reader, p), ends[p]) for p in partitions}
+
+
+async def gaps(reader: StoreReader, wanted: Mapping[int, int]) -> list[Gap]:
+    """Where the generation has not reached these positions. Raises StoreUnavailable."""
+    found = [Gap(p, await position(reader, p), offset) for p, offset in sorted(wanted.items())]
+    return [gap for gap in found if gap.position < gap.wanted]
+
+
+async def activate(
+    name: str,
+    *,
+    log: EventLog,
+    registry: Registry,
+    store: Store,
+    wait_seconds: float = WAIT_SECONDS,
+    checkpoint: Callable[[str], None] = lambda step: None,
+) -> str | None:
+    """Makes the generation the one that answers; gives the name of the one that did before, None for the first.
+
+    Raises GenerationBehind when it does not reach within `wait_seconds`, on every partition, what the active one holds
+    now; UnknownGeneration; PartitionsChanged; Unavailable.
+    """
+    await registry.refresh()
+    chosen, before = generations.named(registry, name), _active(registry)
+    generations.check_layout(chosen, partitions=log.partitions)
+    if before is not None and before.name != name:
+        wanted = await held(log, store.reader(before.name), before)
+        await _reached(chosen, before, store.reader(name), wanted, seconds=wait_seconds)
+    checkpoint(CAUGHT_UP)
+    await generations.activate(registry, name)
+    checkpoint(ACTIVATED)
+    await registry.refresh()
+    if generations.of(registry, name).dropped:
+        if before is not None:
+            await generations.activate(registry, before.name)
+        raise UnknownGeneration(f"{name} was dropped at the same moment; {before.name if before else 'nothing'} answers")
+    return None if before is None or before.name == name else before.name
+
+
+async def drop(
+    name: str,
+    *,
+    registry: Registry,
+    store: Store,
+    grace_seconds: float = GRACE_SECONDS,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    checkpoint: Callable[[str], None] = lambda step: None,
+) -> None:
+    """Lets go of a generation: consumers stop consuming it, then its tables are removed. One that was dropped before is
+    removed again, so that an interrupted drop can be repeated.
+
+    A consumer that wakes up late removes once more what it wrote (see `sweep`). Raises GenerationInUse,
+    UnknownGeneration, Unavailable.
+    """
+    await registry.refresh()
+    gone = generations.of(registry, name)
+    _refuse_active(registry, name)
+    await generations.save(registry, replace(gone, dropped=True))
+    await registry.refresh()
+    try:
+        _refuse_active(registry, name)  # it was activated meanwhile
+    except GenerationInUse:
+        await generations.save(registry, replace(generations.of(registry, name), dropped=False))
+        raise
+    checkpoint(MARKED)
+    await sleep(grace_seconds)
+    await asyncio.to_thread(store.drop, name)
+    checkpoint(REMOVED)
+
+
+def sweep(registry: Registry, store: Store) -> None:
+    """Removes what is left of generations that were dropped: of a drop that was interrupted, or what a late writer
+    brought back. Blocks. Raises StoreUnavailable."""
+    for generation in generations.everything(registry):
+        if generation.dropped:
+            store.drop(generation.name)
+
+
+async def _reached(
+    chosen: Generation, before: Generation, reader: StoreReader, wanted: Mapping[int, int], *, seconds: float
+) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while missing := await gaps(reader, wanted):
+        if loop.time() >= deadline:
+            places = ", ".join(f"{gap.partition} at {gap.position} of {gap.wanted}" for gap in missing)
+            raise GenerationBehind(
+                f"{chosen.name} is behind {before.name} (partition {places}): wait until a consumer, or `crewmem replay`, has "
+                "brought it there, then try again"
+            )
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _active(registry: Registry) -> Generation | None:
+    try:
+        return generations.active(registry)
+    except UnknownGeneration:
+        return None
+
+
+def _refuse_active(registry: Registry, name: str) -> None:
+    record = registry.get(generations.ACTIVE)
+    if record is not None and record["generation"] == name:
+        raise GenerationInUse(f"{name} answers recalls: activate another one first (`crewmem generations activate`)")
