@@ -1,8 +1,10 @@
-"""Conditions of rules: CEL, checked when the rule file is read so that a mistake shows there and not over an event."""
+"""Conditions: CEL, checked before it is used, so that a mistake shows in the rule file or command and not over an event."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cel
@@ -22,18 +24,30 @@ _BOUND = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*(\w+)\s*,
 _PATTERN = re.compile(r"""(search|matches)\s*\([^()"']*?(r?'(?:[^'\\]|\\.)*'|r?"(?:[^"\\]|\\.)*")\s*\)""")
 
 
-class Condition:
-    """One compiled CEL expression. Thread-safe. Making it raises ValueError with the reason for anything unusable."""
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What a condition can ask about: the names, and examples of their values that a usable one gets along with."""
 
-    def __init__(self, source: str) -> None:
+    names: Collection[str]
+    samples: Callable[[], Sequence[dict[str, Any]]]
+
+
+class Condition:
+    """One compiled CEL expression. Thread-safe. Making it raises ValueError with the reason for anything unusable.
+
+    `fields` are those of a span by default.
+    """
+
+    def __init__(self, source: str, *, fields: Fields | None = None) -> None:
         self.source = source
+        self._fields = fields or SPAN_FIELDS
         try:
             self._program = cel.compile(source)
         except ValueError as error:
             raise ValueError(_first_line(error)) from error
         self._check_names()
         self._check_patterns()
-        for values in _samples():
+        for values in self._fields.samples():
             self._check_result(values)
 
     def holds(self, context: Any) -> bool:
@@ -48,8 +62,8 @@ class Condition:
     def _check_names(self) -> None:
         bound = set(_BOUND.findall(self.source))
         for name in self._program.variables():
-            if name not in variables.VARIABLES and name not in bound:
-                raise ValueError(f"there is no field {name!r}; there are {', '.join(variables.VARIABLES)}")
+            if name not in self._fields.names and name not in bound:
+                raise ValueError(f"there is no field {name!r}; there are {', '.join(self._fields.names)}")
         for name in self._program.functions():
             if name not in CEL_FUNCTIONS and name not in variables.FUNCTIONS and not _OPERATOR.match(name):
                 known = sorted(CEL_FUNCTIONS | set(variables.FUNCTIONS))
@@ -78,7 +92,7 @@ class Condition:
 
 
 def context_of(values: dict[str, Any]) -> Any:
-    """What conditions are evaluated in: made once a span, used for every rule. `values` come from `variables.of_span`."""
+    """What conditions are evaluated in: made once a span, used for every rule. `values` give every name of the fields."""
     return cel.Context(values, dict(variables.FUNCTIONS))
 
 
@@ -95,3 +109,7 @@ def _samples() -> list[dict[str, Any]]:
     )
     events = [Event(body=body, scope=None) for body in bodies]
     return [variables.of_span(event, span) for event in events for span in split(event)]
+
+
+SPAN_FIELDS = Fields(tuple(variables.VARIABLES), _samples)
+"""What a rule can ask about."""

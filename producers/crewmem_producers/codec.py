@@ -187,6 +187,11 @@ def _time(text: str) -> datetime:
         raise InvalidEvent(f"ce_time is no RFC 3339 time: {text!r}", reason="bad_header") from error
 
 
+def unpacked(record: LoggedRecord | Record) -> bytes:
+    """The JSON of a record's body, of whatever type and version; a sealed one is opened before. Raises InvalidEvent."""
+    return _unpack(record.value, _headers(record).get("content-encoding"))
+
+
 def _unpack(value: bytes | None, encoding: str | None) -> bytes:
     if value is None:
         raise InvalidEvent("the record has no body", reason="null_body")

@@ -1,0 +1,64 @@
+"""What the log says of dead letters behind them: which were put on it again, and which were discarded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from crewmem_producers import codec
+from crewmem_producers.errors import InvalidEvent
+from crewmem_producers.events import LATER_FACTS
+from crewmem_producers.log import EventLog, LoggedRecord, Position
+from crewmem_store.letter_states import LetterState, fact
+
+COPY_OF = "crewmem-redriven"
+"""The header of a record that was put on the log again: `<partition>/<offset>` of the letter's own position."""
+
+
+@dataclass(slots=True)
+class Afterwards:
+    """`states` says what an event says of a letter; `copies` are the letters whose record is on the log again, with or
+    without such an event: a redrive that was cut off leaves a copy alone."""
+
+    states: dict[Position, LetterState] = field(default_factory=dict)
+    copies: set[Position] = field(default_factory=set)
+
+    def note(self, record: LoggedRecord) -> None:
+        """Takes one record of the log into account."""
+        if (copied := record.header(COPY_OF)) is not None and (position := parse_position(copied)) is not None:
+            self.copies.add(position)
+        if record.header("ce_type") in LATER_FACTS:
+            try:
+                self.states |= fact(codec.decode(record).body)
+            except InvalidEvent:
+                return  # a dead letter itself
+
+
+async def read_afterwards(
+    log: EventLog, partition: int, *, start: int, progress: Callable[[int], None] = lambda records: None
+) -> Afterwards:
+    """What the partition says from offset `start` to its end as it is now. Raises LogUnavailable.
+
+    `progress` is told how many records were read at a time.
+    """
+    found = Afterwards()
+    async for records in pages(log, partition, start=start):
+        for record in records:
+            found.note(record)
+        progress(len(records))
+    return found
+
+
+async def pages(log: EventLog, partition: int, *, start: int = 0) -> AsyncIterator[list[LoggedRecord]]:
+    """Every record of the partition from `start` to its end as it is now. Raises LogUnavailable."""
+    end = (await log.end()).get(partition, 0)
+    while start < end and (records := await log.read(partition, start)):
+        yield [record for record in records if record.offset < end]
+        start = records[-1].offset + 1
+
+
+def parse_position(text: str) -> Position | None:
+    """`<partition>/<offset>` (or with a colon) as a position; None for any other text."""
+    partition, separator, offset = text.replace(":", "/").partition("/")
+    numbers = partition.isdecimal() and offset.isdecimal() and partition.isascii() and offset.isascii()
+    return Position(int(partition), int(offset)) if separator and numbers else None
