@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from crewmem_producers.errors import CrewmemError, LogUnavailable
+from crewmem_producers.errors import CrewmemError, LogUnavailable, StoreUnavailable
 from crewmem_producers.log import EventLog
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ConsumerSettings
-from crewmem_store import generations
+from crewmem_store import generations, switch
 from crewmem_store.embedder import Embedder
-from crewmem_store.embedders import open_embedder
+from crewmem_store.embedder_shelf import OpenEmbedder
 from crewmem_store.errors import StoreRefused, UnknownGeneration
 from crewmem_store.generations import Generation
 from crewmem_store.service.server import served
@@ -41,6 +42,9 @@ log = logging.getLogger("crewmem.consumer")
 FOLLOW_SECONDS = 1.0
 """How soon a generation that is new in the registry gets its subscriber, and a dropped one loses it."""
 
+REMOVE_AGAIN_SECONDS = 30.0
+"""When the store did not answer."""
+
 
 class Source(Protocol):
     """Where one generation's records come from."""
@@ -58,6 +62,7 @@ async def run(
     registry: Registry | None = None,
     store: Store | None = None,
     embedder: Embedder | None = None,
+    open_embedder: OpenEmbedder | None = None,
     health: Health | None = None,
 ) -> None:
     """Consumes until `stop` is set, then ends every partition at its next border.
@@ -76,7 +81,15 @@ async def run(
         patience = Patience(stop=stop, say=lambda error: _starting(health, outage, error))
         try:
             parts = await stack.enter_async_context(
-                opened(settings, patience=patience, log=log, registry=registry, store=store, embedder=embedder)
+                opened(
+                    settings,
+                    patience=patience,
+                    log=log,
+                    registry=registry,
+                    store=store,
+                    embedder=embedder,
+                    open_embedder=open_embedder,
+                )
             )
             await patience.until_done(_first_generation, parts)
         except Stopped:
@@ -86,15 +99,25 @@ async def run(
 
 
 class Consumer:
-    """Follows the registry: a source for each live generation."""
+    """Follows the registry: a source for each live generation, or for the one of the name `only`."""
 
-    def __init__(self, settings: ConsumerSettings, *, parts: Collaborators, health: Health, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self,
+        settings: ConsumerSettings,
+        *,
+        parts: Collaborators,
+        health: Health,
+        checkpoint: Checkpoint,
+        only: str | None = None,
+    ) -> None:
         self._settings = settings
         self._parts = parts
         self._health = health
         self._checkpoint = checkpoint
         self._sources: dict[str, Source] = {}
-        self._embedders: dict[str, Embedder] = {parts.embedder.fingerprint: parts.embedder}
+        self._only = only
+        self._remove_at: dict[str, float] = {}
+        self._removed: set[str] = set()
         self._failed: asyncio.Queue[tuple[str, BaseException]] = asyncio.Queue()
         self._dead_letters = LogDeadLetters(parts.dead_letter_log, loop=asyncio.get_running_loop())
         self._llm = LlmClient.of(settings)
@@ -109,7 +132,9 @@ class Consumer:
 
             self._broker = open_broker(self._settings)
             await self._broker.start()
-        monitor = Monitor(log=self._parts.log, health=self._health, on_mismatch=self._note_failure)
+        monitor = Monitor(
+            log=self._parts.log, registry=self._parts.registry, health=self._health, on_mismatch=self._note_failure
+        )
         self._monitor = asyncio.create_task(monitor.watch())
         return self
 
@@ -124,33 +149,57 @@ class Consumer:
             await self._llm.close()
 
     async def follow(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set. Raises what forbids the active generation to go on."""
+        """Until `stop` is set. Raises what forbids the active generation, or the one of the name `only`, to go on."""
         while not stop.is_set():
-            live = {generation.name: generation for generation in generations.live(self._parts.registry)}
+            live = {one.name: one for one in generations.live(self._parts.registry) if self._only in (None, one.name)}
             for name in self._sources.keys() - live.keys():
                 log.info("%s was dropped", name)
                 await self._sources.pop(name).stop()
-            for name in live.keys() - self._sources.keys() - self._health.refused.keys():
-                await self._begin(live[name])
+            await self._remove_dropped()
+            for name in live.keys() - self._sources.keys():
+                if name not in self._health.refused or self._must_go_on(name):
+                    await self._begin(live[name])
+            if live.keys() <= self._sources.keys() | self._health.refused.keys():
+                self._health.waits_for("group", None)
             await self._look_after_failures()
             await is_set_within(stop, FOLLOW_SECONDS)
 
+    async def _remove_dropped(self) -> None:
+        """Removes the tables of dropped generations, once each, when this process writes them no more: what it wrote after
+        `drop` had removed them, and what an interrupted drop left. Services may still finish a call on one."""
+        now = asyncio.get_running_loop().time()
+        for generation in generations.everything(self._parts.registry):
+            name = generation.name
+            if not generation.dropped or name in self._removed:
+                continue
+            self._health.refused.pop(name, None)
+            if now < self._remove_at.setdefault(name, now + switch.GRACE_SECONDS):
+                continue
+            try:
+                await asyncio.to_thread(self._parts.store.drop, name)
+            except StoreUnavailable as error:
+                log.warning("the tables of %s, which was dropped, are still to be removed: %s", name, error)
+                self._remove_at[name] = now + REMOVE_AGAIN_SECONDS
+            else:
+                self._removed.add(name)
+
     async def _begin(self, generation: Generation) -> None:
         try:
-            embedder = await self._embedder_of(generation)
+            embedder = await asyncio.to_thread(self._parts.embedders.of, generation)
             generations.check(generation, embedder=embedder, partitions=self._parts.log.partitions)
             _check_splitter(generation)
             source = self._source(generation, embedder)
             await source.start()
         except LogUnavailable as error:
             self._joining.say(error)
-            self._health.waits_for = f"{type(error).__name__}: {error}"
+            self._health.waits_for("group", error)
         except StoreRefused as error:
             self._leave_out(generation.name, error)
         else:
             self._joining.say(None)
             log.info("consuming for %s", generation.name)
             self._sources[generation.name] = source
+            self._health.refused.pop(generation.name, None)
             self._health.starting = None
 
     def _source(self, generation: Generation, embedder: Embedder) -> Source:
@@ -166,25 +215,13 @@ class Consumer:
             limits=Limits(batch_records=settings.batch_rows, batch_wait_seconds=settings.batch_wait_ms / 1000),
             checkpoint=self._checkpoint,
             on_failure=self._note_failure,
-            siblings=lambda: [one.name for one in generations.live(self._parts.registry) if one.name != generation.name],
+            siblings=lambda: [one for one in generations.live(self._parts.registry) if one.name != generation.name],
         )
         if self._broker is None:
             return SqliteWorker(owned)
         from crewmem_consumers.kafka_app import KafkaApp
 
         return KafkaApp(owned, broker=self._broker, settings=settings)
-
-    async def _embedder_of(self, generation: Generation) -> Embedder:
-        """This process's embedder; for a generation that is not the active one its own, so that going back stays possible."""
-        if generation.embedder_fingerprint not in self._embedders and not self._is_active(generation.name):
-            try:
-                other = await asyncio.to_thread(
-                    open_embedder, generation.embedder, threads=self._settings.embedder_threads
-                )  # fmt: skip
-            except CrewmemError as error:
-                raise StoreRefused(f"{generation.name} needs the embedder {generation.embedder}: {error}") from error
-            self._embedders[other.fingerprint] = other
-        return self._embedders.get(generation.embedder_fingerprint, self._parts.embedder)
 
     def _note_failure(self, generation: str, error: BaseException) -> None:
         self._failed.put_nowait((generation, error))
@@ -202,10 +239,14 @@ class Consumer:
                 await self._sources.pop(name).stop()
 
     def _leave_out(self, name: str, error: CrewmemError) -> None:
-        if self._is_active(name):
+        if self._must_go_on(name):
             raise error
         log.error("%s is left out: %s", name, error)
         self._health.refused[name] = str(error)
+
+    def _must_go_on(self, name: str) -> bool:
+        """Whether a process that cannot consume this generation is of no use."""
+        return self._only == name or self._is_active(name)
 
     def _is_active(self, name: str) -> bool:
         try:

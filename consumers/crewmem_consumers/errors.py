@@ -3,6 +3,7 @@
 CrewmemError
 ├── RuleError         a rule file that cannot be used (also a ValueError)
 ├── ConsumerRunning   another process consumes this log
+├── TooManyGenerations  no further generation may live beside those that do
 ├── LlmRefused        the endpoint for summaries will never take this text
 └── Unavailable       (producers)
     └── LlmUnavailable   the endpoint for summaries does not answer now
@@ -24,7 +25,12 @@ class RuleError(CrewmemError, ValueError):
 
 
 class ConsumerRunning(CrewmemError):
-    """Another process consumes this log. Stop it (`crewmem consume` or `crewmem up`) and run the command again."""
+    """Another process consumes this log: `crewmem consume`, `crewmem up`, or a `crewmem replay` where neither ran. Stop it
+    and run the command again."""
+
+
+class TooManyGenerations(CrewmemError):
+    """As many generations live as may. Let go of one first: `crewmem generations list`, `crewmem generations drop`."""
 
 
 class LlmRefused(CrewmemError):

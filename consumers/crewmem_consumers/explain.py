@@ -14,11 +14,12 @@ from crewmem_consumers import memories, secrets
 from crewmem_consumers.draft import Draft
 from crewmem_consumers.echo import ECHO
 from crewmem_consumers.rules import RuleSet
-from crewmem_consumers.select import LIMIT, MAX_MEMORIES
+from crewmem_consumers.select import LIMIT, MAX_MEMORIES, SINCE
 from crewmem_consumers.split import Span, split
 
 OWN_WHY = {
     ECHO: "all that it says was recalled into that kickoff: a repeat of memory, not a finding",
+    SINCE: "it is older than what the replay of this generation took",
     LIMIT: f"the kickoff has {MAX_MEMORIES} memories already",
 }
 """Why, where the memories that were there decided and no rule of the file."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from operator import add, gt
 from typing import TypeVar
 
@@ -30,7 +31,7 @@ from crewmem_consumers.letters import DeadLetters, letter
 from crewmem_consumers.redact import redact
 from crewmem_consumers.rules import RuleSet, default_rules
 from crewmem_consumers.rules_in_force import RulesInForce
-from crewmem_consumers.select import select
+from crewmem_consumers.select import pass_over, select
 from crewmem_consumers.split import split
 from crewmem_consumers.summarise import summarise
 
@@ -80,6 +81,7 @@ class Ingestor:
         self._vectors = Vectors(embedder)
         self._dead_letters = dead_letters
         self._checkpoint = checkpoint
+        self._since = datetime.fromisoformat(generation.since) if generation.since else None
         self._last = store.last()
         self._rules = RulesInForce.at_start(
             generation=generation, partition=partition, newest=store.rules(), default=_default(default_rules)
@@ -174,7 +176,9 @@ class Ingestor:
                 rules = rules.after(body)
             elif item.event is not None and isinstance(body, KickoffCompleted | MemoryRemembered):
                 in_force = rules.at(item.record.offset)
-                item.selection = select(item.event, split(item.event), in_force)
+                spans = split(item.event)
+                too_old = self._since is not None and item.event.time < self._since
+                item.selection = pass_over(spans) if too_old else select(item.event, spans, in_force)
                 item.rules_sha256 = in_force.sha256
 
     def _write(self, items: Sequence[Item]) -> Processed:

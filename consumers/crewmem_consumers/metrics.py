@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from crewmem_store.rows import Outcome
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 
+from crewmem_consumers.away import PARTS
+
 
 class Metrics:
     """One set of metrics, in a registry of its own, so that several consumers in one process do not collide."""
@@ -17,9 +19,20 @@ class Metrics:
         self._records = Counter(
             "crewmem_records_total", "Records that got their outcome here", ["outcome"], registry=self.registry
         )
+        self._vectors = Counter(
+            "crewmem_vectors_total", "Vectors that were needed here, by where they came from: the model, or another generation",
+            ["source"], registry=self.registry,
+        )  # fmt: skip
         self._lag = Gauge("crewmem_lag_records", "Records on the log that are not processed yet", registry=self.registry)
         self._oldest = Gauge(
             "crewmem_oldest_unprocessed_seconds", "Age of the oldest record that is not processed yet", registry=self.registry
+        )
+        self._waiting = Gauge(
+            "crewmem_waiting", "How many of this process's partitions and tasks wait for that part of the surroundings",
+            ["part"], registry=self.registry,
+        )  # fmt: skip
+        self._llm_backlog = Gauge(
+            "crewmem_llm_backlog", "Memories whose LLM summary is still to be made", registry=self.registry
         )
 
     def processed(self, outcomes: Mapping[Outcome, int]) -> None:
@@ -27,10 +40,25 @@ class Metrics:
         for outcome, count in outcomes.items():
             self._records.labels(outcome.value).inc(count)
 
+    def vectors(self, embedded: int, reused: int) -> None:
+        """Counts vectors that the model made, and such that another generation had."""
+        self._vectors.labels("model").inc(embedded)
+        self._vectors.labels("generation").inc(reused)
+
+    def vectors_from(self, source: str) -> int:
+        """How many came from `model`, or from a `generation`."""
+        return int(self.registry.get_sample_value("crewmem_vectors_total", {"source": source}) or 0)
+
     def lag(self, *, records: int, oldest_seconds: float) -> None:
         """Over all partitions that this process owns."""
         self._lag.set(records)
         self._oldest.set(oldest_seconds)
+
+    def waiting(self, parts: Mapping[str, int], *, llm_backlog: int) -> None:
+        """Part of the surroundings -> how many wait for it; those that are left out are there."""
+        for part in PARTS:
+            self._waiting.labels(part).set(parts.get(part, 0))
+        self._llm_backlog.set(llm_backlog)
 
     def text(self) -> bytes:
         """The exposition format of Prometheus."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from crewmem_producers.connect import open_dead_letter_log, open_log, open_registry
@@ -14,7 +15,8 @@ from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_store.connect import open_store
 from crewmem_store.embedder import Embedder
-from crewmem_store.embedders import open_embedder
+from crewmem_store.embedder_shelf import EmbedderShelf, OpenEmbedder
+from crewmem_store.embedders import open_embedder as opens
 from crewmem_store.store import Store
 from filelock import FileLock, Timeout
 
@@ -34,6 +36,8 @@ class Collaborators:
     registry: Registry
     store: Store
     embedder: Embedder
+    """What this process began with: of the generation that answers."""
+    embedders: EmbedderShelf
 
 
 @asynccontextmanager
@@ -45,9 +49,12 @@ async def opened(
     registry: Registry | None,
     store: Store | None,
     embedder: Embedder | None,
+    open_embedder: OpenEmbedder | None = None,
+    wanted: str | None = None,
 ) -> AsyncIterator[Collaborators]:
-    """Opens what is None. Raises LogRefused, StoreRefused, EmbedderUnavailable; with `patience` Stopped, without
-    it Unavailable."""
+    """Opens what is None. Of embedders the one of that name is `wanted`, else that of the generation that answers, else
+    `settings.embedder`. Raises LogRefused, StoreRefused, EmbedderUnavailable; with `patience` Stopped, without it
+    Unavailable."""
     there = patience.until_done if patience else _at_once
     closing: list[Callable[[], Awaitable[None]]] = []
     try:
@@ -65,9 +72,15 @@ async def opened(
         if store is None:
             opened_store = store = await there(asyncio.to_thread, open_store, settings)
             closing.append(lambda: asyncio.to_thread(opened_store.close))
-        if embedder is None:
-            embedder = await asyncio.to_thread(open_embedder, settings.embedder, threads=settings.embedder_threads)
-        yield Collaborators(log=log, dead_letter_log=dead_letter_log, registry=registry, store=store, embedder=embedder)
+        shelf = EmbedderShelf(open_embedder or partial(opens, threads=settings.embedder_threads), ready=embedder)
+        if embedder is None and wanted is not None:
+            embedder = await asyncio.to_thread(shelf.named, wanted)
+        elif embedder is None:
+            embedder = await asyncio.to_thread(shelf.at_start, registry, default=settings.embedder)
+        yield Collaborators(
+            log=log, dead_letter_log=dead_letter_log, registry=registry, store=store, embedder=embedder,
+            embedders=shelf,
+        )  # fmt: skip
     finally:
         for close in reversed(closing):
             await close()

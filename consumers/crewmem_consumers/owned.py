@@ -16,6 +16,7 @@ from crewmem_consumers.ingestor import Ingestor
 from crewmem_consumers.letters import DeadLetters
 from crewmem_consumers.partition_log import PartitionLog
 from crewmem_consumers.partition_worker import Limits, Opened, PartitionWorker
+from crewmem_consumers.reuse import Reusing, ReusingEmbedder
 from crewmem_consumers.steps import Checkpoint
 from crewmem_consumers.summaries import Summaries, Summariser
 
@@ -36,10 +37,10 @@ class OwnedPartitions:
         limits: Limits,
         checkpoint: Checkpoint,
         on_failure: Callable[[str, BaseException], None],
-        siblings: Callable[[], Sequence[str]] = lambda: (),
+        siblings: Callable[[], Sequence[Generation]] = lambda: (),
     ) -> None:
-        """`on_failure(generation, error)` is told once when a worker must not go on. `siblings` names the other live
-        generations, whose LLM summaries of the same text are taken over."""
+        """`on_failure(generation, error)` is told once when a worker must not go on. `siblings` are the other live
+        generations, whose vectors and LLM summaries of the same text are taken over."""
         self.generation = generation
         self.log = log
         self._store = store
@@ -96,20 +97,24 @@ class OwnedPartitions:
 
     def _open(self, partition: int) -> Opened:
         store = self._store.partition(self.generation.name, partition, dimensions=self.generation.dimensions)
+        embedder = ReusingEmbedder(self._embedder, count=self._health.metrics.vectors)
+        for older in self._siblings():
+            if int(older.name[1:]) < int(self.generation.name[1:]):
+                embedder.reuse(older, self._store.reader(older.name))
         pipeline = Ingestor(
             generation=self.generation,
             partition=partition,
             store=store,
-            embedder=self._embedder,
+            embedder=embedder,
             dead_letters=self._dead_letters,
             checkpoint=self._checkpoint,
         )
-        return Opened(pipeline, store)
+        return Opened(Reusing(pipeline, embedder), store)
 
     def _elsewhere(self, id: str) -> Iterator[MemoryRow]:
         """The same memory in other generations, as far as it is there."""
-        for name in self._siblings():
-            row = self._store.reader(name).get(id)
+        for sibling in self._siblings():
+            row = self._store.reader(sibling.name).get(id)
             if row is not None:
                 yield row
 

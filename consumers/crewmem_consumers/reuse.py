@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from crewmem_producers.codec import decode
@@ -13,6 +13,8 @@ from crewmem_store.generations import Generation
 from crewmem_store.rows import Vector
 from crewmem_store.store import StoreReader
 
+from crewmem_consumers.ingestor import Ingestor, Processed
+
 MOST_VECTORS = 100_000
 """Over so many (150 MB at 384 dimensions) the vectors kept in memory are let go, and loaded again by session."""
 
@@ -20,14 +22,14 @@ MOST_VECTORS = 100_000
 class ReusingEmbedder:
     """An embedder that asks the model only for texts which the older generation does not hold; else just the same."""
 
-    def __init__(self, embedder: Embedder) -> None:
+    def __init__(self, embedder: Embedder, *, count: Callable[[int, int], None] = lambda embedded, reused: None) -> None:
+        """`count(embedded, reused)` is told of each call how many vectors came from the model, and how many did not."""
         self._embedder = embedder
         self.name = embedder.name
         self.dimensions = embedder.dimensions
         self.window_tokens = embedder.window_tokens
         self.fingerprint = embedder.fingerprint
-        self.embedded = 0
-        self.reused = 0
+        self._count = count
         self._older: StoreReader | None = None
         self._older_partitions = 0
         self._loaded: set[str] = set()
@@ -66,12 +68,25 @@ class ReusingEmbedder:
                 matrix[place] = vector
         if unknown:
             matrix[unknown] = self._embedder.embed([texts[place] for place in unknown])
-        self.embedded += len(unknown)
-        self.reused += len(texts) - len(unknown)
+        self._count(len(unknown), len(texts) - len(unknown))
         return matrix
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self._embedder.count_tokens(texts)
+
+
+class Reusing:
+    """An ingestor that looks, before each call, at what the older generation knows of the records."""
+
+    def __init__(self, ingestor: Ingestor, embedder: ReusingEmbedder) -> None:
+        self._ingestor = ingestor
+        self._embedder = embedder
+        self.position, self.verify, self.idle = ingestor.position, ingestor.verify, ingestor.idle
+
+    def process(self, records: Sequence[LoggedRecord], *, stopping: Callable[[], bool] = lambda: False) -> Processed | None:
+        """As `Ingestor.process`."""
+        self._embedder.prepare(records)
+        return self._ingestor.process(records, stopping=stopping)
 
 
 def _scopes(records: Sequence[LoggedRecord]) -> set[str]:

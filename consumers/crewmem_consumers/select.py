@@ -15,6 +15,8 @@ MAX_MEMORIES = 10
 """The first so many kept spans of a kickoff count."""
 LIMIT = "limit"
 """The rule of the spans beyond them."""
+SINCE = "since"
+"""The rule of events that are older than what a replay takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,11 @@ class Selection:
 
     kept: tuple[Draft, ...]
     dropped: tuple[tuple[str, str], ...]
+
+
+def pass_over(spans: Sequence[Span]) -> Selection:
+    """For an event before the time from which its generation takes them."""
+    return Selection((), tuple((span.name, SINCE) for span in spans))
 
 
 def select(event: Event, spans: Sequence[Span], rules: RuleSet) -> Selection:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from crewmem_store import switch
+
 READ = "read"
 DECODED = "decoded"
 SELECTED = "selected"
@@ -23,6 +25,12 @@ WRITES = (ROWS_MERGED, UPDATES_APPLIED, LEDGER_WRITTEN)
 """Called by the store inside `PartitionStore.commit`, in this order."""
 
 STEPS = STAGES + WRITES
+
+PLANNED = "planned"
+GENERATION_SAVED = "generation_saved"
+REPLAY = (PLANNED, GENERATION_SAVED, *STEPS, switch.CAUGHT_UP, switch.ACTIVATED)
+"""The stages of a replay: what is to be built is known, and is in the registry; it is consumed like any generation, here or
+by the consumers that run; it has caught up; it answers."""
 
 Checkpoint = Callable[[str], None]
 """Told the name of each step as it is reached."""

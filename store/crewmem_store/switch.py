@@ -42,22 +42,20 @@ class Gap:
     wanted: int
 
 
-async def position(reader: StoreReader, partition: int) -> int:
-    """The offset that the generation processes next. Raises StoreUnavailable."""
-    return await asyncio.to_thread(reader.last_offset, partition) + 1
+async def positions(log: EventLog, reader: StoreReader) -> dict[int, int]:
+    """Partition -> the offset that the generation processes next, between the log's start and its end. Raises Unavailable."""
+    first, ends = await log.first(), await log.end()
+
+    def read() -> dict[int, int]:
+        return {p: min(max(reader.last_offset(p) + 1, first[p]), end) for p, end in sorted(ends.items())}
+
+    return await asyncio.to_thread(read)
 
 
-async def held(log: EventLog, reader: StoreReader, generation: Generation) -> dict[int, int]:
-    """Partition -> the position of the generation; on a log that became shorter, the log's end. Raises Unavailable."""
-    ends = await log.end()
-    partitions = range(min(generation.partitions, log.partitions))
-    return {p: min(await position(reader, p), ends[p]) for p in partitions}
-
-
-async def gaps(reader: StoreReader, wanted: Mapping[int, int]) -> list[Gap]:
-    """Where the generation has not reached these positions. Raises StoreUnavailable."""
-    found = [Gap(p, await position(reader, p), offset) for p, offset in sorted(wanted.items())]
-    return [gap for gap in found if gap.position < gap.wanted]
+async def gaps(log: EventLog, reader: StoreReader, wanted: Mapping[int, int]) -> list[Gap]:
+    """Where the generation has not reached these positions. Raises Unavailable."""
+    found = await positions(log, reader)
+    return [Gap(p, found[p], offset) for p, offset in sorted(wanted.items()) if found[p] < offset]
 
 
 async def activate(
@@ -78,8 +76,8 @@ async def activate(
     chosen, before = generations.named(registry, name), _active(registry)
     generations.check_layout(chosen, partitions=log.partitions)
     if before is not None and before.name != name:
-        wanted = await held(log, store.reader(before.name), before)
-        await _reached(chosen, before, store.reader(name), wanted, seconds=wait_seconds)
+        wanted = await positions(log, store.reader(before.name))
+        await _reached(log, chosen, before, store.reader(name), wanted, seconds=wait_seconds)
     checkpoint(CAUGHT_UP)
     await generations.activate(registry, name)
     checkpoint(ACTIVATED)
@@ -103,7 +101,7 @@ async def drop(
     """Lets go of a generation: consumers stop consuming it, then its tables are removed. One that was dropped before is
     removed again, so that an interrupted drop can be repeated.
 
-    A consumer that wakes up late removes once more what it wrote (see `sweep`). Raises GenerationInUse,
+    Each consumer removes them too, once it has stopped writing: a late one leaves nothing. Raises GenerationInUse,
     UnknownGeneration, Unavailable.
     """
     await registry.refresh()
@@ -122,20 +120,12 @@ async def drop(
     checkpoint(REMOVED)
 
 
-def sweep(registry: Registry, store: Store) -> None:
-    """Removes what is left of generations that were dropped: of a drop that was interrupted, or what a late writer
-    brought back. Blocks. Raises StoreUnavailable."""
-    for generation in generations.everything(registry):
-        if generation.dropped:
-            store.drop(generation.name)
-
-
 async def _reached(
-    chosen: Generation, before: Generation, reader: StoreReader, wanted: Mapping[int, int], *, seconds: float
+    log: EventLog, chosen: Generation, before: Generation, reader: StoreReader, wanted: Mapping[int, int], *, seconds: float
 ) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
-    while missing := await gaps(reader, wanted):
+    while missing := await gaps(log, reader, wanted):
         if loop.time() >= deadline:
             places = ", ".join(f"{gap.partition} at {gap.position} of {gap.wanted}" for gap in missing)
             raise GenerationBehind(

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from crewmem_consumers.errors import ConsumerRunning
+from crewmem_consumers.consumer import run
+from crewmem_consumers.errors import TooManyGenerations
+from crewmem_consumers.health import Health
 from crewmem_consumers.ingestor import Ingestor
-from crewmem_consumers.opening import only_consumer
 from crewmem_consumers.replay import Progress, Replayed, replay
 from crewmem_consumers.rules import default_rules
+from crewmem_producers.codec import encode
 from crewmem_producers.connect import open_log, open_registry
 from crewmem_producers.errors import StoreUnavailable
+from crewmem_producers.events import Event, MemoryForgotten, SpanRef
 from crewmem_producers.log import EventLog
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ConsumerSettings
-from crewmem_store import generations
+from crewmem_store import generations, switch
 from crewmem_store.embedder_hashing import HashingEmbedder
+from crewmem_store.embedder_shelf import OpenEmbedder
 from crewmem_store.memory import MemoryStore
 from crewmem_store.rows import Vector
-from support.logged import remembered_record, rules_record
+from support.awaiting import until
+from support.logged import remembered, remembered_record, rules_record
 
 
 class CountingEmbedder(HashingEmbedder):
@@ -29,6 +37,7 @@ class CountingEmbedder(HashingEmbedder):
 
     def __init__(self, *, dimensions: int = 384) -> None:
         super().__init__(dimensions=dimensions)
+        self.name = f"hashing{dimensions}"
         self.texts: list[str] = []
 
     def embed(self, texts: Sequence[str]) -> Vector:
@@ -42,14 +51,37 @@ class Machine:
     log: EventLog
     registry: Registry
     store: MemoryStore = field(default_factory=MemoryStore)
-    embedder: CountingEmbedder = field(default_factory=CountingEmbedder)
+    embedder: CountingEmbedder | None = field(default_factory=CountingEmbedder)
+    open_embedder: OpenEmbedder | None = None
+    health: Health = field(default_factory=Health)
     progress: list[Progress] = field(default_factory=list)
 
-    async def replay(self) -> Replayed:
+    async def replay(self, **how: Any) -> Replayed:
         return await replay(
             self.settings, progress=self.progress.append, log=self.log, registry=self.registry, store=self.store,
-            embedder=self.embedder,
+            embedder=self.embedder, open_embedder=self.open_embedder, **how,
         )  # fmt: skip
+
+    @contextlib.asynccontextmanager
+    async def consuming(self) -> AsyncIterator[None]:
+        stop = asyncio.Event()
+        task = asyncio.create_task(
+            run(
+                self.settings, stop=stop, log=self.log, registry=self.registry, store=self.store, embedder=self.embedder,
+                open_embedder=self.open_embedder, health=self.health,
+            )
+        )  # fmt: skip
+        try:
+            await until(lambda: self.health.starting is None or task.done(), what="the consumer consumes")
+            yield
+        finally:
+            stop.set()
+            await asyncio.wait_for(task, 60)
+
+    def positions(self) -> dict[str, int]:
+        """How far each live generation is."""
+        live = generations.live(self.registry)
+        return {generation.name: self.store.reader(generation.name).last_offset(0) + 1 for generation in live}
 
     def contents(self, generation: str) -> dict[str, str | None]:
         return {row.event_id: row.text for row in self.store.reader(generation).rows(["default/s"], partitions=[0]).rows}
@@ -89,6 +121,7 @@ async def test_a_replay_gives_the_same_memory_and_becomes_the_active_generation(
 async def test_vectors_of_the_same_text_are_taken_from_the_generation_before(machine: Machine) -> None:
     await machine.log.append([remembered_record(number, session=f"s{number % 3}") for number in range(30)])
     first = await machine.replay()
+    assert machine.embedder is not None
     machine.embedder.texts.clear()
     await machine.log.append([remembered_record(100)])
     second = await machine.replay()
@@ -110,9 +143,9 @@ async def test_another_embedder_reuses_nothing_and_has_its_own_dimensions(machin
 async def test_progress_tells_records_done_and_ends_at_the_total(machine: Machine) -> None:
     await machine.log.append([remembered_record(number) for number in range(1200)])
     await machine.replay()
-    assert len(machine.progress) >= 3
+    assert {one.total for one in machine.progress} == {1200}
     assert [one.done for one in machine.progress] == sorted(one.done for one in machine.progress)
-    assert machine.progress[-1] == Progress("g1", 1200, 1200)
+    assert machine.progress[-1] == Progress("g1", 1200, 1200, here=True)
 
 
 async def test_the_newest_rules_decide_everything_anew(machine: Machine) -> None:
@@ -128,7 +161,25 @@ async def test_the_newest_rules_decide_everything_anew(machine: Machine) -> None
     assert len({row.rules_sha256 for row in stored}) == 1, "old and new records are decided by the same rules"
 
 
-async def test_an_interrupted_replay_goes_on_where_it_was(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_replay_that_is_stopped_goes_on_where_it_was(machine: Machine) -> None:
+    await machine.log.append([remembered_record(number) for number in range(1200)])
+    await generations.ensure_first(machine.registry, embedder=CountingEmbedder(), partitions=1)
+    replaying = asyncio.create_task(machine.replay())
+    await until(lambda: machine.positions().get("g2", 0) > 0, what="something is done")
+    replaying.cancel()
+    await asyncio.wait([replaying])
+    assert replaying.cancelled()
+    assert generations.active(machine.registry).name == "g1", "nobody reads half a generation"
+    done_before = machine.positions()["g2"]
+    assert machine.embedder is not None
+    machine.embedder.texts.clear()
+    done = await machine.replay()
+    assert (done.generation, done.records) == ("g2", 1200)
+    assert len(machine.embedder.texts) == 1200 - done_before
+    assert machine.store.reader("g2").outcomes(0) == {"stored": 1200}
+
+
+async def test_a_store_that_goes_away_is_waited_for(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     await machine.log.append([remembered_record(number) for number in range(1200)])
     real, calls = Ingestor.process, [0]
 
@@ -139,13 +190,7 @@ async def test_an_interrupted_replay_goes_on_where_it_was(machine: Machine, monk
         return real(self, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Ingestor, "process", process)
-    await generations.ensure_first(machine.registry, embedder=machine.embedder, partitions=1)
-    with pytest.raises(StoreUnavailable):
-        await machine.replay()
-    assert generations.active(machine.registry).name == "g1", "nobody reads half a generation"
-    done = await machine.replay()
-    assert (done.generation, done.records) == ("g2", 700)
-    assert machine.store.reader("g2").outcomes(0) == {"stored": 1200}
+    assert (await machine.replay()).outcomes == {"stored": 1200}
 
 
 async def test_a_log_that_was_wiped_is_built_from_as_it_is_now(machine: Machine, tmp_path: Path) -> None:
@@ -161,18 +206,108 @@ async def test_a_log_that_was_wiped_is_built_from_as_it_is_now(machine: Machine,
     await machine.log.close()
 
 
-async def test_a_running_consumer_is_refused(machine: Machine) -> None:
-    with only_consumer(machine.settings), pytest.raises(ConsumerRunning):
-        await machine.replay()
+async def test_a_consumer_that_runs_takes_the_generation_up_and_the_old_one_goes_on(machine: Machine) -> None:
+    await machine.log.append([remembered_record(number) for number in range(40)])
+    async with machine.consuming():
+        done = await machine.replay()
+        assert (done.generation, done.replaced, done.records) == ("g2", "g1", 40)
+        assert not any(one.here for one in machine.progress), "the consumer did it, not the command"
+        await machine.log.append([remembered_record(40)])
+        await until(lambda: machine.positions() == {"g1": 41, "g2": 41}, what="both generations consume what is new")
+    assert machine.contents("g1") == machine.contents("g2")
 
 
-async def test_the_oldest_generation_that_nobody_reads_makes_room(machine: Machine) -> None:
+async def test_a_consumer_that_ends_in_the_middle_is_stood_in_for(machine: Machine) -> None:
+    await machine.log.append([remembered_record(number) for number in range(40)])
+    async with machine.consuming():
+        await until(lambda: machine.positions().get("g1") == 40, what="there is something to replace")
+        # It takes no new generation up, as one that hangs does not, and holds the right to consume until it is stopped.
+        machine.health.refused["g2"] = "a test"
+        replaying = asyncio.create_task(machine.replay())
+        await until(lambda: machine.progress, what="the command has looked")
+    done = await replaying
+    assert (done.generation, done.records, done.reused) == ("g2", 40, 40)
+    assert machine.progress[-1].here
+
+
+async def test_new_events_keep_arriving_and_the_old_generation_answers_until_the_switch(machine: Machine) -> None:
+    await machine.log.append([remembered_record(number) for number in range(200)])
+    async with machine.consuming():
+        replaying = asyncio.create_task(machine.replay())
+        number = 200
+        while not replaying.done():
+            await machine.log.append([remembered_record(number)])
+            number += 1
+            await asyncio.sleep(0.02)
+        await replaying
+        assert generations.active(machine.registry).name == "g2"
+        await until(lambda: machine.positions() == {"g1": number, "g2": number}, what="both have everything")
+    assert machine.contents("g1") == machine.contents("g2")
+    assert len(machine.contents("g2")) == number
+
+
+async def test_it_can_be_left_to_somebody_to_activate(machine: Machine) -> None:
+    await machine.log.append([remembered_record(number) for number in range(5)])
+    await machine.replay()
+    done = await machine.replay(activate=False)
+    assert (done.generation, done.replaced, done.activated, done.records) == ("g2", None, False, 5)
+    assert generations.active(machine.registry).name == "g1"
+    assert (await machine.replay()).generation == "g2", "it is the same work: nothing is done twice"
+    assert generations.active(machine.registry).name == "g2"
+
+
+async def test_no_fourth_generation_is_added_and_the_remedy_is_named(machine: Machine) -> None:
     await machine.log.append([remembered_record(0)])
-    for _ in range(4):
+    for _ in range(3):
         await machine.replay()
-    assert [generation.name for generation in generations.live(machine.registry)] == ["g2", "g3", "g4"]
-    assert generations.active(machine.registry).name == "g4"
-    assert machine.contents("g1") == {}
+    with pytest.raises(TooManyGenerations, match=r"g1 or g2 .*crewmem generations drop"):
+        await machine.replay()
+    await switch.drop("g1", registry=machine.registry, store=machine.store, grace_seconds=0)
+    assert (await machine.replay()).generation == "g4"
+
+
+async def test_going_back_is_one_record_and_a_replay_after_it_begins_anew(machine: Machine) -> None:
+    await machine.log.append([remembered_record(0)])
+    await machine.replay()
+    await machine.replay()
+    await switch.activate("g1", log=machine.log, registry=machine.registry, store=machine.store)
+    assert generations.active(machine.registry).name == "g1"
+    assert (await machine.replay()).generation == "g3", "g2 answered once: it is not an unfinished replay"
+
+
+async def test_events_before_a_time_are_dropped_and_forgets_before_it_hold(machine: Machine) -> None:
+    early, late = remembered(0), remembered(100)
+    assert late.scope is not None
+    forget = Event(
+        body=MemoryForgotten(spans=[SpanRef(event_id=late.id, span="content")]), scope=late.scope, id="forget", source="test",
+        time=early.time,
+    )  # fmt: skip
+    await machine.log.append([encode(one) for one in (early, forget, late, remembered(101))])
+    done = await machine.replay(since=late.time)
+    assert done.outcomes == {"dropped": 1, "applied": 1, "forgotten": 1, "stored": 1}
+    (dropped, *_) = machine.store.reader("g1").ledger(0, start=0, limit=1)
+    assert (dropped.rule, dropped.spans["content"]["rule"]) == ("since", "since")
+    assert generations.active(machine.registry).since is not None
+    assert (await machine.replay()).outcomes == {"stored": 2, "applied": 1, "forgotten": 1}, "the next one takes everything"
+
+
+async def test_the_embedder_stays_unless_it_is_to_move(machine: Machine) -> None:
+    await machine.log.append([remembered_record(number) for number in range(5)])
+    await machine.replay()
+    opened: list[str] = []
+
+    def open_embedder(name: str) -> CountingEmbedder:
+        opened.append(name)
+        return CountingEmbedder(dimensions=int(name.removeprefix("hashing")))
+
+    machine.embedder, machine.open_embedder = None, open_embedder
+    moved = await machine.replay(move_to="hashing64")
+    assert (moved.embedded, moved.reused) == (5, 0)
+    assert generations.active(machine.registry).dimensions == 64
+    again = await machine.replay()
+    assert (again.embedded, again.reused) == (0, 5)
+    assert generations.active(machine.registry).embedder == "hashing64"
+    assert opened == ["hashing64", "hashing64"], "CREWMEM_EMBEDDER names another one, which is not asked for"
 
 
 async def test_a_generation_of_other_making_is_not_gone_on_with(machine: Machine) -> None:
@@ -181,41 +316,36 @@ async def test_a_generation_of_other_making_is_not_gone_on_with(machine: Machine
     stray = replace(generations.active(machine.registry), name="g2", embedder_fingerprint="another")
     await generations.save(machine.registry, stray)
     assert (await machine.replay()).generation == "g3"
+    await switch.drop("g1", registry=machine.registry, store=machine.store, grace_seconds=0)
+    await switch.drop("g2", registry=machine.registry, store=machine.store, grace_seconds=0)
     await generations.save(machine.registry, replace(generations.active(machine.registry), name="g4", splitter=2))
     assert (await machine.replay()).generation == "g5"
 
 
 @pytest.mark.kafka
-async def test_on_kafka_every_partition_is_built_and_running_consumers_are_told_by_their_group(
+async def test_on_kafka_consumers_that_run_do_it_and_where_none_does_the_command_does(
     tmp_path: Path, namespace: str, kafka: str
 ) -> None:
-    import asyncio
-
-    from crewmem_consumers.consumer import run
-    from crewmem_consumers.health import Health
     from crewmem_producers.topics import ensure_topics
-    from support.awaiting import until
 
     settings = ConsumerSettings(home=tmp_path, namespace=namespace, kafka_bootstrap=kafka, kafka_partitions=3)
     await ensure_topics(settings)
     log, registry = open_log(settings), open_registry(settings)
     await log.start()
     await registry.start()
-    store = MemoryStore()
-    store.open(namespace=namespace)
-    parts = {"log": log, "registry": registry, "store": store, "embedder": HashingEmbedder()}
+    machine = Machine(settings, log, registry)
+    machine.store.open(namespace=namespace)
+    reader = machine.store.reader
     try:
         await log.append([remembered_record(number, session=f"s{number % 9}") for number in range(60)])
-        stop = asyncio.Event()
-        consumer = asyncio.create_task(run(settings, stop=stop, health=Health(), **parts))  # type: ignore[arg-type]
-        await until(lambda: sum(store.reader("g1").last_offset(p) + 1 for p in range(3)) == 60, what="60 records")
-        with pytest.raises(ConsumerRunning):
-            await replay(settings, **parts)  # type: ignore[arg-type]
-        stop.set()
-        await consumer
-        done = await replay(settings, **parts)  # type: ignore[arg-type]
-        assert (done.generation, done.records, done.embedded) == ("g2", 60, 0)
-        assert sum(sum(store.reader("g2").outcomes(p).values()) for p in range(3)) == 60
+        async with machine.consuming():
+            await until(lambda: sum(reader("g1").last_offset(p) + 1 for p in range(3)) == 60, what="60 records")
+            done = await machine.replay()
+            assert (done.generation, done.records) == ("g2", 60)
+            assert not any(one.here for one in machine.progress)
+        done = await machine.replay()
+        assert (done.generation, done.records, done.embedded) == ("g3", 60, 0)
+        assert machine.progress[-1].here
     finally:
         await registry.close()
         await log.close()

@@ -10,7 +10,7 @@ from crewmem_producers.errors import CrewmemError, SettingsError, missing_extra
 from crewmem_producers.settings import unknown_names
 from typer.core import TyperGroup
 
-from crewmem.cli import config, keys, outbox, rules, topics
+from crewmem.cli import config, generations, keys, outbox, rules, topics
 from crewmem.cli.console import note, say
 from crewmem.cli.demo.command import demo
 from crewmem.cli.doctor import doctor
@@ -87,4 +87,5 @@ app.command()(producers)
 app.command()(doctor)
 app.command()(stats)
 app.command()(replay)
+app.add_typer(generations.app, name="generations")
 app.add_typer(config.app, name="config")

@@ -1,53 +1,109 @@
-"""`crewmem replay`: memory computed again from the log."""
+"""`crewmem replay`: memory computed again from the log, while it serves."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from crewmem_producers.errors import SettingsError
 from crewmem_producers.settings import ConsumerSettings, load
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from crewmem.cli import parts
 from crewmem.cli.console import err, note, print_json, say
 from crewmem.cli.options import AsJson
 
 if TYPE_CHECKING:
+    from crewmem_consumers.replay import Progress as Step
     from crewmem_consumers.replay import Replayed
+
+STOPPED = 130
+"""What a shell gives a command that ctrl-C ended."""
 
 
 def replay(
-    embedder: Annotated[str | None, typer.Option(help="Embedder of the new generation.", show_default=False)] = None,
+    embedder: Annotated[
+        str | None, typer.Option(help="Move to another embedding model; without it the model stays.", show_default=False)
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Drop what happened before this time, such as 2026-01-31.", show_default=False)
+    ] = None,
+    activate: Annotated[bool, typer.Option(help="Let the new generation answer once it has caught up.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Compute all memory again from the log, with the newest rules, and switch every reader to it.
+    """Compute all memory again from the log, with the newest rules, while it serves; then switch every reader to it.
 
-    Stop consumers first. What is interrupted goes on where it was when it is run again.
+    Running consumers do it; where none runs, this command does. It can be stopped, and goes on where it was when it is
+    run again.
     """
-    settings = load(ConsumerSettings, embedder=embedder)
-    done = asyncio.run(_replay(settings))
+    settings, start = load(ConsumerSettings), time_of(since)
+    try:
+        done = asyncio.run(_replay(settings, move_to=embedder, since=start, activate=activate))
+    except KeyboardInterrupt:
+        note("stopped: run it again to go on where it was (consumers that run go on by themselves)", style="bold")
+        raise typer.Exit(STOPPED) from None
     if as_json:
         print_json(asdict(done))
         return
+    _say(done)
+
+
+def time_of(text: str | None) -> datetime | None:
+    """A date or a time as ISO 8601 writes it, in UTC unless it says otherwise. Raises SettingsError."""
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SettingsError(f"--since {text}: a date or a time is needed, such as 2026-01-31 or 2026-01-31T12:00Z") from error
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _say(done: Replayed) -> None:
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in sorted(done.outcomes.items()))
-    say(f"{done.generation} answers recalls now" + (f", instead of {done.replaced}" if done.replaced else ""))
-    say(f"{done.records} records: {outcomes or 'none'}; {done.embedded} texts embedded, {done.reused} vectors taken over")
-    if settings.embedder != load(ConsumerSettings).embedder:
-        note(f"start consumers and services with CREWMEM_EMBEDDER={settings.embedder} from now on", style="bold")
+    if done.activated:
+        say(f"{done.generation} answers recalls now" + (f", instead of {done.replaced}" if done.replaced else ""))
+    else:
+        say(f"{done.generation} has caught up; `crewmem generations activate {done.generation}` lets it answer")
+    say(f"{done.records} records: {outcomes or 'none'}")
+    if done.embedded or done.reused:
+        say(f"{done.embedded} texts embedded, {done.reused} vectors taken over")
+    if done.replaced:
+        note(f"{done.replaced} is kept up to date, so that you can go back, until `crewmem generations drop {done.replaced}`")
 
 
-async def _replay(settings: ConsumerSettings) -> Replayed:
-    from crewmem_consumers.replay import Progress as Step
+async def _replay(settings: ConsumerSettings, *, move_to: str | None, since: datetime | None, activate: bool) -> Replayed:
     from crewmem_consumers.replay import replay as run
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with parts.existing_log(settings) as log:
-        with Progress(*columns, console=(shown := err()), transient=True, disable=not shown.is_terminal) as bar:
-            task = bar.add_task("opening", total=None)
+        with progress_bar() as show:
 
-            def show(step: Step) -> None:
-                bar.update(task, description=f"building {step.generation}", completed=step.done, total=step.total)
+            def show_step(step: Step) -> None:
+                who = "here, since no consumer runs" if step.here else "by the consumers that run"
+                show(f"building {step.generation} {who}", step.done, step.total)
 
-            return await run(settings, progress=show, log=log)
+            return await run(settings, move_to=move_to, since=since, activate=activate, progress=show_step, log=log)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr with the rate and the time that is left: call it with what is done, how much, and of how much."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    with Progress(*columns, console=(shown := err()), transient=True, disable=not shown.is_terminal) as bar:
+        task = bar.add_task("opening", total=None)
+
+        def show(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        yield show
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")

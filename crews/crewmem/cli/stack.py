@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,12 @@ async def run(
             log = await opened.enter_async_context(parts.event_log(service))
             registry = await opened.enter_async_context(parts.registry(service))
             store = await opened.enter_async_context(parts.store(service))
-        with working(f"loading the embedding model {service.embedder}"):
+        with working("loading the embedding model"):
+            from crewmem_store.embedder_shelf import EmbedderShelf
             from crewmem_store.embedders import open_embedder
 
-            embedder = await asyncio.to_thread(open_embedder, service.embedder, threads=service.embedder_threads)
+            shelf = EmbedderShelf(partial(open_embedder, threads=service.embedder_threads))
+            embedder = await asyncio.to_thread(shelf.at_start, registry, default=service.embedder)
         new_key = await first_key(service, registry)
         await apply_default_rules(log, source=service.source)
         from crewmem_consumers.consumer import run as consume
@@ -62,7 +65,9 @@ async def run(
         from crewmem_store.service.serve import serve
 
         key_file = None if service.admin_key else service.home / KEY_FILE
-        shared: dict[str, Any] = {"log": log, "registry": registry, "store": store, "embedder": embedder}
+        shared: dict[str, Any] = {
+            "log": log, "registry": registry, "store": store, "embedder": embedder, "open_embedder": shelf.named
+        }  # fmt: skip
 
         def started(url: str) -> None:
             ready(Started(url, service.home, key_file, new_key))

@@ -1,0 +1,99 @@
+"""What a replay builds: a generation that was begun already, or a new one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from crewmem_store import generations
+from crewmem_store.errors import UnknownGeneration
+from crewmem_store.generations import Generation
+
+from crewmem_consumers.errors import TooManyGenerations
+from crewmem_consumers.newest_rules import newest_rules
+from crewmem_consumers.opening import Collaborators
+from crewmem_consumers.partition_log import PartitionLog
+from crewmem_consumers.split import SPLITTER
+from crewmem_consumers.steps import GENERATION_SAVED, PLANNED, Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`old` answers recalls now (None: nothing does), `new` is built. `ends` is where the log ended when it was asked."""
+
+    old: Generation | None
+    new: Generation
+    ends: Mapping[int, int]
+
+
+async def plan(parts: Collaborators, *, since: str | None, checkpoint: Checkpoint) -> Plan:
+    """Goes on with the newest generation when it is the unfinished one of a replay of the same making; else adds one.
+
+    Raises TooManyGenerations, and Unavailable.
+    """
+    await parts.registry.refresh()
+    first, ends = await parts.log.first(), await parts.log.end()
+    rules = await newest_rules(parts.log, first=first, ends=ends)
+    old = _active(parts)
+    made = Generation(
+        name=generations.next_name(parts.registry),
+        embedder=parts.embedder.name,
+        embedder_fingerprint=parts.embedder.fingerprint,
+        dimensions=parts.embedder.dimensions,
+        partitions=parts.log.partitions,
+        splitter=SPLITTER,
+        rules=rules,
+        rules_until={str(partition): end for partition, end in ends.items()} if rules else {},
+        since=since,
+    )
+    checkpoint(PLANNED)
+    live = generations.live(parts.registry)
+    if live and old is not None and await _is_unfinished(live[-1], made, parts, old):
+        return Plan(old, live[-1], ends)
+    if len(live) >= generations.MAX_LIVE:
+        spare = " or ".join(one.name for one in live if old is None or one.name != old.name)
+        raise TooManyGenerations(
+            f"{len(live)} generations are live, which is the most: let go of {spare} first, with `crewmem generations drop`"
+        )
+    await generations.save(parts.registry, made)
+    checkpoint(GENERATION_SAVED)
+    return Plan(old, made, ends)
+
+
+async def _is_unfinished(found: Generation, made: Generation, parts: Collaborators, old: Generation) -> bool:
+    """Whether a replay of the same making left this one, from the log as it is."""
+    return (
+        found.name != old.name
+        and not found.answered
+        and _making(found) == _making(made)
+        and await _fits(found, parts)
+    )  # fmt: skip
+
+
+def _making(generation: Generation) -> tuple[object, ...]:
+    return (
+        generation.embedder_fingerprint, generation.partitions, generation.splitter, generation.layout_version,
+        generation.rules, generation.since,
+    )  # fmt: skip
+
+
+async def _fits(generation: Generation, parts: Collaborators) -> bool:
+    """Whether the log still holds, in each partition, the record that the generation processed last."""
+    reader = parts.store.reader(generation.name)
+    for partition in range(generation.partitions):
+        last = await asyncio.to_thread(reader.last_offset, partition)
+        if last < 0:
+            continue
+        (entry,) = await asyncio.to_thread(reader.ledger, partition, start=last, limit=1)
+        record = await PartitionLog(parts.log, partition).record_at(last)
+        if record is None or record.crc != entry.crc:
+            return False
+    return True
+
+
+def _active(parts: Collaborators) -> Generation | None:
+    try:
+        return generations.active(parts.registry)
+    except UnknownGeneration:
+        return None
