@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from crewmem_consumers.away import Away
 from crewmem_consumers.metrics import Metrics
 
 
@@ -26,20 +28,17 @@ class PartitionStatus:
     end: int | None = None
     """The offset that the log's next record will get; None until the log has answered."""
     head_timestamp_ms: int | None = None
-    waits: dict[str, str] = field(default_factory=dict)
-    """Which part of the surroundings is away (`log`, `work`), and what it says."""
+    waits: dict[str, Away] = field(default_factory=dict)
+    """What is waited for, by who noticed it (`log`, `work`)."""
     refused: str | None = None
     llm_backlog: int = 0
     """Memories whose LLM summary is still to be made."""
     llm_waits_for: str | None = None
     """Why none is made now. It holds up nothing else."""
 
-    def waits_for(self, part: str, error: BaseException | None) -> None:
+    def waits_for(self, who: str, error: Exception | None) -> None:
         """Notes what is waited for; None: no more."""
-        if error is None:
-            self.waits.pop(part, None)
-        else:
-            self.waits[part] = f"{type(error).__name__}: {error}"
+        _note(self.waits, who, error)
 
     @property
     def lag(self) -> int | None:
@@ -57,7 +56,7 @@ class PartitionStatus:
             "position": self.position,
             "lag": self.lag,
             "oldest_unprocessed_seconds": round(self.oldest_seconds(now), 3),
-            "waits_for": "; ".join(self.waits.values()) or None,
+            "waits_for": _said(self.waits),
             "refused": self.refused,
             "llm_backlog": self.llm_backlog,
             "llm_waits_for": self.llm_waits_for,
@@ -71,8 +70,8 @@ class Health:
     clock: Callable[[], datetime] = utc_now
     metrics: Metrics = field(default_factory=Metrics)
     starting: str | None = "start"
-    waits_for: str | None = None
-    """What the process as a whole waits for: the registry, the log."""
+    waits: dict[str, Away] = field(default_factory=dict)
+    """What the process as a whole waits for, by who noticed it: the log, the registry, its group."""
     refused: dict[str, str] = field(default_factory=dict)
     """Generations that are left out, and why."""
     partitions: dict[tuple[str, int], PartitionStatus] = field(default_factory=dict)
@@ -87,10 +86,14 @@ class Health:
         """The partition belongs to another process now."""
         self.partitions.pop((generation, partition), None)
 
+    def waits_for(self, who: str, error: Exception | None) -> None:
+        """Notes what the process as a whole waits for; None: no more."""
+        _note(self.waits, who, error)
+
     @property
     def ready(self) -> bool:
         """Whether everything that this process owns moves on."""
-        return self.starting is None and self.waits_for is None and not any(
+        return self.starting is None and not self.waits and not any(
             status.waits or status.refused for status in self.partitions.values()
         )  # fmt: skip
 
@@ -103,7 +106,7 @@ class Health:
         return {
             "status": "ok" if self.ready else "waiting",
             "starting": self.starting,
-            "waits_for": self.waits_for,
+            "waits_for": _said(self.waits),
             "refused": dict(self.refused),
             "generations": generations,
             "llm_backlog": sum(status.llm_backlog for status in self.partitions.values()),
@@ -117,6 +120,20 @@ class Health:
             records=sum(status.lag or 0 for status in statuses),
             oldest_seconds=max((status.oldest_seconds(now) for status in statuses), default=0.0),
         )
+        waiting = Counter(away.part for waits in (self.waits, *(one.waits for one in statuses)) for away in waits.values())
+        waiting["llm"] += sum(status.llm_waits_for is not None for status in statuses)
+        self.metrics.waiting(waiting, llm_backlog=sum(status.llm_backlog for status in statuses))
+
+
+def _note(waits: dict[str, Away], who: str, error: Exception | None) -> None:
+    if error is None:
+        waits.pop(who, None)
+    else:
+        waits[who] = Away.of(error)
+
+
+def _said(waits: Mapping[str, Away]) -> str | None:
+    return "; ".join(dict.fromkeys(away.says for away in waits.values())) or None
 
 
 def create_app(health: Health) -> FastAPI:

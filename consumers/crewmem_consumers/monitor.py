@@ -1,4 +1,5 @@
-"""Looks at the log's ends now and then: what is behind, how old it is, and whether the log is still the same one."""
+"""Looks at log and registry now and then: what is behind, how old it is, whether both answer, and whether the log is still the
+same one."""
 
 from __future__ import annotations
 
@@ -7,8 +8,9 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from crewmem_producers.errors import LogUnavailable
+from crewmem_producers.errors import LogUnavailable, RegistryUnavailable
 from crewmem_producers.log import EventLog
+from crewmem_producers.registry import Registry
 from crewmem_store.errors import LogMismatch
 
 from crewmem_consumers.health import Health, PartitionStatus
@@ -27,8 +29,11 @@ class Monitor:
     `on_mismatch(generation, error)` is told when the log ends before a position for good.
     """
 
-    def __init__(self, *, log: EventLog, health: Health, on_mismatch: Callable[[str, LogMismatch], None]) -> None:
+    def __init__(
+        self, *, log: EventLog, registry: Registry, health: Health, on_mismatch: Callable[[str, LogMismatch], None]
+    ) -> None:
         self._log = log
+        self._registry = registry
         self._health = health
         self._on_mismatch = on_mismatch
         self._outage = Outage("the consumer", logger=logger)
@@ -41,19 +46,31 @@ class Monitor:
             await asyncio.sleep(look_seconds)
 
     async def look(self) -> None:
-        """One look. An unavailable log is said in health and by one log line, and is no error."""
+        """One look. What is away is said in health, and by one log line, and is no error."""
+        await asyncio.gather(self._look_at_log(), self._look_at_registry())
+
+    async def _look_at_log(self) -> None:
         try:
             ends = await self._log.end()
             for status in list(self._health.partitions.values()):
                 status.end = ends.get(status.partition)
                 await self._find_head(status)
         except LogUnavailable as error:
-            self._health.waits_for = f"{type(error).__name__}: {error}"
+            self._health.waits_for("log", error)
             self._outage.say(error)
             return
-        self._health.waits_for = None
+        self._health.waits_for("log", None)
         self._outage.say(None)
         self._check_lengths()
+
+    async def _look_at_registry(self) -> None:
+        """Its last known state holds while it is away; whoever follows it has the log line."""
+        try:
+            await self._registry.refresh()
+        except RegistryUnavailable as error:
+            self._health.waits_for("registry", error)
+        else:
+            self._health.waits_for("registry", None)
 
     async def _find_head(self, status: PartitionStatus) -> None:
         if not status.lag or status.head_timestamp_ms is not None or status.position is None:

@@ -6,9 +6,10 @@ import logging
 
 import pytest
 from consumers.fakes import record
+from crewmem_consumers.away import PARTS
 from crewmem_consumers.health import Health, PartitionStatus
 from crewmem_consumers.monitor import SHORT_LOOKS, Monitor
-from crewmem_producers.errors import LogUnavailable
+from crewmem_producers.errors import LogUnavailable, RegistryUnavailable, StoreUnavailable
 from crewmem_producers.log import LoggedRecord
 from crewmem_store.errors import LogMismatch
 
@@ -29,6 +30,17 @@ class Ends:
         return [record(offset)] if offset < self.at else []
 
 
+class Following:
+    """As much of a registry as the monitor looks at."""
+
+    def __init__(self) -> None:
+        self.away = False
+
+    async def refresh(self) -> None:
+        if self.away:
+            raise RegistryUnavailable("no broker")
+
+
 refused: list[tuple[str, LogMismatch]] = []
 
 
@@ -41,7 +53,12 @@ def watched(end: int, *, position: int | None) -> tuple[Monitor, Health, Ends, P
     log, health = Ends(end), Health(starting=None)
     status = health.adopt("g1", 0)
     status.position = position
-    monitor = Monitor(log=log, health=health, on_mismatch=lambda name, error: refused.append((name, error)))  # type: ignore[arg-type]
+    monitor = Monitor(
+        log=log,
+        registry=Following(),
+        health=health,
+        on_mismatch=lambda name, error: refused.append((name, error)),  # type: ignore[arg-type]
+    )
     return monitor, health, log, status
 
 
@@ -68,11 +85,45 @@ async def test_a_log_that_is_away_is_said_in_health_until_it_is_back() -> None:
     monitor, health, log, _ = watched(10, position=10)
     log.away = True
     await monitor.look()
-    assert "LogUnavailable" in (health.waits_for or "")
+    assert "LogUnavailable" in health.report()["waits_for"]
     assert not health.ready
     log.away = False
     await monitor.look()
     assert health.ready
+
+
+async def test_a_registry_that_is_away_is_said_in_health_and_metrics_until_it_is_back() -> None:
+    health, registry = Health(starting=None), Following()
+    monitor = Monitor(log=Ends(0), registry=registry, health=health, on_mismatch=lambda name, error: None)  # type: ignore[arg-type]
+    registry.away = True
+    await monitor.look()
+    assert "RegistryUnavailable" in health.report()["waits_for"] and not health.ready
+    assert waiting(health) == {"registry": 1.0}
+    registry.away = False
+    await monitor.look()
+    assert (health.ready, waiting(health)) == (True, {})
+
+
+def waiting(health: Health) -> dict[str, float]:
+    """Which parts the metric says are waited for."""
+    health.measure()
+    found = {part: health.metrics.registry.get_sample_value("crewmem_waiting", {"part": part}) for part in PARTS}
+    assert None not in found.values(), "every part is there, so that an alert can be made before the first outage"
+    return {part: value for part, value in found.items() if value}
+
+
+def test_metrics_say_what_each_partition_waits_for() -> None:
+    health = Health(starting=None)
+    first, second, third = (health.adopt("g1", number) for number in range(3))
+    first.waits_for("work", StoreUnavailable("no bucket"))
+    second.waits_for("work", StoreUnavailable("no bucket"))
+    second.waits_for("log", LogUnavailable("no broker"))
+    third.waits_for("work", RuntimeError("a fault"))
+    third.llm_waits_for, third.llm_backlog = "LlmUnavailable: no model", 7
+    assert waiting(health) == {"store": 2.0, "log": 1.0, "other": 1.0, "llm": 1.0}
+    assert health.metrics.registry.get_sample_value("crewmem_llm_backlog") == 7
+    first.waits_for("work", None)
+    assert waiting(health)["store"] == 1.0
 
 
 async def test_a_log_that_is_away_for_long_is_one_warning_and_its_return_one_line(caplog: pytest.LogCaptureFixture) -> None:

@@ -86,7 +86,7 @@ async def test_a_store_that_is_away_is_waited_for_and_health_says_so() -> None:
     async with working(pipeline) as worker:
         worker.offer([record(0), record(1)])
         await until(lambda: "work" in worker.status.waits, what="health says what is waited for")
-        assert "StoreUnavailable" in worker.status.waits["work"]
+        assert "StoreUnavailable" in worker.status.waits["work"].says
         pipeline.away = None
         await until(lambda: pipeline.seen == [0, 1], what="both records")
         await until(lambda: not worker.status.waits, what="health is well again")
