@@ -2,7 +2,8 @@
 
 `settings` are the consumer's; at the step `die_at` the process kills itself with SIGKILL, at `pause_at` it stops itself with
 SIGSTOP, the `times`-th time that the step is reached; `without` names the guard that is taken out (the controls, which must
-lose or double something). With `serve` its health is served on the settings' port.
+lose or double something). With `serve` its health is served on the settings' port; `knows` is the newest body version that
+this program reads.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 from crewmem_consumers.consumer import run
 from crewmem_consumers.health import Health
+from crewmem_producers import codec
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_store.connect import storage_options
 from crewmem_store.embedder_hashing import HashingEmbedder
@@ -105,11 +107,23 @@ def no_seek() -> None:
     KafkaApp._look_now_and_then = commit_nothing  # type: ignore[method-assign]
 
 
-CONTROLS: dict[str, Callable[[], None]] = {"merge": plain_add, "seek": no_seek}
+def no_look() -> None:
+    """Control: a redrive does not look for the copies that are on the log already."""
+    from crewmem_consumers import redrive
+    from crewmem_consumers.afterwards import Afterwards
+
+    async def blind(*arguments: Any, **more: Any) -> Afterwards:
+        return Afterwards()
+
+    redrive.read_afterwards = blind  # type: ignore[assignment]
+
+
+CONTROLS: dict[str, Callable[[], None]] = {"merge": plain_add, "seek": no_seek, "look": no_look}
 
 
 async def main(spec: dict[str, Any]) -> None:
     settings = ConsumerSettings(**spec["settings"])
+    codec.SCHEMA_VERSION = spec.get("knows", codec.SCHEMA_VERSION)
     number = signal.SIGSTOP if "pause_at" in spec else signal.SIGKILL
     checkpoint = SignalAt(number, step=spec.get("pause_at", spec.get("die_at")), times=spec.get("times", 1))
     store: Any = LanceStore(settings.store_uri, storage_options=storage_options(settings), checkpoint=checkpoint)

@@ -83,7 +83,7 @@ class Stack:
         static = {"group_instance_id": name} if self.bootstrap else {}
         spec["settings"] = self.settings(**static) | spec.get("settings", {})
         with (self.home / f"consumer-{len(self.processes)}.out").open("wb") as out:
-            process = subprocess.Popen([sys.executable, SCRIPT, json.dumps(spec)], stdout=out, stderr=out, env=_environment())
+            process = subprocess.Popen([sys.executable, SCRIPT, json.dumps(spec)], stdout=out, stderr=out, env=environment())
         self.processes.append(process)
         return process
 
@@ -214,7 +214,7 @@ def compare(found: Account, clean: Account) -> list[str]:
     return faults
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CREWMEM_", "OPENAI_"))}
     folders = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     return inherited | {"PYTHONPATH": os.pathsep.join(filter(None, folders)), "OMP_NUM_THREADS": "1"}

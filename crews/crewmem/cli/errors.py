@@ -4,7 +4,8 @@ CrewmemError
 ├── CheckFailed   a check found something wrong (exit code 1)
 ├── HomeInUse     another `crewmem up` runs on the same folder
 ├── AddressInUse  something else listens where the service should
-└── UnknownEvent  no event of that id has been processed
+├── UnknownEvent  no event of that id has been processed
+└── UnknownLetter no dead letter of that id or position
 """
 
 from __future__ import annotations
@@ -26,3 +27,7 @@ class AddressInUse(CrewmemError):
 
 class UnknownEvent(CrewmemError, LookupError):
     """No event of that id has been processed. Check the id (`crewmem list --json`), or wait for the consumer."""
+
+
+class UnknownLetter(CrewmemError, LookupError):
+    """No dead letter has that event id or position. `crewmem dlq list` shows the open ones, with `--where true` all."""

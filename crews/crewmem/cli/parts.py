@@ -44,6 +44,19 @@ async def existing_log(settings: KafkaSettings) -> AsyncIterator[EventLog]:
 
 
 @asynccontextmanager
+async def dead_letter_log(settings: KafkaSettings) -> AsyncIterator[EventLog]:
+    """The dead letters' log, started. Raises LogUnavailable, LogRefused."""
+    from crewmem_producers.connect import open_dead_letter_log
+
+    log = open_dead_letter_log(settings)
+    try:
+        await log.start()
+        yield log
+    finally:
+        await log.close()
+
+
+@asynccontextmanager
 async def registry(settings: KafkaSettings) -> AsyncIterator[Registry]:
     """The registry, started. Raises RegistryUnavailable."""
     from crewmem_producers.connect import open_registry
