@@ -105,8 +105,8 @@ def _credentials(settings: KafkaSettings) -> tuple[str, str] | None:
 
 
 @asynccontextmanager
-async def answering(what: str, *, seconds: float) -> AsyncIterator[None]:
-    """Bounds the block and maps what aiokafka raises in it. Raises LogUnavailable, EventTooLarge.
+async def answering(what: str, *, seconds: float, but: tuple[type[Exception], ...] = ()) -> AsyncIterator[None]:
+    """Bounds the block and maps what aiokafka raises in it. Raises LogUnavailable, EventTooLarge, and `but` as it is.
 
     `what` ends the sentence "Kafka did not ...".
     """
@@ -114,6 +114,8 @@ async def answering(what: str, *, seconds: float) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except LogUnavailable:
+        raise
+    except but:
         raise
     except MessageSizeTooLargeError as error:
         raise EventTooLarge(f"Kafka did not {what}: a record is over its limit ({error})") from error

@@ -7,14 +7,17 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import ClusterAuthorizationFailedError, KafkaConnectionError, TopicAuthorizationFailedError
 
-from crewmem_producers.errors import LogUnavailable
+from crewmem_producers.errors import LogRefused, LogUnavailable
 from crewmem_producers.kafka import answering
 from crewmem_producers.log import MAX_RECORD_BYTES, Position, Record
 
 MAX_BATCH_BYTES = 1024 * 1024
 """Records of a partition travel together up to this size; a larger one travels alone."""
+
+_FORBIDDEN = (TopicAuthorizationFailedError, ClusterAuthorizationFailedError)
+"""A user who may write to no topic at all gets the second, when the producer asks for its id."""
 
 MAX_FLIGHT_BYTES = 32 * 1024 * 1024
 """An append sends this much at a time: a broker closes the connection on a request over its limit (100 MB)."""
@@ -38,7 +41,8 @@ class KafkaAppender:
     async def append(self, records: Sequence[Record]) -> list[Position]:
         """The positions of the records, each of which names its partition.
 
-        Raises LogUnavailable, EventTooLarge where the topic takes less than the log's own limit.
+        Raises LogUnavailable, EventTooLarge where the topic takes less than the log's own limit, LogRefused where this user
+        may not write.
         """
         return [position for flight in _flights(records) for position in await self._send(flight)]
 
@@ -50,22 +54,30 @@ class KafkaAppender:
             await asyncio.wait(self._given_up, timeout=self._seconds)
 
     async def _send(self, records: Sequence[Record]) -> list[Position]:
+        try:
+            done = await self._sent(records)
+        except _FORBIDDEN as error:
+            raise LogRefused(
+                f"Kafka does not let this user write to {self._topic} ({error!r}): give it the right (docs/kafka.md)"
+            ) from error
+        if any(one.offset < 0 for one in done):
+            # What the broker says to a repeat whose first answer it no longer remembers.
+            raise LogUnavailable("Kafka acknowledged without a position: append again")
+        return [Position(one.partition, one.offset) for one in done]
+
+    async def _sent(self, records: Sequence[Record]) -> list[Any]:
         futures: list[asyncio.Future[Any]] = []
-        async with answering("acknowledge", seconds=self._seconds):
+        async with answering("acknowledge", seconds=self._seconds, but=_FORBIDDEN):
             producer = await self._ready()
             try:
                 for record in records:
                     futures.append(await producer.send(self._topic, **_arguments(record)))
-                done = await asyncio.gather(*futures)
+                return await asyncio.gather(*futures)
             except BaseException:
                 self._give_up(producer)
                 for future in futures:
                     future.cancel()
                 raise
-        if any(one.offset < 0 for one in done):
-            # What the broker says to a repeat whose first answer it no longer remembers.
-            raise LogUnavailable("Kafka acknowledged without a position: append again")
-        return [Position(one.partition, one.offset) for one in done]
 
     async def _ready(self) -> AIOKafkaProducer:
         async with self._making:

@@ -105,9 +105,9 @@ class EventLog(Protocol):
     async def append(self, records: Sequence[Record]) -> list[Position]:
         """Appends in order and returns each record's position once the log has acknowledged it durably.
 
-        Raises EventTooLarge over MAX_RECORD_BYTES and ValueError for a partition that is not there; then nothing is
-        appended. After another error some of the records may be on the log: appending them again is harmless, their
-        `ce_id` tells.
+        Raises EventTooLarge over MAX_RECORD_BYTES, ValueError for a partition that is not there, and LogRefused where the
+        caller may not write; then nothing is appended. After another error some of the records may be on the log: appending
+        them again is harmless, their `ce_id` tells.
         """
 
     async def read(self, partition: int, offset: int, *, limit: int = 500) -> list[LoggedRecord]:

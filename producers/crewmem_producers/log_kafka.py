@@ -45,7 +45,8 @@ class KafkaLog:
     async def append(self, records: Sequence[Record]) -> list[Position]:
         """Appends in order and returns the positions once all in-sync replicas have the records.
 
-        Raises LogUnavailable (some may be on the log), EventTooLarge, ValueError for a wrong partition.
+        Raises LogUnavailable (some may be on the log), LogRefused when this user may not write, EventTooLarge, ValueError for
+        a wrong partition.
         """
         if self._appender is None:
             raise LogUnavailable(f"{self._topic} is not open")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import ClusterAuthorizationFailedError, TopicAuthorizationFailedError
 from crewmem_producers.connect import open_dead_letter_log, open_log, open_registry
 from crewmem_producers.errors import LogRefused, LogUnavailable
 from crewmem_producers.kafka import client_options
@@ -16,13 +17,15 @@ from support.kafka import Broker, kafka_home
 
 pytestmark = pytest.mark.kafka
 
-USERS = ("maker", "service", "consumer", "crew", "nobody")
+USERS = ("maker", "service", "consumer", "crew", "reader", "elsewhere", "nobody")
 EVENTS, LETTERS, REGISTRY = "crewmem.events.v1", "crewmem.events.v1.dlq", "crewmem.registry.v1"
 ALL = ("--topic", EVENTS, "--topic", LETTERS, "--topic", REGISTRY)
 RIGHTS: list[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = [  # users, operations, resources
     (("maker",), ("Create", "Describe", "DescribeConfigs"), ALL),
     (("service", "consumer"), ("Read", "Write"), ALL),
     (("crew",), ("Write",), ("--topic", EVENTS)),
+    (("reader", "elsewhere"), ("Read",), ("--topic", EVENTS)),
+    (("elsewhere",), ("Write",), ("--topic", REGISTRY)),
     (("crew",), ("Read", "Write"), ("--topic", REGISTRY)),
     (("consumer",), ("Read",), ("--group", "crewmem.", "--resource-pattern-type", "prefixed")),
 ]
@@ -81,6 +84,21 @@ async def test_a_crew_that_publishes_reads_nothing_back(broker: Broker) -> None:
     await log.close()
     with pytest.raises(LogRefused, match=r"shows no topic .* the right to it"):
         await open_dead_letter_log(settings(broker, "crew")).start()
+
+
+@pytest.mark.parametrize(
+    ("user", "cause"), [("reader", ClusterAuthorizationFailedError), ("elsewhere", TopicAuthorizationFailedError)]
+)
+async def test_who_may_read_but_not_write_is_told_so_and_not_that_the_broker_is_away(
+    broker: Broker, user: str, cause: type[Exception]
+) -> None:
+    await ensure_topics(settings(broker, "maker"))
+    log = open_log(settings(broker, user))
+    await log.start()
+    with pytest.raises(LogRefused, match="does not let this user write") as caught:
+        await log.append([record(1)])
+    assert isinstance(caught.value.__cause__, cause)
+    await log.close()
 
 
 async def test_a_user_without_rights_is_told_so(broker: Broker) -> None:

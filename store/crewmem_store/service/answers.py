@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crewmem_producers.codec import format_time
-from crewmem_producers.errors import CrewmemError, InvalidEvent, InvalidName, Unavailable
+from crewmem_producers.errors import CrewmemError, InvalidEvent, InvalidName, LogRefused, Unavailable
 from crewmem_producers.names import Scope
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -73,7 +73,7 @@ def of_error(error: CrewmemError) -> Response:
             return problem(401, "invalid_api_key", str(error), headers={"WWW-Authenticate": "Bearer"})
         case InvalidName() | InvalidEvent():
             return problem(400, "invalid_request", str(error))
-        case Unavailable() | StoreRefused() | UnknownGeneration():
+        case Unavailable() | StoreRefused() | LogRefused() | UnknownGeneration():
             logger.warning("the service cannot answer: %s", error)
             return problem(503, "unavailable", str(error), headers={"Retry-After": str(RETRY_SECONDS)})
     logger.error("a call failed", exc_info=error)
