@@ -24,3 +24,27 @@ class QuietRetries(logging.Filter):
             return True
         record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
         return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
+
+
+OUR_THREADS = "crewmem-"
+"""How the names of the threads begin that crewmem starts in a crew's process."""
+_LOGGERS = (
+    "aiokafka", "aiokafka.cluster", "aiokafka.conn", "aiokafka.consumer.fetcher", "aiokafka.producer.producer",
+    "aiokafka.producer.sender",
+)  # fmt: skip
+
+
+class _QuietThreads(QuietRetries):
+    """The same for records of crewmem's own threads alone: what a crew does with Kafka itself is not ours to hide."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.threadName or "").startswith(OUR_THREADS) or super().filter(record)
+
+
+_QUIET_THREADS = _QuietThreads()
+
+
+def quiet_relay() -> None:
+    """For a process whose handlers are not ours, such as a crew's. Safe to call twice: a logger keeps a filter once."""
+    for name in _LOGGERS:
+        logging.getLogger(name).addFilter(_QUIET_THREADS)

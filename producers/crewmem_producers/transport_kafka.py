@@ -13,6 +13,7 @@ from crewmem_producers.connect import open_log, open_registry
 from crewmem_producers.errors import CrewmemError, EventTooLarge, LogRefused, TransportRefused
 from crewmem_producers.events import Event, utc_now
 from crewmem_producers.freshness import Mark
+from crewmem_producers.kafka_noise import quiet_relay
 from crewmem_producers.log import EventLog, Record
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import CrewSettings
@@ -49,7 +50,8 @@ class KafkaTransport:
 
     @classmethod
     def of(cls, settings: CrewSettings) -> KafkaTransport:
-        """The transport to the log and registry that the settings name."""
+        """The transport to the log and registry that the settings name. The relay says itself, once, that they are away."""
+        quiet_relay()
         return cls(
             open_log=lambda: open_log(settings),
             open_registry=lambda: open_registry(settings),

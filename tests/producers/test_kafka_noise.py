@@ -1,11 +1,16 @@
 import asyncio
 import io
 import logging
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from crewmem_producers.errors import LogUnavailable
-from crewmem_producers.kafka_noise import QuietRetries
+from crewmem_producers.kafka_noise import QuietRetries, quiet_relay
 from crewmem_producers.log_kafka import KafkaLog
 from crewmem_producers.settings import KafkaSettings
 from support.kafka import free_port
@@ -56,3 +61,42 @@ async def test_a_broker_that_is_not_there_shows_nothing_of_aiokafka(
             await log.start()
     assert "Unable" in caplog.text, "it was logged"
     assert "Unable" not in shown.getvalue()
+
+
+def test_a_crew_sees_nothing_of_the_relays_tries_and_everything_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    quiet_relay()
+    quiet_relay()
+
+    def lose() -> None:
+        logging.getLogger("aiokafka.producer.sender").error(
+            "Unable to request metadata from %s", threading.current_thread().name
+        )
+        logging.getLogger("aiokafka.conn").warning("something else in %s", threading.current_thread().name)
+
+    for name in ("crewmem-relay", "mine"):
+        thread = threading.Thread(target=lose, name=name)
+        thread.start()
+        thread.join()
+    assert [one.getMessage() for one in caplog.records] == [
+        "something else in crewmem-relay", "Unable to request metadata from mine", "something else in mine",
+    ]  # fmt: skip
+
+
+def test_a_crew_whose_broker_is_away_says_so_once_and_without_aiokafka(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from crewmem_producers.publisher import Publisher\n"
+        "from crewmem_producers.settings import CrewSettings\n"
+        "from support.logged import remembered\n"
+        "publisher = Publisher(CrewSettings(home=sys.argv[1], kafka_bootstrap=sys.argv[2]))\n"
+        "publisher.publish(remembered(1))\n"
+        "publisher.flush(4.0)\n"
+        "publisher.close()\n"
+    )
+    folders = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), f"127.0.0.1:{free_port()}"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, folders))}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "Unable" not in done.stderr and "aiokafka" not in done.stderr, done.stderr
+    assert "no broker answers" in done.stderr
