@@ -47,6 +47,7 @@ class KafkaTransport:
         self._log: EventLog | None = None
         self._reported: float | None = None
         self._reporting: asyncio.Task[None] | None = None
+        self._report_failed = False
 
     @classmethod
     def of(cls, settings: CrewSettings) -> KafkaTransport:
@@ -70,7 +71,7 @@ class KafkaTransport:
         return [next(fates) if isinstance(one, Record) else one for one in encoded]
 
     async def report(self, report: RelayReport) -> None:
-        """Writes `producer/<source>` at most every 30 s, beside the sending; that it fails is a warning."""
+        """Writes `producer/<source>` at most every 30 s, beside the sending; that it fails is one warning."""
         due = self._reported is None or self._clock() - self._reported >= REPORT_SECONDS
         if due and (self._reporting is None or self._reporting.done()):
             self._reported = self._clock()
@@ -110,7 +111,11 @@ class KafkaTransport:
             await registry.start()
             await registry.put(f"producer/{self._source}", value)
         except CrewmemError as error:
-            log.warning("the state of the outbox could not be reported to the registry: %s", error)
+            level = logging.DEBUG if self._report_failed else logging.WARNING
+            log.log(level, "the state of the outbox could not be reported to the registry: %s", error)
+            self._report_failed = True
+        else:
+            self._report_failed = False
         finally:
             await registry.close()
 

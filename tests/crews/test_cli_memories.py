@@ -164,6 +164,13 @@ class TestWithoutAService:
         flushed = crewmem("outbox", "flush", "--timeout", "0.5")
         assert flushed.exit_code == 3 and "1 events still wait" in flushed.stderr
 
+    def test_what_waits_under_a_key_that_was_replaced_is_said_with_the_way_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        crewmem("remember", "said in an outage", "-s", "outage")
+        assert "other settings" not in crewmem("outbox", "status").output
+        monkeypatch.setenv("CREWMEM_API_KEY", "am_live_" + "2" * 32)
+        said = crewmem("outbox", "status")
+        assert said.exit_code == 0 and "1 events wait in" in said.stderr and "an API key that was replaced" in said.stderr
+
     def test_doctor_says_that_the_service_is_away_and_what_to_do(self) -> None:
         result = crewmem("doctor")
         assert result.exit_code == 1 and "crewmem up" in result.stdout and "service" in result.stderr

@@ -38,6 +38,9 @@ def status(as_json: AsJson = False) -> None:
     for outbox in found:
         for letter in outbox["letters"]:
             note(f"refused for ever: {letter['id']}: {letter['reason']}", style="yellow")
+    for outbox in found:
+        if outbox["depth"] and not outbox["ours"]:
+            note(_stranded(outbox), style="yellow")
 
 
 @app.command()
@@ -110,6 +113,14 @@ def statuses(settings: CrewSettings) -> list[dict[str, Any]]:
         found.append({**asdict(outbox.status()), "path": str(path), "ours": ours, "letters": letters})
         outbox.close()
     return found
+
+
+def _stranded(outbox: dict[str, Any]) -> str:
+    return (
+        f"{outbox['depth']} events wait in {outbox['path']} for other settings: another address or namespace, or an API key that "
+        "was replaced since. Only a crew, or `crewmem outbox flush`, with the settings that they were published with sends them: "
+        "keep a key that is replaced valid until its outbox is empty"
+    )
 
 
 def _row(outbox: dict[str, Any]) -> tuple[Any, ...]:
