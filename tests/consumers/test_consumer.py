@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ from crewmem_consumers.errors import ConsumerRunning
 from crewmem_consumers.health import Health, create_app
 from crewmem_consumers.opening import only_consumer
 from crewmem_producers.connect import open_dead_letter_log, open_log, open_registry
-from crewmem_producers.errors import StoreUnavailable
+from crewmem_producers.errors import RegistryUnavailable, StoreUnavailable
 from crewmem_producers.log import EventLog, Record
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ConsumerSettings
@@ -229,6 +230,50 @@ async def test_a_store_that_goes_away_is_waited_for_and_health_says_so(
         await machine.processed(3)
         await until(lambda: machine.health.ready, what="it is well again")
     assert machine.store.reader("g1").outcomes(0) == {Outcome.STORED: 4}
+
+
+class AwayRegistry:
+    """The machine's registry, which does not answer while `away` is set; what it knew stays readable."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self.away = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._registry, name)
+
+    async def refresh(self) -> None:
+        if self.away:
+            raise RegistryUnavailable("the registry does not answer")
+        await self._registry.refresh()
+
+
+async def test_a_registry_that_is_away_when_a_consumer_starts_is_waited_for(machine: Machine) -> None:
+    machine.registry = registry = AwayRegistry(machine.registry)  # type: ignore[assignment]
+    await machine.log.append([remembered_record(number) for number in range(3)])
+    async with machine.consuming():
+        await until(
+            lambda: "RegistryUnavailable" in (machine.health.starting or ""), what="health says what the start waits for"
+        )
+        registry.away = False
+        await machine.processed(2)
+        await until(lambda: machine.health.ready, what="it is well again")
+
+
+async def test_a_registry_that_goes_away_later_is_said_and_holds_up_no_record(machine: Machine) -> None:
+    machine.registry = registry = AwayRegistry(machine.registry)  # type: ignore[assignment]
+    registry.away = False
+    async with machine.consuming(), _client(machine) as http:
+        await machine.log.append([remembered_record(0)])
+        await machine.processed(0)
+        registry.away = True
+        await until(lambda: machine.health.waits, what="health says that the registry is away")
+        assert "RegistryUnavailable" in (await http.get("/health/ready")).json()["waits_for"]
+        assert 'crewmem_waiting{part="registry"} 1.0' in (await http.get("/metrics")).text
+        await machine.log.append([remembered_record(number) for number in range(1, 5)])
+        await machine.processed(4)
+        registry.away = False
+        await until(lambda: machine.health.ready, what="it is well again")
 
 
 async def test_health_and_metrics_tell_position_lag_and_outcomes(machine: Machine) -> None:

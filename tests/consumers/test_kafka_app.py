@@ -122,6 +122,29 @@ async def test_a_slow_partition_is_paused_when_its_queue_is_full_and_holds_up_no
 
 
 @pytest.mark.kafka
+async def test_a_partition_that_fails_again_and_again_holds_up_no_other_and_is_said(
+    tmp_path: Path, namespace: str, kafka: str
+) -> None:
+    poisoned = threading.Event()
+    poisoned.set()
+
+    def checkpoint(step: str) -> None:
+        if poisoned.is_set() and threading.current_thread().name.startswith("g1-p0") and step == DECIDED:
+            raise RuntimeError("a batch that no code of ours gets through")
+
+    async with consuming(tmp_path, namespace, kafka, checkpoint=checkpoint, batch=10) as made:
+        await made.publish(0, 50)
+        await made.publish(1, 50)
+        await until(lambda: made.offsets(1) == list(range(50)), what="the other partition is done")
+        await until(lambda: made.health.partitions["g1", 0].waits, what="health says so")
+        assert not made.health.ready and not made.health.partitions["g1", 1].waits
+        assert "a batch that no code of ours" in made.health.report()["generations"]["g1"]["0"]["waits_for"]
+        poisoned.clear()
+        await until(lambda: made.offsets(0) == list(range(50)), what="nothing was skipped", seconds=120)
+        assert made.failures == []
+
+
+@pytest.mark.kafka
 async def test_offsets_that_hold_no_record_are_not_waited_for(tmp_path: Path, namespace: str, kafka: str) -> None:
     async with consuming(tmp_path, namespace, kafka) as made:
         producer = AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=namespace)

@@ -2,8 +2,9 @@
 
 `settings` are the consumer's; at the step `die_at` the process kills itself with SIGKILL, at `pause_at` it stops itself with
 SIGSTOP, the `times`-th time that the step is reached; `without` names the guard that is taken out (the controls, which must
-lose or double something). With `serve` its health is served on the settings' port; `knows` is the newest body version that
-this program reads.
+lose or double something). With `replay` it is `crewmem replay` instead of a consumer. With `serve` its health is served on
+the settings' port; `knows` is the newest body version that this program reads; while the file `away_while` is there, the store
+does not answer; `max_poll_ms` is the group's longest time between two polls.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from crewmem_consumers.consumer import run
 from crewmem_consumers.health import Health
+from crewmem_consumers.replay import replay
 from crewmem_producers import codec
+from crewmem_producers.errors import StoreUnavailable
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_store.connect import storage_options
 from crewmem_store.embedder_hashing import HashingEmbedder
@@ -66,6 +70,56 @@ class LedgerFirst:
 
         opened.commit = ledger_first  # type: ignore[method-assign]
         return opened
+
+
+class AwayWhile:
+    """A store that does not answer while a file is there."""
+
+    def __init__(self, store: LanceStore, path: Path) -> None:
+        self._store = store
+        self._path = path
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def partition(self, generation: str, partition: int, *, dimensions: int) -> Any:
+        opened = self._store.partition(generation, partition, dimensions=dimensions)
+        commit = opened.commit
+
+        def unless_away(**what: Any) -> None:
+            if self._path.exists():
+                raise StoreUnavailable("the store is away")
+            commit(**what)
+
+        opened.commit = unless_away  # type: ignore[method-assign]
+        return opened
+
+
+def poll_within(milliseconds: int) -> None:
+    """Sets the group's longest time between two polls."""
+    from crewmem_consumers.kafka_app import KafkaApp
+
+    made = KafkaApp.__init__
+
+    def init(self: KafkaApp, *args: Any, **kwargs: Any) -> None:
+        made(self, *args, **kwargs)
+        self._subscriber._connection_args["max_poll_interval_ms"] = milliseconds
+
+    KafkaApp.__init__ = init  # type: ignore[method-assign]
+
+
+def patient_handler() -> None:
+    """Control: the handler waits for its partitions' queues instead of pausing those that are full."""
+    from crewmem_consumers.kafka_app import KafkaApp
+
+    handle = KafkaApp._handle
+
+    async def waiting(self: KafkaApp, records: Any) -> None:
+        await handle(self, records)
+        while any((worker := self._owned.get(partition)) and worker.full for partition in self._owned.positions()):
+            await asyncio.sleep(0.1)
+
+    KafkaApp._handle = waiting  # type: ignore[method-assign]
 
 
 def plain_add() -> None:
@@ -118,7 +172,9 @@ def no_look() -> None:
     redrive.read_afterwards = blind  # type: ignore[assignment]
 
 
-CONTROLS: dict[str, Callable[[], None]] = {"merge": plain_add, "seek": no_seek, "look": no_look}
+CONTROLS: dict[str, Callable[[], None]] = {
+    "merge": plain_add, "seek": no_seek, "look": no_look, "pause": patient_handler,
+}  # fmt: skip
 
 
 async def main(spec: dict[str, Any]) -> None:
@@ -128,6 +184,10 @@ async def main(spec: dict[str, Any]) -> None:
     checkpoint = SignalAt(number, step=spec.get("pause_at", spec.get("die_at")), times=spec.get("times", 1))
     store: Any = LanceStore(settings.store_uri, storage_options=storage_options(settings), checkpoint=checkpoint)
     store.open(namespace=settings.namespace)
+    if "away_while" in spec:
+        store = AwayWhile(store, Path(spec["away_while"]))
+    if "max_poll_ms" in spec:
+        poll_within(spec["max_poll_ms"])
     if spec.get("without") == "order":
         store = LedgerFirst(store)
     elif spec.get("without"):
@@ -136,6 +196,9 @@ async def main(spec: dict[str, Any]) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     try:
         health = None if spec.get("serve") else Health()
+        if spec.get("replay"):
+            await replay(settings, checkpoint=checkpoint, store=store, embedder=HashingEmbedder())
+            return
         await run(settings, stop=stop, checkpoint=checkpoint, store=store, embedder=HashingEmbedder(), health=health)
     finally:
         store.close()

@@ -117,9 +117,9 @@ def statuses(settings: CrewSettings) -> list[dict[str, Any]]:
 
 def _stranded(outbox: dict[str, Any]) -> str:
     return (
-        f"{outbox['depth']} events wait in {outbox['path']} for other settings: another address or namespace, or an API key that "
-        "was replaced since. Only a crew, or `crewmem outbox flush`, with the settings that they were published with sends them: "
-        "keep a key that is replaced valid until its outbox is empty"
+        f"{outbox['depth']} events wait in {outbox['path']} for other settings: another address or namespace, or an API key "
+        "that was replaced since. Only a crew, or `crewmem outbox flush`, with the settings that they were published with "
+        "sends them: keep a key that is replaced valid until its outbox is empty"
     )
 
 
