@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import EventLog
 from crewmem_producers.log_sqlite import SqliteLog
 from crewmem_producers.registry import Registry
@@ -38,6 +39,11 @@ def open_registry(settings: KafkaSettings) -> Registry:
 
         return KafkaRegistry(settings)
     return SqliteRegistry(sqlite_path(settings), namespace=settings.namespace)
+
+
+def open_keyring(settings: KafkaSettings, registry: Registry) -> Keyring:
+    """What opens sealed records, over a registry that is started and stays the caller's. Raises SettingsError."""
+    return Keyring(registry=registry)
 
 
 def _open(settings: KafkaSettings, topic: str) -> EventLog:

@@ -8,10 +8,12 @@ CrewmemError
 ├── SettingsError        a setting that is missing, malformed or unknown
 ├── MissingExtra         an optional part that is not installed (also an ImportError)
 ├── Unavailable          a part of the surroundings is away; try again later
+│   ├── KeyMissing       a key that opens what was sealed is not here (yet)
 │   ├── LogUnavailable
 │   ├── RegistryUnavailable
 │   ├── ServiceUnavailable
 │   └── StoreUnavailable
+├── KeyErased            what was sealed can never be opened again: its session was erased
 ├── LogRefused           the log is not what crewmem needs (partitions, retention, policy)
 ├── TransportRefused     the destination refused the caller (key, rights, address)
 ├── EventRefused         the destination refused one event for ever
@@ -65,6 +67,11 @@ class Unavailable(CrewmemError, ConnectionError):
     """A part of the surroundings does not answer now. Nothing is lost: try again later."""
 
 
+class KeyMissing(Unavailable):
+    """A sealed event cannot be opened here: its data key is not in the registry, or CREWMEM_MASTER_KEY does not hold the
+    master key that the message names. Give it back; whoever reads the log waits until then, and nothing is skipped."""
+
+
 class LogUnavailable(Unavailable):
     """The event log does not answer or did not acknowledge. Check the broker (`crewmem doctor`); what was not sent waits."""
 
@@ -86,6 +93,11 @@ class ServiceUnavailable(Unavailable):
 
 class StoreUnavailable(Unavailable):
     """The store does not answer. Check its folder or bucket (`crewmem doctor`); the consumer waits and tries again."""
+
+
+class KeyErased(CrewmemError):
+    """The event's session was erased, and with it the data key that opens the event. There is no remedy: that is what
+    `crewmem forget --session NAME --erase` is for."""
 
 
 class LogRefused(CrewmemError):
