@@ -10,7 +10,7 @@ from crewmem_producers.errors import CrewmemError, SettingsError, missing_extra
 from crewmem_producers.settings import unknown_names
 from typer.core import TyperGroup
 
-from crewmem.cli import config, generations, keys, outbox, rules, topics
+from crewmem.cli import config, dlq, generations, keys, outbox, rules, topics
 from crewmem.cli.console import note, say
 from crewmem.cli.demo.command import demo
 from crewmem.cli.doctor import doctor
@@ -80,6 +80,7 @@ app.command()(recall)
 app.command("list")(list_memories)
 app.command()(forget)
 app.add_typer(rules.app, name="rules")
+app.add_typer(dlq.app, name="dlq")
 app.add_typer(topics.app, name="topics")
 app.add_typer(keys.app, name="keys")
 app.add_typer(outbox.app, name="outbox")
