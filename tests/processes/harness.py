@@ -74,9 +74,12 @@ class Stack:
         }  # fmt: skip
         return base | ({"kafka_bootstrap": self.bootstrap} if self.bootstrap else {}) | self.more | more
 
-    def reader(self) -> StoreReader:
+    def store(self) -> LanceStore:
         settings = ConsumerSettings(**self.settings())
-        return LanceStore(settings.store_uri, storage_options=storage_options(settings)).reader("g1")
+        return LanceStore(settings.store_uri, storage_options=storage_options(settings))
+
+    def reader(self, generation: str = "g1") -> StoreReader:
+        return self.store().reader(generation)
 
     def start(self, *, name: str = "a", **spec: Any) -> subprocess.Popen[bytes]:
         """Starts a consumer; on Kafka `name` is its static membership."""
@@ -124,24 +127,24 @@ class Stack:
         finally:
             await log.close()
 
-    async def caught_up(self) -> None:
+    async def caught_up(self, generation: str = "g1") -> None:
         """Returns when the ledger has every position that the log has now; fails when that does not come about."""
         ends = {p: records[-1].offset for p, records in (await self.everything()).items() if records}
-        reader = self.reader()
+        reader = self.reader(generation)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while any(reader.last_offset(p) < end for p, end in ends.items()):
             assert time.monotonic() < deadline, f"the consumers do not catch up\n{self.output()}"
             assert any(process.poll() is None for process in self.processes), f"no consumer is left\n{self.output()}"
             await asyncio.sleep(0.2)
 
-    def account(self) -> Account:
+    def account(self, generation: str = "g1") -> Account:
         """Reads the raw tables, so that nothing can hide behind a reader."""
         settings = ConsumerSettings(**self.settings())
         database = lancedb.connect(settings.store_uri, storage_options=storage_options(settings) or None)
         account = Account()
         for name in database.list_tables(limit=10_000).tables:
             kind, _, rest = name.partition("_")
-            if kind not in ("mem", "led") or name.endswith("_closed"):
+            if not rest.startswith(f"{generation}_") or kind not in ("mem", "led") or name.endswith("_closed"):
                 continue
             partition = int(rest.split("_p")[1][:2])
             for row in database.open_table(name).to_arrow().to_pylist():
