@@ -38,6 +38,7 @@ bench-full: $(VENV)/.dev ## the long form, no limit
 docs: $(VENV)/.dev ## write the generated pages of docs/ again
 	@$(BIN)/crewmem config docs settings > docs/settings.md
 	@$(BIN)/crewmem config docs cli > docs/cli.md
+	@$(BIN)/crewmem config docs size > docs/size.md
 
 stack-up: ## Apache Kafka, consumers and the recall service with docker compose
 	@scripts/stack up $(ARGS)

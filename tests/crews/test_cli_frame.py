@@ -12,6 +12,7 @@ from crewmem.cli import command_docs, settings_docs
 from crewmem.cli.app import app
 from crewmem.cli.errors import CheckFailed
 from crewmem.cli.exits import exit_code
+from crewmem.cli.sizing import page as size_docs
 from crewmem_producers import errors
 from crewmem_store.errors import EmbedderMismatch
 from typer.testing import CliRunner
@@ -34,7 +35,11 @@ def test_the_page_of_commands_is_what_they_say_themselves() -> None:
     assert (ROOT / "docs" / "cli.md").read_text("utf-8") == command_docs.render(app), "run: make docs"
 
 
-@pytest.mark.parametrize("page", ["settings", "cli"])
+def test_the_page_of_sizes_is_what_the_command_computes() -> None:
+    assert (ROOT / "docs" / "size.md").read_text("utf-8") == size_docs.render(), "run: make docs"
+
+
+@pytest.mark.parametrize("page", ["settings", "cli", "size"])
 def test_the_pages_are_printed_by_the_program(page: str) -> None:
     assert CliRunner().invoke(app, ["config", "docs", page]).stdout == (ROOT / "docs" / f"{page}.md").read_text("utf-8")
 

@@ -21,6 +21,7 @@ from crewmem.cli.producers import producers
 from crewmem.cli.remember import remember
 from crewmem.cli.replay import replay
 from crewmem.cli.services import consume, serve
+from crewmem.cli.sizing.command import size
 from crewmem.cli.stats import stats
 from crewmem.cli.up import up
 
@@ -87,6 +88,7 @@ app.add_typer(outbox.app, name="outbox")
 app.command()(producers)
 app.command()(doctor)
 app.command()(stats)
+app.command()(size)
 app.command()(replay)
 app.add_typer(generations.app, name="generations")
 app.add_typer(config.app, name="config")

@@ -33,15 +33,23 @@ class Page(StrEnum):
 
     SETTINGS = "settings"
     CLI = "cli"
+    SIZE = "size"
 
 
 @app.command()
 def docs(page: Annotated[Page, typer.Argument(help="Which page.")] = Page.SETTINGS) -> None:
-    """Print docs/settings.md or docs/cli.md, made from the program itself."""
+    """Print docs/settings.md, docs/cli.md or docs/size.md, made from the program itself."""
     from crewmem.cli import app as program
     from crewmem.cli import command_docs, settings_docs
+    from crewmem.cli.sizing import page as size_docs
 
-    text = settings_docs.render() if page is Page.SETTINGS else command_docs.render(program.app)
+    match page:
+        case Page.SETTINGS:
+            text = settings_docs.render()
+        case Page.CLI:
+            text = command_docs.render(program.app)
+        case Page.SIZE:
+            text = size_docs.render()
     say(text.rstrip())
 
 

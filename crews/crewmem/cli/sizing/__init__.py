@@ -1,0 +1,1 @@
+"""`crewmem size`: what a fleet needs, from measured rates."""
