@@ -52,8 +52,8 @@ class PartitionView(Protocol):
         """The ledger rows of that event id, by offset."""
 
 
-class PartitionStore(Protocol):
-    """One partition of one generation, as its owner writes it."""
+class DecidedPartition(Protocol):
+    """One partition, as far as records are decided from it and written to it."""
 
     def last(self) -> LedgerRow | None:
         """The ledger's row with the largest offset: the consumer resumes at its offset + 1."""
@@ -68,6 +68,14 @@ class PartitionStore(Protocol):
         """One merge with all rows (an id that is there already keeps what it has), the updates in order (see
         `updates`), then the ledger rows (an offset that is there already stays). Repeating it changes nothing."""
 
+    def maintain(self) -> None:
+        """Optimises, when enough was committed since the last time, and makes durable what was written (once a
+        second at most). Called by the owner between batches; cheap when nothing is due."""
+
+
+class PartitionStore(DecidedPartition, Protocol):
+    """One partition of one generation, as its owner writes it."""
+
     def unsummarised(self, *, summariser: str, limit: int) -> Sequence[MemoryRow]:
         """Rows with text whose `summariser` is not this one, oldest first: the backlog of LLM summaries."""
 
@@ -76,10 +84,6 @@ class PartitionStore(Protocol):
 
     def set_summaries(self, summaries: Sequence[Summary]) -> None:
         """Adds LLM summaries to rows that still have text, and with them the name of who wrote them."""
-
-    def maintain(self) -> None:
-        """Optimises, when enough was committed since the last time, and makes durable what was written (once a
-        second at most). Called by the owner between batches; cheap when nothing is due."""
 
     def close(self) -> None:
         """Makes durable what was written; safe to call twice."""
