@@ -21,6 +21,7 @@ import numpy as np
 from crewmem_consumers.ingestor import Ingestor
 from crewmem_producers.codec import encode
 from crewmem_producers.events import Event, MemoryRemembered
+from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.names import Scope
 from crewmem_store import search
@@ -97,6 +98,13 @@ def _joined(pieces: Sequence[Piece]) -> Piece:
     return replace(pieces[0], text=text, speaker=None, turns=tuple(turn for piece in pieces for turn in piece.turns))
 
 
+class _NoKeys:
+    """Nothing is sealed here."""
+
+    def get(self, key: str) -> None:
+        del key
+
+
 class _NoLetters:
     def send(self, letters: Sequence[Record]) -> None:
         raise SystemExit(f"{len(letters)} pieces became dead letters")
@@ -119,7 +127,7 @@ def stored(pieces: Sequence[Piece], embedder: Embedder) -> tuple[Rows, dict[str,
         records.append(LoggedRecord(0, offset, record.key, record.value, record.headers, offset))
     ingestor = Ingestor(
         generation=generation, partition=0, embedder=embedder, dead_letters=_NoLetters(),
-        store=store.partition("g1", 0, dimensions=embedder.dimensions),
+        store=store.partition("g1", 0, dimensions=embedder.dimensions), keyring=Keyring(registry=_NoKeys()),  # type: ignore[arg-type]
     )  # fmt: skip
     ingestor.process(records)
     reader = store.reader("g1")

@@ -24,6 +24,7 @@ from crewmem_consumers.dead_letters import LogDeadLetters
 from crewmem_consumers.health import Health, create_app
 from crewmem_consumers.llm import LlmClient
 from crewmem_consumers.monitor import Monitor
+from crewmem_consumers.newer_schemas import NewerSchemas
 from crewmem_consumers.opening import Collaborators, only_consumer, opened
 from crewmem_consumers.outage import Outage
 from crewmem_consumers.owned import OwnedPartitions
@@ -210,18 +211,31 @@ class Consumer:
             store=self._parts.store,
             embedder=embedder,
             dead_letters=self._dead_letters,
+            keyring=self._parts.keyring,
             summariser=Summariser(self._llm) if self._llm else None,
             health=self._health,
             limits=Limits(batch_records=settings.batch_rows, batch_wait_seconds=settings.batch_wait_ms / 1000),
             checkpoint=self._checkpoint,
             on_failure=self._note_failure,
             siblings=lambda: [one for one in generations.live(self._parts.registry) if one.name != generation.name],
+            newer_schemas=partial(self._redriver, generation),
         )
         if self._broker is None:
             return SqliteWorker(owned)
         from crewmem_consumers.kafka_app import KafkaApp
 
         return KafkaApp(owned, broker=self._broker, settings=settings)
+
+    def _redriver(self, generation: Generation, partition: int) -> NewerSchemas:
+        return NewerSchemas(
+            partition=partition,
+            reader=self._parts.store.reader(generation.name),
+            log=self._parts.log,
+            keyring=self._parts.keyring,
+            is_active=lambda: self._is_active(generation.name),
+            source=self._settings.source,
+            checkpoint=self._checkpoint,
+        )
 
     def _note_failure(self, generation: str, error: BaseException) -> None:
         self._failed.put_nowait((generation, error))

@@ -54,7 +54,7 @@ class Decider:
     def _ledger_row(self, item: Item) -> LedgerRow:
         event, offset = item.event, item.record.offset
         if event is None:
-            return outcomes.dead_letter(item)
+            return outcomes.erased(item) if item.erased else outcomes.dead_letter(item)
         if event.scope is None:
             return outcomes.applied(item)
         first = self._first(event, offset)

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from crewmem_producers import codec
-from crewmem_producers.errors import InvalidEvent
+from crewmem_producers.errors import InvalidEvent, KeyErased
 from crewmem_producers.events import Event, KickoffCompleted, RulesApplied
+from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import LoggedRecord
 
 from crewmem_consumers.errors import RuleError
@@ -18,15 +19,17 @@ MAX_DETAIL = 500
 """Characters of a rejection's sentence, at most: it goes into a header."""
 
 
-def decode(records: Sequence[LoggedRecord]) -> list[Item]:
-    """An item a record, in order."""
-    return [_item(record) for record in records]
+def decode(records: Sequence[LoggedRecord], *, keyring: Keyring) -> list[Item]:
+    """An item a record, in order. Raises KeyMissing: a record that cannot be opened now is waited for, never rejected."""
+    return [_item(record, keyring) for record in records]
 
 
-def _item(record: LoggedRecord) -> Item:
+def _item(record: LoggedRecord, keyring: Keyring) -> Item:
     try:
-        event = codec.decode(record)
+        event = codec.decode(keyring.open(record))
         _check(event)
+    except KeyErased:
+        return Item(record, erased=True)
     except InvalidEvent as error:
         return Item(record, rejection=Rejection(error.reason, str(error)[:MAX_DETAIL]))
     return Item(record, event=event)

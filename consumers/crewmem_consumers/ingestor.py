@@ -14,12 +14,13 @@ from operator import add, gt
 from typing import TypeVar
 
 from crewmem_producers.events import KickoffCompleted, MemoryRemembered, RulesApplied
+from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import LoggedRecord
 from crewmem_store.embedder import Embedder
 from crewmem_store.errors import LogMismatch
 from crewmem_store.generations import Generation
 from crewmem_store.rows import Outcome
-from crewmem_store.store import PartitionStore
+from crewmem_store.store import DecidedPartition
 
 from crewmem_consumers import echo, steps
 from crewmem_consumers.decide import Decider
@@ -69,9 +70,10 @@ class Ingestor:
         *,
         generation: Generation,
         partition: int,
-        store: PartitionStore,
+        store: DecidedPartition,
         embedder: Embedder,
         dead_letters: DeadLetters,
+        keyring: Keyring,
         default_rules: str | None = None,
         checkpoint: steps.Checkpoint = steps.no_checkpoint,
     ) -> None:
@@ -80,6 +82,7 @@ class Ingestor:
         self._embedder = embedder
         self._vectors = Vectors(embedder)
         self._dead_letters = dead_letters
+        self._keyring = keyring
         self._checkpoint = checkpoint
         self._since = datetime.fromisoformat(generation.since) if generation.since else None
         self._last = store.last()
@@ -111,7 +114,8 @@ class Ingestor:
         """Decides and writes these records, which follow the position in order; offsets may have gaps.
 
         Stops at the border of a stage, with nothing written of what is in hand, when `stopping` says so; what was written
-        before counts. None: nothing was written. Raises StoreUnavailable and LogUnavailable: call again with the same records.
+        before counts. None: nothing was written. Raises StoreUnavailable, LogUnavailable and KeyMissing: call again with the
+        same records.
         """
         written: list[Processed] = []
         for batch in _batches([record for record in records if record.offset >= self.position()]):
@@ -148,7 +152,7 @@ class Ingestor:
     def _reading(self, records: Sequence[LoggedRecord], items: list[Item]) -> Iterator[str | None]:
         """What needs no model; `items` is filled. Yields each step that is reached."""
         yield steps.READ
-        items += decode(records)
+        items += decode(records, keyring=self._keyring)
         yield steps.DECODED
         self._select(items)
         yield steps.SELECTED

@@ -20,11 +20,13 @@ class Rejection:
 
 @dataclass(slots=True)
 class Item:
-    """`event` is None exactly when `rejection` says why. `selection` is there for kickoffs and remembers; `rules_sha256` names
+    """`event` is None exactly when `rejection` says why, or when it is `erased`: nobody can open it any more. `record` is as it
+    lies on the log, sealed or not. `selection` is there for kickoffs and remembers; `rules_sha256` names
     the rules that made it."""
 
     record: LoggedRecord
     event: Event | None = None
     rejection: Rejection | None = None
+    erased: bool = False
     selection: Selection | None = None
     rules_sha256: str | None = None

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from crewmem_producers.connect import open_dead_letter_log, open_log, open_registry
+from crewmem_producers.connect import open_dead_letter_log, open_keyring, open_log, open_registry
+from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import EventLog
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ConsumerSettings
@@ -34,6 +35,7 @@ class Collaborators:
     log: EventLog
     dead_letter_log: EventLog
     registry: Registry
+    keyring: Keyring
     store: Store
     embedder: Embedder
     """What this process began with: of the generation that answers."""
@@ -77,8 +79,9 @@ async def opened(
             embedder = await asyncio.to_thread(shelf.named, wanted)
         elif embedder is None:
             embedder = await asyncio.to_thread(shelf.at_start, registry, default=settings.embedder)
+        keyring = open_keyring(settings, registry)
         yield Collaborators(
-            log=log, dead_letter_log=dead_letter_log, registry=registry, store=store, embedder=embedder,
+            log=log, dead_letter_log=dead_letter_log, registry=registry, keyring=keyring, store=store, embedder=embedder,
             embedders=shelf,
         )  # fmt: skip
     finally:
@@ -105,4 +108,7 @@ def only_consumer(settings: ConsumerSettings) -> Iterator[None]:
         with FileLock(path, timeout=0):
             yield
     except Timeout as error:
-        raise ConsumerRunning(f"another process consumes the log in {settings.home}: stop it, then try again") from error
+        raise ConsumerRunning(
+            f"another process consumes the log in {settings.home} (`crewmem up`, `crewmem consume` or `crewmem replay`): "
+            "stop it, then try again"
+        ) from error

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from crewmem_producers.events import RulesApplied
+from crewmem_producers.events import EventDiscarded, EventRedriven, RulesApplied
 from crewmem_store.rows import LedgerRow, Outcome
 
 from crewmem_consumers.item import Item
 from crewmem_consumers.redaction import redact_name, redact_text
+
+ERASED = "erased"
+"""Reason of a record whose data key was erased with its session."""
 
 REPEAT = "repeat"
 """Reason of a record whose event was processed at a smaller offset."""
@@ -49,16 +52,24 @@ def of_spans(item: Item, fates: Mapping[str, Fate]) -> LedgerRow:
     )  # fmt: skip
 
 
+def erased(item: Item) -> LedgerRow:
+    """A record that nobody can open any more."""
+    return replace(_row(item, Outcome.FORGOTTEN, reason=ERASED), scope_key=(item.record.key or b"").decode("utf-8", "replace"))
+
+
 def repeated(item: Item, offset: int) -> LedgerRow:
     """The same event again."""
     return _row(item, Outcome.DUPLICATE, reason=REPEAT, detail=f"the same event as at offset {offset}")
 
 
 def applied(item: Item) -> LedgerRow:
-    """A control event; of rules the text is kept, so that a consumer that starts knows what is in force."""
+    """A control event. Of rules the text is kept, so that a consumer that starts knows what is in force; of what is said of a
+    dead letter which one it is, so that the ledger tells its state."""
     body = None if item.event is None else item.event.body
     if isinstance(body, RulesApplied):
         return _row(item, Outcome.APPLIED, detail=body.rules, rules_sha256=body.sha256)
+    if isinstance(body, EventRedriven | EventDiscarded):
+        return _row(item, Outcome.APPLIED, detail=body.model_dump_json(include={"position", "event_id"}))
     return _row(item, Outcome.APPLIED)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import EventLog
 from crewmem_store.embedder import Embedder
 from crewmem_store.generations import Generation
@@ -14,6 +15,7 @@ from crewmem_store.store import Store
 from crewmem_consumers.health import Health
 from crewmem_consumers.ingestor import Ingestor
 from crewmem_consumers.letters import DeadLetters
+from crewmem_consumers.newer_schemas import NewerSchemas
 from crewmem_consumers.partition_log import PartitionLog
 from crewmem_consumers.partition_worker import Limits, Opened, PartitionWorker
 from crewmem_consumers.reuse import Reusing, ReusingEmbedder
@@ -32,27 +34,33 @@ class OwnedPartitions:
         store: Store,
         embedder: Embedder,
         dead_letters: DeadLetters,
+        keyring: Keyring,
         summariser: Summariser | None,
         health: Health,
         limits: Limits,
         checkpoint: Checkpoint,
         on_failure: Callable[[str, BaseException], None],
         siblings: Callable[[], Sequence[Generation]] = lambda: (),
+        newer_schemas: Callable[[int], NewerSchemas] | None = None,
     ) -> None:
         """`on_failure(generation, error)` is told once when a worker must not go on. `siblings` are the other live
-        generations, whose vectors and LLM summaries of the same text are taken over."""
+        generations, whose vectors and LLM summaries of the same text are taken over. `newer_schemas` makes what redrives a
+        partition's dead letters that can be read now."""
         self.generation = generation
         self.log = log
         self._store = store
         self._embedder = embedder
         self._dead_letters = dead_letters
+        self._keyring = keyring
         self._summariser = summariser
         self._health = health
         self._limits = limits
         self._checkpoint = checkpoint
         self._on_failure = on_failure
         self._siblings = siblings
+        self._newer_schemas = newer_schemas
         self._workers: dict[int, PartitionWorker] = {}
+        self._redriving: dict[int, NewerSchemas] = {}
         self._summaries: dict[int, Summaries] = {}
 
     def get(self, partition: int) -> PartitionWorker | None:
@@ -83,6 +91,9 @@ class OwnedPartitions:
         if self._summariser is not None:
             self._summaries[partition] = Summaries(worker=worker, summariser=self._summariser, elsewhere=self._elsewhere)
             self._summaries[partition].start()
+        if self._newer_schemas is not None:
+            self._redriving[partition] = self._newer_schemas(partition)
+            self._redriving[partition].start()
         return worker
 
     async def release(self, partitions: Collection[int] | None = None) -> None:
@@ -90,7 +101,8 @@ class OwnedPartitions:
         gone = [p for p in (self._workers if partitions is None else partitions) if p in self._workers]
         workers = [self._workers.pop(p) for p in gone]
         summaries = [self._summaries.pop(p) for p in gone if p in self._summaries]
-        await asyncio.gather(*(task.stop() for task in summaries))
+        redriving = [self._redriving.pop(p) for p in gone if p in self._redriving]
+        await asyncio.gather(*(task.stop() for task in summaries), *(task.stop() for task in redriving))
         await asyncio.gather(*(worker.stop() for worker in workers))
         for worker in workers:
             self._health.give_up(self.generation.name, worker.partition)
@@ -107,6 +119,7 @@ class OwnedPartitions:
             store=store,
             embedder=embedder,
             dead_letters=self._dead_letters,
+            keyring=self._keyring,
             checkpoint=self._checkpoint,
         )
         return Opened(Reusing(pipeline, embedder), store)

@@ -31,6 +31,7 @@ from crewmem_store.generations import Generation
 from crewmem_store.memory import MemoryStore
 from support.awaiting import until
 from support.kafka import free_port
+from support.keyrings import plain_keyring
 from support.logged import remembered
 
 PARTITIONS = 2
@@ -80,6 +81,7 @@ async def consuming(
     failures: list[BaseException] = []
     owned = OwnedPartitions(
         generation=generation, log=log, store=store, embedder=embedder, dead_letters=NoLetters(), summariser=None,
+        keyring=plain_keyring(),
         health=health, limits=Limits(batch_records=batch, batch_wait_seconds=0.0), checkpoint=checkpoint,
         on_failure=lambda name, error: failures.append(error),
     )  # fmt: skip
@@ -202,6 +204,7 @@ async def test_a_broker_that_is_not_there_is_unavailable(tmp_path: Path) -> None
     generation = Generation(name="g1", embedder="h", embedder_fingerprint="h", dimensions=8, partitions=1)
     owned = OwnedPartitions(
         generation=generation, log=open_log(settings), store=MemoryStore(), embedder=embedder, dead_letters=NoLetters(),
+        keyring=plain_keyring(),
         summariser=None, health=Health(), limits=Limits(), checkpoint=no_checkpoint, on_failure=lambda name, error: None,
     )  # fmt: skip
     broker = open_broker(settings)

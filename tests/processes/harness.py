@@ -27,6 +27,7 @@ from crewmem_store.generations import Generation
 from crewmem_store.lance import LanceStore
 from crewmem_store.memory import MemoryStore
 from crewmem_store.store import StoreReader
+from support.keyrings import plain_keyring
 
 SCRIPT = Path(__file__).with_name("consume.py")
 PATIENCE_SECONDS = 120.0
@@ -169,7 +170,12 @@ class Stack:
         for partition, logged in records.items():
             opened = store.partition("g1", partition, dimensions=embedder.dimensions)
             ingestor = Ingestor(
-                generation=generation, partition=partition, store=opened, embedder=embedder, dead_letters=NoLetters()
+                generation=generation,
+                partition=partition,
+                store=opened,
+                embedder=embedder,
+                dead_letters=NoLetters(),
+                keyring=plain_keyring(),
             )
             ingestor.process(logged)
             for entry in store.reader("g1").ledger(partition, start=0, limit=1_000_000):

@@ -30,6 +30,7 @@ from crewmem_store.embedder_hashing import HashingEmbedder
 from crewmem_store.generations import Generation
 from crewmem_store.memory import MemoryStore
 from crewmem_store.rows import LedgerRow, MemoryRow
+from support.keyrings import plain_keyring
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SESSION = "project_q1"
@@ -73,7 +74,7 @@ class Pipeline:
     def ingestor(self) -> Ingestor:
         """A new one, as after a restart."""
         return Ingestor(
-            generation=self.generation, partition=0, embedder=self.embedder, dead_letters=self.letters,
+            generation=self.generation, partition=0, embedder=self.embedder, dead_letters=self.letters, keyring=plain_keyring(),
             store=self.store.partition("g1", 0, dimensions=self.embedder.dimensions), default_rules=self.rules,
             checkpoint=lambda name: self.checkpoint(name),
         )  # fmt: skip

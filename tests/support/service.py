@@ -25,6 +25,7 @@ from crewmem_store.generations import Generation
 from crewmem_store.memory import MemoryStore
 from crewmem_store.service.app import create_app
 from fastapi import FastAPI
+from support.keyrings import plain_keyring
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -119,7 +120,10 @@ class Stack:
 
 def ingestor(store: MemoryStore, generation: Generation, partition: int, embedder: HashingEmbedder) -> Ingestor:
     opened = store.partition(generation.name, partition, dimensions=embedder.dimensions)
-    return Ingestor(generation=generation, partition=partition, store=opened, embedder=embedder, dead_letters=NoLetters())
+    return Ingestor(
+        generation=generation, partition=partition, store=opened, embedder=embedder, dead_letters=NoLetters(),
+        keyring=plain_keyring(),
+    )  # fmt: skip
 
 
 @contextlib.asynccontextmanager
