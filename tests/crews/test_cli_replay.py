@@ -89,3 +89,24 @@ def test_where_there_is_no_log_none_is_made(tmp_path: Path, monkeypatch: pytest.
     crewmem("replay", code=2)
     crewmem("generations", "list", code=2)
     assert not (tmp_path / "none").exists()
+
+
+def test_rules_can_be_tried_before_they_are_applied(home: Path) -> None:
+    crewmem("replay")
+    file = home / "new.yaml"
+    file.write_text(
+        "version: 1\nrules:\n  - {name: fact3, when: 'text.contains(\"Fact3a\")', action: drop, why: a test}\n"
+        "  - {name: rest, when: 'true', action: keep, why: a test}\n"
+    )
+    tried = json.loads(crewmem("rules", "try", str(file), "--json").stdout)
+    assert tried["counts"] == {"appear": 0, "disappear": 0, "change": 0}, "what is remembered is never dropped"
+    assert {one["rule"]: (one["kept"], one["kept_now"]) for one in tried["rules"]} == {
+        "fact3": (1, 0),
+        "rest": (4, 0),
+        "explicit": (0, 5),
+    }
+    shown = crewmem("rules", "try", str(file), "--since", "2026-01-02").stdout
+    assert "5 events that can become memories" in shown
+    assert "0 would disappear" in shown
+    file.write_text("version: 1\nrules: [{}]\n")
+    crewmem("rules", "try", str(file), code=2)

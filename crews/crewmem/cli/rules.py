@@ -15,7 +15,8 @@ from crewmem.cli.applied import apply_rules
 from crewmem.cli.console import note, print_json, print_table, say
 from crewmem.cli.explain import Explained
 from crewmem.cli.explain import explain as explain_event
-from crewmem.cli.options import AsJson
+from crewmem.cli.options import AsJson, RuleFile
+from crewmem.cli.trial import try_rules
 
 if TYPE_CHECKING:
     from crewmem_consumers.explain import Explanation
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The rules that decide what is remembered.", no_args_is_help=True)
 
-RuleFile = Annotated[Path, typer.Argument(help="A rule file, such as crewmem.rules.yaml.")]
+
+app.command("try")(try_rules)
 
 
 @app.command()
