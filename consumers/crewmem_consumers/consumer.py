@@ -92,7 +92,7 @@ async def run(
                     open_embedder=open_embedder,
                 )
             )
-            await patience.until_done(_first_generation, parts)
+            await patience.until_done(_first_generation, parts, embedder.name if embedder else settings.embedder)
         except Stopped:
             return
         async with Consumer(settings, parts=parts, health=health, checkpoint=checkpoint) as consumer:
@@ -269,10 +269,11 @@ class Consumer:
             return False
 
 
-async def _first_generation(parts: Collaborators) -> Generation:
+async def _first_generation(parts: Collaborators, default: str) -> Generation:
+    embedder = await asyncio.to_thread(parts.embedders.at_start, parts.registry, default=default)
     return await generations.ensure_first(
-        parts.registry, embedder=parts.embedder, partitions=parts.log.partitions, splitter=SPLITTER
-    )
+        parts.registry, embedder=embedder, partitions=parts.log.partitions, splitter=SPLITTER
+    )  # fmt: skip
 
 
 def _check_splitter(generation: Generation) -> None:

@@ -37,8 +37,6 @@ class Collaborators:
     registry: Registry
     keyring: Keyring
     store: Store
-    embedder: Embedder
-    """What this process began with: of the generation that answers."""
     embedders: EmbedderShelf
 
 
@@ -52,11 +50,9 @@ async def opened(
     store: Store | None,
     embedder: Embedder | None,
     open_embedder: OpenEmbedder | None = None,
-    wanted: str | None = None,
 ) -> AsyncIterator[Collaborators]:
-    """Opens what is None. Of embedders the one of that name is `wanted`, else that of the generation that answers, else
-    `settings.embedder`. Raises LogRefused, StoreRefused, EmbedderUnavailable; with `patience` Stopped, without it
-    Unavailable."""
+    """Opens what is None; embedders when they are asked for, but for one that is handed in. Raises LogRefused, StoreRefused;
+    with `patience` Stopped, without it Unavailable."""
     there = patience.until_done if patience else _at_once
     closing: list[Callable[[], Awaitable[None]]] = []
     try:
@@ -75,15 +71,10 @@ async def opened(
             opened_store = store = await there(asyncio.to_thread, open_store, settings)
             closing.append(lambda: asyncio.to_thread(opened_store.close))
         shelf = EmbedderShelf(open_embedder or partial(opens, threads=settings.embedder_threads), ready=embedder)
-        if embedder is None and wanted is not None:
-            embedder = await asyncio.to_thread(shelf.named, wanted)
-        elif embedder is None:
-            embedder = await asyncio.to_thread(shelf.at_start, registry, default=settings.embedder)
         keyring = open_keyring(settings, registry)
         yield Collaborators(
-            log=log, dead_letter_log=dead_letter_log, registry=registry, keyring=keyring, store=store, embedder=embedder,
-            embedders=shelf,
-        )  # fmt: skip
+            log=log, dead_letter_log=dead_letter_log, registry=registry, keyring=keyring, store=store, embedders=shelf
+        )
     finally:
         for close in reversed(closing):
             await close()

@@ -79,9 +79,12 @@ async def replay(
     look. Raises TooManyGenerations, GenerationBehind, StoreRefused, what opening raises, and Unavailable.
     """
     async with opened(
-        settings, log=log, registry=registry, store=store, embedder=embedder, open_embedder=open_embedder, wanted=move_to
+        settings, log=log, registry=registry, store=store, embedder=embedder, open_embedder=open_embedder
     ) as parts:
-        planned = await plan(parts, since=format_time(since) if since else None, checkpoint=checkpoint)
+        wanted = move_to or (embedder.name if embedder else None)
+        planned = await plan(
+            parts, wanted=wanted, default=settings.embedder, since=format_time(since) if since else None, checkpoint=checkpoint
+        )
         stand_in = StandIn(settings, parts=parts, generation=planned.new, old=planned.old, checkpoint=checkpoint)
         async with stand_in:
             reader = parts.store.reader(planned.new.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from crewmem_store import generations
 from crewmem_store.errors import UnknownGeneration
@@ -27,10 +28,13 @@ class Plan:
     ends: Mapping[int, int]
 
 
-async def plan(parts: Collaborators, *, since: str | None, checkpoint: Checkpoint) -> Plan:
+async def plan(
+    parts: Collaborators, *, wanted: str | None, default: str, since: str | None, checkpoint: Checkpoint
+) -> Plan:  # fmt: skip
     """Goes on with the newest generation when it is the unfinished one of a replay of the same making; else adds one.
 
-    Raises TooManyGenerations, and Unavailable.
+    The embedder is the one of the name `wanted`, else that of the generation that answers, else the `default`.
+    Raises TooManyGenerations, EmbedderUnavailable, and Unavailable.
     """
     await parts.registry.refresh()
     first, ends = await parts.log.first(), await parts.log.end()
@@ -38,9 +42,7 @@ async def plan(parts: Collaborators, *, since: str | None, checkpoint: Checkpoin
     old = _active(parts)
     made = Generation(
         name=generations.next_name(parts.registry),
-        embedder=parts.embedder.name,
-        embedder_fingerprint=parts.embedder.fingerprint,
-        dimensions=parts.embedder.dimensions,
+        **await _embedder(parts, old, wanted, default),
         partitions=parts.log.partitions,
         splitter=SPLITTER,
         rules=rules,
@@ -69,6 +71,15 @@ async def _is_unfinished(found: Generation, made: Generation, parts: Collaborato
         and _making(found) == _making(made)
         and await _fits(found, parts)
     )  # fmt: skip
+
+
+async def _embedder(parts: Collaborators, old: Generation | None, wanted: str | None, default: str) -> dict[str, Any]:
+    """What a generation notes of its embedder. Where it stays the model is not loaded: consumers that run have it."""
+    if old is not None and wanted is None:
+        names = ("embedder", "embedder_fingerprint", "dimensions")
+        return {name: getattr(old, name) for name in names}
+    embedder = await asyncio.to_thread(parts.embedders.named, wanted or default)
+    return {"embedder": embedder.name, "embedder_fingerprint": embedder.fingerprint, "dimensions": embedder.dimensions}
 
 
 def _making(generation: Generation) -> tuple[object, ...]:

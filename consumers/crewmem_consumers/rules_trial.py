@@ -55,9 +55,10 @@ async def try_rules(
         at = await switch.positions(parts.log, parts.store.reader(active.name))
         first = await parts.log.first()
         total, done = sum(at[p] - first[p] for p in at), 0
+        embedder = await asyncio.to_thread(parts.embedders.of, active)
         tally = Tally(rules, samples=samples, now=clock())
         for partition, end in at.items():
-            one = _Partition(parts, active, rules, partition=partition, end=end, since=since, tally=tally)
+            one = _Partition(parts, active, rules, embedder=embedder, partition=partition, end=end, since=since, tally=tally)
             await asyncio.to_thread(one.begin)
             position = first[partition]
             while position < end and (records := await parts.log.read(partition, position, limit=READ_RECORDS)):
@@ -85,6 +86,7 @@ class _Partition:
         active: Generation,
         rules: RuleSet,
         *,
+        embedder: Embedder,
         partition: int,
         end: int,
         since: datetime | None,
@@ -98,13 +100,13 @@ class _Partition:
         self._reader = parts.store.reader(active.name)
         self._store = TrialPartition()
         on_trial = replace(active, rules=rules.text, rules_until={str(partition): 1 << 62}, since=None)
-        embedder = ReusingEmbedder(parts.embedder)
-        embedder.reuse(active, self._reader)
+        reusing = ReusingEmbedder(embedder)
+        reusing.reuse(active, self._reader)
         ingestor = Ingestor(
-            generation=on_trial, partition=partition, store=self._store, embedder=embedder, dead_letters=_Nowhere(),
+            generation=on_trial, partition=partition, store=self._store, embedder=reusing, dead_letters=_Nowhere(),
             keyring=parts.keyring,
         )  # fmt: skip
-        self._pipeline = Reusing(ingestor, embedder)
+        self._pipeline = Reusing(ingestor, reusing)
 
     def begin(self) -> None:
         """Takes over what is older than the trial, as it is now. Raises StoreUnavailable."""
