@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from crewmem_producers.events import Event, KickoffCompleted, MemoryForgotten, SessionForgotten
 from crewmem_producers.names import Scope, memory_id
+from crewmem_producers.spans import overlap
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
 from crewmem_store.store import PartitionView
 from crewmem_store.updates import Erase, Extend, Forget, SupersedeFailures, SupersedeKey, Update
@@ -19,7 +20,7 @@ from crewmem_consumers.item import Item
 from crewmem_consumers.outcomes import Fate
 from crewmem_consumers.select import LIMIT, MAX_MEMORIES
 from crewmem_consumers.sessions import Session, Sessions
-from crewmem_consumers.split import CONTENT, overlap
+from crewmem_consumers.split import CONTENT
 
 NEAR = 0.95
 """The cosine from which two texts say the same, if their claims are equal."""

@@ -19,7 +19,6 @@ ERROR = "error"
 """The span of what made a kickoff fail."""
 
 _PARAGRAPH = re.compile(r"\n[ \t\r]*\n\s*")
-_CHARS = re.compile(r"(?P<base>.+)/chars (?P<start>\d+)-(?P<end>\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +92,3 @@ def _cut(source: str, start: int, end: int) -> int:
         return inner[-1][0]
     space = max(source.rfind(" ", start + 1, end), source.rfind("\n", start + 1, end))
     return space + 1 if space > 0 else end
-
-
-def overlap(first: str, second: str) -> bool:
-    """Whether two span names of one event share input, whatever the splitter version: `task/2` holds `task/2/chars 0-900`."""
-    (base, start, end), (other, other_start, other_end) = _parsed(first), _parsed(second)
-    return base == other and start < other_end and other_start < end
-
-
-def _parsed(name: str) -> tuple[str, float, float]:
-    match = _CHARS.fullmatch(name)
-    return (name, 0, float("inf")) if match is None else (match["base"], int(match["start"]), int(match["end"]))

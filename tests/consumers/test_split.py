@@ -1,6 +1,6 @@
 import pytest
 from crewmem_consumers.sentences import sentences
-from crewmem_consumers.split import PIECE, overlap, pieces, split
+from crewmem_consumers.split import PIECE, pieces, split
 from crewmem_producers.events import KickoffCompleted, KickoffError, KickoffFailed, SessionForgotten
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -86,10 +86,3 @@ def test_sentences_end_where_a_reader_would_say(text: str, expected: list[str]) 
 def test_splitting_five_megabytes_of_one_character_is_no_trap(unit: str) -> None:
     source = unit * (5_000_000 // len(unit))
     assert pieces(source)[-1][1] == len(source)
-
-
-def test_spans_overlap_whatever_the_splitter_version_that_named_them() -> None:
-    assert overlap("task/2", "task/2/chars 0-900")
-    assert overlap("task/2/chars 0-900", "task/2/chars 899-1000")
-    assert not overlap("task/2/chars 0-900", "task/2/chars 900-1000")
-    assert not overlap("task/2", "task/20") and not overlap("raw", "task/2")
