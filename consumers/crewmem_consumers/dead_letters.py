@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 
 from crewmem_producers.errors import LogUnavailable
 from crewmem_producers.log import EventLog, Record
+
+from crewmem_consumers.letters import PREFIX
+
+logger = logging.getLogger("crewmem.consumer")
 
 SEND_TIMEOUT_SECONDS = 60.0
 
@@ -33,3 +39,15 @@ class LogDeadLetters:
             raise LogUnavailable(
                 f"the dead letter log did not acknowledge within {self._timeout_seconds:g} s; it is tried again"
             ) from error
+        _say(letters)
+
+
+def _say(letters: Sequence[Record]) -> None:
+    """One line for all of them: nothing is skipped silently. What is wrong in each is for `crewmem dlq` to show."""
+    said = [{name: value.decode("utf-8", "replace") for name, value in letter.headers} for letter in letters]
+    reasons = Counter(headers.get(PREFIX + "reason", "unknown") for headers in said)
+    logger.warning(
+        "%d records from %s/%s on are dead letters (%s): `crewmem dlq list` shows them",
+        len(letters), said[0].get(PREFIX + "partition"), said[0].get(PREFIX + "offset"),
+        ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items())),
+    )  # fmt: skip

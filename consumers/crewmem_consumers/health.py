@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from crewmem_producers.events import utc_now
+from crewmem_store.rows import Outcome
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -98,7 +99,7 @@ class Health:
         )  # fmt: skip
 
     def report(self) -> dict[str, Any]:
-        """What `/health/ready` answers."""
+        """What `/health/ready` answers. `dead_letters` are those that this process met since it started."""
         now = self.clock()
         generations: dict[str, dict[str, Any]] = {}
         for (generation, partition), status in sorted(self.partitions.items()):
@@ -109,6 +110,7 @@ class Health:
             "waits_for": _said(self.waits),
             "refused": dict(self.refused),
             "generations": generations,
+            "dead_letters": self.metrics.outcomes(Outcome.DEAD_LETTER),
             "llm_backlog": sum(status.llm_backlog for status in self.partitions.values()),
         }
 

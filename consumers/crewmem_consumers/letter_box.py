@@ -15,7 +15,7 @@ from crewmem_producers.log import EventLog, LoggedRecord, Position
 from crewmem_store.letter_states import LetterState
 
 from crewmem_consumers.afterwards import pages, parse_position
-from crewmem_consumers.letters import PREFIX
+from crewmem_consumers.letters import CUT, PREFIX
 from crewmem_consumers.redrive import Ref
 
 
@@ -79,7 +79,7 @@ def read(record: LoggedRecord, *, keyring: Keyring) -> Letter | None:
     return Letter(
         position=position, place=record.position, reason=record.header(PREFIX + "reason") or "unknown",
         detail=record.header(PREFIX + "detail") or "", type=record.header("ce_type"), event_id=record.header("ce_id"),
-        time=_time(record), tenant=tenant, session=session, sealed=sealed, bytes=len(record.value or b""),
+        time=_time(record), tenant=tenant, session=session, sealed=sealed, bytes=_bytes(record),
     )  # fmt: skip
 
 
@@ -92,6 +92,12 @@ def _time(record: LoggedRecord) -> datetime:
         return datetime.fromisoformat(record.header(PREFIX + "time") or "").astimezone(UTC)
     except ValueError:
         return datetime.fromtimestamp(record.timestamp_ms / 1000, UTC)
+
+
+def _bytes(record: LoggedRecord) -> int:
+    """Of the body, also of one that was left out."""
+    cut = record.header(CUT) or ""
+    return int(cut) if cut.isdecimal() else len(record.value or b"")
 
 
 def _whose(record: LoggedRecord, keyring: Keyring) -> tuple[str | None, str | None, str | None]:

@@ -40,6 +40,10 @@ class Metrics:
         for outcome, count in outcomes.items():
             self._records.labels(outcome.value).inc(count)
 
+    def outcomes(self, outcome: Outcome) -> int:
+        """How many records had that outcome."""
+        return int(self.registry.get_sample_value("crewmem_records_total", {"outcome": outcome.value}) or 0)
+
     def vectors(self, embedded: int, reused: int) -> None:
         """Counts vectors that the model made, and such that another generation had."""
         self._vectors.labels("model").inc(embedded)

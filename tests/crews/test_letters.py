@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from crewmem.cli.errors import UnknownLetter
 from crewmem.cli.letters import Desk, check, condition_of, select
 from crewmem_consumers.item import Rejection
-from crewmem_consumers.letters import letter
+from crewmem_consumers.letters import CUT, letter
 from crewmem_consumers.redrive import Ref, discard, redrive
 from crewmem_producers.errors import LogUnavailable, SettingsError
 from crewmem_producers.events import utc_now
@@ -122,3 +122,13 @@ async def test_the_bytes_of_a_letter_are_those_of_its_record(machine: Machine) -
     [found, *_] = await machine.desk(None).letters()
     sent = await machine.desk(None).sent(found)
     assert Record(sent.key, sent.value).value == remembered_record(0).value
+
+
+async def test_of_a_letter_without_its_body_the_record_on_the_events_log_is_taken(machine: Machine) -> None:
+    [record] = await machine.log.read(0, 2, limit=1)
+    whole = letter(record, Rejection("not_json", "no"))
+    await machine.dead_letter_log.append([Record(whole.key, None, (*whole.headers, (CUT, b"120")), partition=0)])
+    place = Position(0, (await machine.dead_letter_log.end())[0] - 1)
+    desk = machine.desk(None)
+    [found, *_] = [one for one in await desk.letters() if one.position.offset == 2]
+    assert (await desk.sent(replace(found, place=place))).value == record.value

@@ -43,11 +43,18 @@ class Desk:
         return sorted(told, key=lambda letter: letter.position)
 
     async def sent(self, letter: Letter) -> LoggedRecord:
-        """The letter as it lies on its log, bytes and all. Raises LogUnavailable when it is not there any more."""
-        for record in await self.dead_letter_log.read(letter.place.partition, letter.place.offset, limit=1):
-            if record.position == letter.place:
-                return record
-        raise LogUnavailable(f"the dead letter of {at(letter.position)} is not on its log any more")
+        """The letter as it lies on its log, bytes and all; of one whose body was left out, its record on the events' log.
+
+        Raises LogUnavailable when it is not there any more.
+        """
+        from crewmem_consumers.letters import CUT
+
+        record = await _at(self.dead_letter_log, letter.place)
+        if record is not None and record.header(CUT) is not None:
+            record = await _at(self.log, letter.position)
+        if record is None:
+            raise LogUnavailable(f"the dead letter of {at(letter.position)} is not on its log any more")
+        return record
 
     async def _states(self, partition: int) -> _States:
         from crewmem_consumers.afterwards import read_afterwards
@@ -138,6 +145,11 @@ def check(letters: Sequence[Letter], *, partitions: int) -> None:
                 f"the dead letter {at(letter.position)} is of another log: this one has {partitions} partitions. Leave it out "
                 f"with --where 'partition < {partitions}'"
             )
+
+
+async def _at(log: EventLog, place: Position) -> LoggedRecord | None:
+    found = await log.read(place.partition, place.offset, limit=1)
+    return found[0] if found and found[0].position == place else None
 
 
 def at(position: Position) -> str:
