@@ -20,7 +20,7 @@ from crewmem_store.lance_rows import DECIDED_FROM, MEMORY, WITHOUT_VECTOR, memor
 from crewmem_store.ledger_reader import LedgerReader
 from crewmem_store.memory import SCAN_ROWS
 from crewmem_store.rows import LedgerRow, MemoryRow
-from crewmem_store.store import Rows
+from crewmem_store.store import Rows, Tally
 
 T = TypeVar("T")
 
@@ -112,6 +112,9 @@ class LanceReader:
 
     def outcomes(self, partition: int) -> dict[str, int]:
         return self._ledger(partition).outcomes()
+
+    def tally(self, partition: int) -> Tally:
+        return self._ledger(partition).tally()
 
     def letters(self, partition: int) -> list[LedgerRow]:
         return self._ledger(partition).letters()

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
+
 from crewmem_store import ledger_reads
 from crewmem_store.lance_database import Database, read
 from crewmem_store.lance_ledger import segment_name, segments, sums_name
 from crewmem_store.ledger_reads import SEGMENT_OFFSETS, Read, Sums
 from crewmem_store.rows import LedgerRow, Outcome
+from crewmem_store.store import Tally
 
 T = TypeVar("T")
 _WITH_LETTERS = frozenset({Outcome.DEAD_LETTER.value, Outcome.APPLIED.value})
@@ -78,6 +81,15 @@ class LedgerReader:
         for segment in self._segments():
             total.update(sums[segment].outcomes if segment in sums else self._on(segment, ledger_reads.outcomes, nothing))
         return dict(total)
+
+    def tally(self) -> Tally:
+        """Newest table first: what is written meanwhile lies above what was read."""
+        none = Tally(np.zeros(0, dtype=np.int64), {})
+        found = [self._on(segment, ledger_reads.tally, none) for segment in reversed(self._segments())]
+        outcomes: Counter[str] = Counter()
+        for one in found:
+            outcomes.update(one.outcomes)
+        return Tally(np.concatenate([none.offsets, *(one.offsets for one in reversed(found))]), dict(outcomes))
 
     def _segments(self) -> list[int]:
         return segments(self._database.names(f"{self._prefix}_"), self._prefix)

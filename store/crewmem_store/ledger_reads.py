@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from crewmem_producers.events import LATER_FACTS, RulesApplied
@@ -15,6 +16,7 @@ from lancedb.expr import Expr, col, lit
 from crewmem_store.lance_filters import equal, one_of
 from crewmem_store.lance_rows import LEDGER, ledger_rows
 from crewmem_store.rows import LedgerRow, Outcome
+from crewmem_store.store import Tally
 
 Read = Callable[[tuple[str, ...], Expr | str], pa.Table]
 """Columns of the rows that match a condition."""
@@ -83,6 +85,14 @@ def outcomes(read: Read) -> dict[str, int]:
     """How many rows have each outcome."""
     counts = read(("outcome",), col("offset") >= lit(0)).column("outcome").value_counts().to_pylist()
     return {item["values"]: item["counts"] for item in counts}
+
+
+def tally(read: Read) -> Tally:
+    """The table in numbers."""
+    table = read(("offset", "outcome"), col("offset") >= lit(0))
+    counts = table.column("outcome").value_counts().to_pylist()
+    offsets = np.sort(table.column("offset").to_numpy())
+    return Tally(offsets, {item["values"]: item["counts"] for item in counts})
 
 
 def add_up(read: Read, segment: int) -> Sums:

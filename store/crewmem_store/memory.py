@@ -12,7 +12,7 @@ from crewmem_producers.events import LATER_FACTS, RulesApplied
 
 from crewmem_store import effects, note
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
-from crewmem_store.store import Rows, StoreNote, Summary
+from crewmem_store.store import Rows, StoreNote, Summary, Tally
 from crewmem_store.updates import Update
 
 SCAN_ROWS = 2_000
@@ -241,6 +241,11 @@ class MemoryReader:
     def outcomes(self, partition: int) -> dict[str, int]:
         with self._lock:
             return dict(Counter(row.outcome.value for row in self._tables(partition).ledger.values()))
+
+    def tally(self, partition: int) -> Tally:
+        with self._lock:
+            rows = self._tables(partition).ledger_rows()
+        return Tally(np.array([row.offset for row in rows], dtype=np.int64), dict(Counter(row.outcome.value for row in rows)))
 
     def letters(self, partition: int) -> list[LedgerRow]:
         with self._lock:

@@ -11,6 +11,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from crewmem_store.rows import LedgerRow, MemoryRow, Vector
 from crewmem_store.updates import Update
 
@@ -38,6 +41,14 @@ class Summary:
     id: str
     summary: str
     summariser: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A ledger in numbers. `offsets` is int64, sorted: one for each row, so an offset that is there twice is in it twice."""
+
+    offsets: npt.NDArray[np.int64]
+    outcomes: dict[str, int]
 
 
 class PartitionView(Protocol):
@@ -128,6 +139,10 @@ class StoreReader(Protocol):
 
     def outcomes(self, partition: int) -> dict[str, int]:
         """How many ledger rows have each outcome."""
+
+    def tally(self, partition: int) -> Tally:
+        """Offsets and outcomes of the ledger's rows, counted in the rows themselves; right also while they are written: no row
+        is left out that lies below another one."""
 
     def letters(self, partition: int) -> Sequence[LedgerRow]:
         """Every row of a dead letter, of a `crewmem.event.redriven` and of a `crewmem.event.discarded`, by offset."""

@@ -457,6 +457,13 @@ class StoreConformance:
         put(part, ledger=rows)
         assert list(store.reader(GEN).letters(PARTITION)) == [rows[1], rows[2], rows[4], rows[5]]
 
+    def test_a_tally_counts_the_ledgers_rows(self, store: Store, part: PartitionStore) -> None:
+        assert (len(store.reader(GEN).tally(PARTITION).offsets), store.reader(GEN).tally(PARTITION).outcomes) == (0, {})
+        put(part, ledger=[entry(n) for n in (4, 2, 300_000)] + [entry(3, outcome=Outcome.DROPPED)])
+        tally = store.reader(GEN).tally(PARTITION)
+        assert (tally.offsets.tolist(), tally.offsets.dtype) == ([2, 3, 4, 300_000], np.int64)
+        assert tally.outcomes == {"stored": 3, "dropped": 1}
+
     # Scans
 
     def test_a_scan_gives_every_row_in_order_and_no_vectors(self, store: Store, part: PartitionStore) -> None:
