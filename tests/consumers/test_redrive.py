@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from crewmem_consumers.afterwards import COPY_OF, parse_position, read_afterwards
+from crewmem_consumers.afterwards import COPY_OF, Afterwards, parse_position, read_afterwards
 from crewmem_consumers.item import Rejection
 from crewmem_consumers.letters import letter
 from crewmem_consumers.redrive import COPIED, GROUP, Ref, copy, discard, redrive
@@ -87,6 +87,20 @@ async def test_a_redrive_that_was_killed_between_the_two_goes_on_with_the_second
     assert (await types(log))[3:] == ["copy 1/0", "copy 1/1"]
     assert len(await again(log, refs)) == 3
     assert (await types(log))[5:] == ["copy 1/2", *["event.redriven"] * 3]
+
+
+async def test_control_a_redrive_that_does_not_look_goes_on_with_a_second_copy(
+    log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def blind(*arguments: object, **more: object) -> Afterwards:
+        return Afterwards()
+
+    monkeypatch.setattr("crewmem_consumers.redrive.read_afterwards", blind)
+    refs = await letters_at(log, 1)
+    with pytest.raises(Killed):
+        await again(log, refs, checkpoint=killed_at)
+    await again(log, refs)
+    assert (await types(log))[1:] == ["copy 1/0", "copy 1/0", "event.redriven"]
 
 
 async def test_a_kill_leaves_one_group_half_done_at_most(log: SqliteLog) -> None:
