@@ -1,0 +1,124 @@
+"""The account by numbers: for each partition what the log holds, what the ledger says of it, and whether the sum closes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from crewmem_producers.log import EventLog
+
+from crewmem_store import generations, letter_states
+from crewmem_store.generations import Generation
+from crewmem_store.letter_states import LetterState
+from crewmem_store.rows import Outcome
+from crewmem_store.store import StoreReader, Tally
+
+Offsets = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionAccount:
+    """One partition. The log holds `log_start` to before `log_end`; the ledger has got to before `position`.
+
+    `processed` counts ledger rows, `outcomes` sorts them. `lag` counts offsets that are still to be processed, the first as old
+    as `oldest_unprocessed_seconds`. `missing` are records before `position` without a ledger row, `doubled` ledger rows too
+    many; `lost` are offsets that the log let go before they were processed, `beyond_log` ledger rows of records that the log
+    does not have (it was wiped or shortened). `before_log` are ledger rows of records that the log has let go since: they are
+    accounted for, and cannot be computed again. `dead_letters` says what became of those since.
+    """
+
+    partition: int
+    log_start: int
+    log_end: int
+    position: int
+    processed: int
+    outcomes: Mapping[str, int]
+    lag: int
+    oldest_unprocessed_seconds: float
+    missing: int
+    doubled: int
+    lost: int
+    beyond_log: int
+    before_log: int
+    dead_letters: Mapping[str, int]
+
+    @property
+    def closes(self) -> bool:
+        """Whether every record before `position` has exactly one outcome, and every outcome its record."""
+        return not (self.missing or self.doubled or self.lost or self.beyond_log)
+
+    def json(self) -> dict[str, Any]:
+        return asdict(self) | {"closes": self.closes}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """One generation, all partitions by number."""
+
+    generation: str
+    partitions: tuple[PartitionAccount, ...]
+
+    @property
+    def closes(self) -> bool:
+        return all(one.closes for one in self.partitions)
+
+    def json(self) -> dict[str, Any]:
+        return {
+            "generation": self.generation, "closes": self.closes, "partitions": [one.json() for one in self.partitions]
+        }  # fmt: skip
+
+
+async def account(log: EventLog, reader: StoreReader, generation: Generation, *, now: datetime) -> Account:
+    """The account of one generation; right also while consumers write. Raises LogUnavailable, StoreUnavailable,
+    PartitionsChanged."""
+    generations.check_layout(generation, partitions=log.partitions)
+    found = [await _of_partition(log, reader, partition, now=now) for partition in range(generation.partitions)]
+    return Account(generation=generation.name, partitions=tuple(found))
+
+
+async def _of_partition(log: EventLog, reader: StoreReader, partition: int, *, now: datetime) -> PartitionAccount:
+    tally = await asyncio.to_thread(reader.tally, partition)  # before the log's ends: it is never ahead of them
+    first, end = (await log.first())[partition], (await log.end())[partition]
+    offsets = np.unique(tally.offsets)
+    position = int(offsets[-1]) + 1 if len(offsets) else first
+    missing = [await _records_in(log, partition, start, stop) for start, stop in _gaps(offsets, first)]
+    start = max(position, first)
+    waiting = await log.read(partition, start, limit=1) if start < end else []
+    letters = await asyncio.to_thread(_letters, reader, partition, tally)
+    return PartitionAccount(
+        partition=partition, log_start=first, log_end=end, position=position,
+        processed=len(tally.offsets), outcomes=tally.outcomes, lag=end - start if waiting else 0,
+        oldest_unprocessed_seconds=max(now.timestamp() - waiting[0].timestamp_ms / 1000, 0.0) if waiting else 0.0,
+        missing=sum(missing), doubled=len(tally.offsets) - len(offsets), lost=max(first - position, 0),
+        beyond_log=int((offsets >= end).sum()), before_log=int((offsets < first).sum()), dead_letters=letters,
+    )  # fmt: skip
+
+
+def _gaps(offsets: Offsets, first: int) -> Iterator[tuple[int, int]]:
+    """Runs of offsets from `first` on that the ledger leaves out: half-open. A log may leave out offsets too."""
+    known = np.concatenate([[first - 1], offsets[offsets >= first]])
+    for place in np.flatnonzero(np.diff(known) > 1).tolist():
+        yield int(known[place]) + 1, int(known[place + 1])
+
+
+async def _records_in(log: EventLog, partition: int, start: int, stop: int) -> int:
+    """How many records the log has from `start` to before `stop`."""
+    count = 0
+    while start < stop and (page := await log.read(partition, start)):
+        count += sum(record.offset < stop for record in page)
+        start = page[-1].offset + 1
+    return count
+
+
+def _letters(reader: StoreReader, partition: int, tally: Tally) -> dict[str, int]:
+    """How many dead letters are in which state; every state but `processed` is always there."""
+    counts = Counter({LetterState.OPEN: 0, LetterState.REDRIVEN: 0, LetterState.DISCARDED: 0})
+    if tally.outcomes.get(Outcome.DEAD_LETTER):
+        counts.update(letter_states.of_ledger(reader.letters(partition), partition=partition).values())
+    return {state.value: count for state, count in counts.items()}
