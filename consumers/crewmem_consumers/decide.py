@@ -69,7 +69,6 @@ class Decider:
             case SessionForgotten():
                 self._write(event.scope, memories.erasure(event, partition=self._partition, offset=offset))
                 self._effect(event.scope, Erase(str(event.scope), offset))
-                self._sessions[event.scope].erased_below = offset
                 return outcomes.applied(item)
         return outcomes.of_spans(item, self._spans(item, event.scope))
 
@@ -135,7 +134,7 @@ class Decider:
     def _judge(self, draft: Draft, session: Session, offset: int, *, room: bool) -> MemoryRow:
         """The row of a span that is not in the table: this is the decision."""
         partition = self._partition
-        if offset < session.erased_below or _is_forgotten(draft, session):
+        if session.is_erased(offset=offset, time=draft.event.time) or _is_forgotten(draft, session):
             return memories.tombstone(draft, Outcome.FORGOTTEN, partition=partition, offset=offset)
         if draft.content is None or not room:
             return memories.tombstone(draft, Outcome.DROPPED, partition=partition, offset=offset)

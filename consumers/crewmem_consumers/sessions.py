@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 from crewmem_producers.names import Scope
@@ -25,6 +26,7 @@ class Session:
         self._ids: list[str] = []
         self._matrix: Vector = np.zeros((16, dimensions), dtype=np.float32)
         self.erased_below = -1
+        self._erased_until = datetime.min.replace(tzinfo=UTC)
         for row in rows:
             self.add(row)
 
@@ -36,6 +38,7 @@ class Session:
         self._by_event[row.event_id].append(row.id)
         if effects.is_marker(row):
             self.erased_below = max(self.erased_below, row.offset)
+            self._erased_until = max(self._erased_until, row.created_at)
         if row.source_hash is not None:
             self._by_hash[row.source_hash].append(row.id)
         if row.key is not None:
@@ -44,6 +47,11 @@ class Session:
             self._by_task[row.task_key].append(row.id)
         if row.vector is not None:
             self._append(row.id, row.vector)
+
+    def is_erased(self, *, offset: int, time: datetime) -> bool:
+        """Whether an event belongs to what an erasure of the session before it took away: one that lies below the erasure, or
+        happened before it and came to the log later, from a publisher that was offline."""
+        return offset < self.erased_below or time <= self._erased_until
 
     def get(self, id: str) -> MemoryRow | None:
         return self._rows.get(id)
