@@ -140,3 +140,19 @@ def test_what_cannot_be_meant_is_refused_with_the_reason(made: Stack) -> None:
         done = crewmem("dlq", *arguments)
         assert done.exit_code == code and word in done.stderr, done.output
     assert "1 open" in crewmem("dlq", "list").stderr
+
+
+@pytest.mark.parametrize("made", ["sqlite"], indirect=True)
+def test_doctor_says_how_many_are_open(made: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crewmem_store.embedders.open_embedder", lambda name, *, threads: HashingEmbedder())
+
+    def found() -> tuple[str, str, str]:
+        findings = json.loads(crewmem("doctor", "--json").stdout)
+        [one] = [finding for finding in findings if finding["name"] == "dead letters"]
+        return one["state"], one["said"], one["remedy"]
+
+    publish(made, broken("bad-1"))
+    assert found() == ("warn", "1 open", "`crewmem dlq list` shows them, and why")
+    printed("discard", "bad-1", "--yes")
+    asyncio.run(made.caught_up())
+    assert found() == ("ok", "none open, 1 settled", "")

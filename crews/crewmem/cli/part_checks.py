@@ -38,6 +38,7 @@ async def parts_here(settings: ServiceSettings) -> list[Finding]:
         await _embedder(settings, generation, findings)
         if log and store and generation:
             await _consumer(log, store, generation, findings)
+            await _dead_letters(store, generation, findings)
     return findings
 
 
@@ -129,10 +130,24 @@ async def _consumer(log: EventLog, store: Store, generation: Generation, finding
         return
     lag = sum(partition.lag for partition in measured)
     oldest = max((partition.oldest_unprocessed_seconds for partition in measured), default=0.0)
-    letters = sum(partition.outcomes.get("dead_letter", 0) for partition in measured)
     said = f"{lag} records to do" + (f", the oldest for {oldest:.0f} s" if lag else "")
-    said += f"; {letters} dead letters" if letters else ""
     if lag and oldest > _BEHIND_SECONDS:
         findings.append(Finding("consumer", State.FAIL, said, f"no consumer works on it: {_START}"))
     else:
         findings.append(Finding("consumer", State.OK, said))
+
+
+async def _dead_letters(store: Store, generation: Generation, findings: list[Finding]) -> None:
+    from crewmem_store.letter_states import LetterState, of_ledger
+
+    reader = store.reader(generation.name)
+    try:
+        rows = [(p, await asyncio.to_thread(reader.letters, p)) for p in range(generation.partitions)]
+    except CrewmemError as error:
+        findings.append(failed("dead letters", error))
+        return
+    states = [state for partition, found in rows for state in of_ledger(found, partition=partition).values()]
+    if count := states.count(LetterState.OPEN):
+        findings.append(Finding("dead letters", State.WARN, f"{count} open", "`crewmem dlq list` shows them, and why"))
+    else:
+        findings.append(Finding("dead letters", State.OK, f"none open, {len(states)} settled" if states else "none"))
