@@ -13,6 +13,7 @@ from crewmem.cli.app import app
 from crewmem_producers.codec import encode
 from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.settings import KafkaSettings, load
+from crewmem_store.embedder_hashing import HashingEmbedder
 from processes.harness import Stack, stack
 from support.logged import remembered
 from typer.testing import CliRunner, Result
