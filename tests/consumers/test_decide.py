@@ -274,7 +274,7 @@ def test_a_rule_can_keep_every_repeat_or_only_compare_sources() -> None:
 @pytest.mark.parametrize("cuts", [[], [1], [2]])
 def test_what_happened_before_its_session_was_forgotten_stays_out_when_it_comes_later(cuts: list[int]) -> None:
     pipeline = Pipeline()
-    pipeline.run(erase(number=5), remember("old, from a publisher that was offline", number=5), cuts=cuts)
+    pipeline.run(erase(number=5), remember("old, from a publisher that was offline", number=4), cuts=cuts)
     pipeline.run(remember("new", number=6), remember("of another session", number=1, session="other"))
     assert pipeline.outcomes() == ["applied", "forgotten", "stored", "stored"]
     assert pipeline.texts() == ["(2026-01-02): new"]

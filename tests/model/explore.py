@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 
@@ -24,6 +25,40 @@ class Violation:
         return f"log {' '.join(self.log)}: {self.fault}\n" + "\n".join(f"  {step}" for step in self.path)
 
 
+class _Moves:
+    """What may follow a state, over one log. What an owner may do depends on the tables and on itself alone."""
+
+    def __init__(self, log: Log, protocol: Protocol) -> None:
+        self._log = log
+        self._protocol = protocol
+        self._found: dict[tuple[Tables, Owner], list[tuple[Tables, Owner]]] = {}
+        self.stirred: dict[Tables, str] = {}
+        """Tables that came of a commit that changed a tombstone."""
+
+    def after(self, state: State) -> Iterator[State]:
+        tables, first, second = state
+        yield from ((after, *_ordered(moved, second)) for after, moved in self._of(tables, first))
+        yield from ((after, *_ordered(first, moved)) for after, moved in self._of(tables, second))
+        if self._protocol.sealed and not tables.key_erased:
+            yield tables._replace(key_erased=True), first, second
+
+    def _of(self, tables: Tables, owner: Owner) -> list[tuple[Tables, Owner]]:
+        found = self._found.get((tables, owner))
+        if found is None:
+            found = self._found[tables, owner] = list({move[1:] for move in self._protocol.moves(self._log, tables, owner)})
+            self.stirred |= {after: fault for after, _ in found if (fault := self._stirred(tables, after))}
+        return found
+
+    def _stirred(self, before: Tables, after: Tables) -> str | None:
+        """Nothing but an erasure, which hides its session's name, changes a tombstone."""
+        rows = self._protocol.memory_rows
+        for row in (rows[number] for number in set(before.memory) - set(after.memory)):
+            left = next((rows[number] for number in after.memory if rows[number].id == row.id), None)
+            if row.text is None and (left is None or left.scope == row.scope):
+                return f"the tombstone of {row.event_id} does not stay as it is"
+        return None
+
+
 class Explorer:
     """Explores one log after the other with one `Protocol`; what is right is what one undisturbed owner makes of the log."""
 
@@ -34,42 +69,24 @@ class Explorer:
 
     def check(self, log: Log) -> Violation | None:
         """The first violation that can be reached, breadth first; None: there is none."""
-        protocol, expected = self._protocol, self._sequential(log)
+        moves = _Moves(log, self._protocol)
+        expected = self._sequential(log)
         start = (Tables(), Owner(), Owner())
         came: dict[State, State | None] = {start: None}
-        faults: dict[tuple[Tables, bool], str | None] = {}
-        level = [start]
-        stirred: dict[Tables, str] = {}
-        moves: dict[tuple[Tables, Owner], list[tuple[Tables, Owner]]] = {}
-
-        def next_of(tables: Tables, owner: Owner) -> list[tuple[Tables, Owner]]:
-            found = moves.get((tables, owner))
-            if found is None:
-                found = moves[tables, owner] = list({move[1:] for move in protocol.moves(log, tables, owner)})
-                for after, _ in found:
-                    stirred.update({after: fault} if (fault := self._stirred(tables, after)) else {})
-            return found
-
-        while level:
-            following: list[State] = []
-            for state in level:
-                tables, first, second = state
-                checked = (tables, first.idle and second.idle)
-                if checked not in faults:
-                    fault = stirred.get(tables) or next(self._faults(log, tables, expected, at_rest=checked[1]), None)
-                    faults[checked] = fault
-                if fault := faults[checked]:
+        sound: set[tuple[Tables, bool]] = set()
+        queue = deque([start])
+        while queue:
+            state = queue.popleft()
+            tables, at_rest = state[0], state[1].idle and state[2].idle
+            if (tables, at_rest) not in sound:
+                fault = moves.stirred.get(tables) or next(self._faults(log, tables, expected, at_rest=at_rest), None)
+                if fault is not None:
                     return Violation(log, fault, tuple(self._path(log, came, state)))
-                reached = [(after, *_ordered(owner, second)) for after, owner in next_of(tables, first)]
-                if first is not second:
-                    reached += [(after, *_ordered(first, owner)) for after, owner in next_of(tables, second)]
-                if protocol.sealed and not tables.key_erased:
-                    reached.append((tables._replace(key_erased=True), first, second))
-                for one in reached:
-                    if one not in came:
-                        came[one] = state
-                        following.append(one)
-            level = following
+                sound.add((tables, at_rest))
+            for reached in moves.after(state):
+                if reached not in came:
+                    came[reached] = state
+                    queue.append(reached)
         self.states += len(came)
         return None
 
@@ -83,17 +100,6 @@ class Explorer:
                 tables = self._right.apply(tables, op)
             states.append(tables)
         return states
-
-    def _stirred(self, before: Tables, after: Tables) -> str | None:
-        """Nothing but an erasure, which hides its session's name, changes a tombstone."""
-        for number in set(before.memory) - set(after.memory):
-            row = self._protocol.memory_rows[number]
-            left = {self._protocol.memory_rows[other].id: self._protocol.memory_rows[other] for other in after.memory}.get(
-                row.id
-            )
-            if row.text is None and (left is None or left.scope == row.scope):
-                return f"the tombstone of {row.event_id} does not stay as it is"
-        return None
 
     def _faults(self, log: Log, tables: Tables, expected: list[Tables], *, at_rest: bool) -> Iterator[str]:
         protocol = self._protocol

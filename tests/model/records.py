@@ -118,7 +118,7 @@ def _item(symbol: str, target: str, origin: int, place: int, erased: bool) -> It
 def _event(symbol: str, target: str, number: int) -> Event:
     match symbol[0]:
         case "x":
-            return forget((event_id(int(symbol[1:])), target), number=number) if target else erase(number=number)
+            return forget((event_id(int(symbol[1:])), target), number=number)
         case "e":
             return replace(erase(number=number), id=event_id(number))
         case "f":

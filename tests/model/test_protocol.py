@@ -112,7 +112,7 @@ def _sorted(rows: Iterable[MemoryRow]) -> list[MemoryRow]:
     return sorted(rows, key=lambda row: row.id)
 
 
-@pytest.mark.parametrize("log", [log for log in up_to(2)], ids=" ".join)
+@pytest.mark.parametrize("log", list(up_to(2)), ids=" ".join)
 def test_at_each_step_the_store_in_memory_holds_what_the_model_says(log: Log) -> None:
     assert in_a_store(log, lambda look: MemoryStore(checkpoint=look)) == in_the_model(log)
 
