@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from crewmem_producers.errors import LogUnavailable, StoreUnavailable
+from crewmem_store import generations
 from crewmem_store.generations import Generation, save
 from crewmem_store.service.app import create_app
 from support.service import Stack, refused_with, running_stack
@@ -38,6 +40,19 @@ async def test_accounting_adds_up_for_every_partition(stack: Stack) -> None:
     assert sum(one["processed"] for one in account["partitions"]) == 6
     [late] = [one for one in account["partitions"] if one["lag"]]
     assert late["lag"] == 1 and late["oldest_unprocessed_seconds"] == pytest.approx(30, abs=1)
+    assert account["closes"] and all(one["closes"] and one["position"] == one["processed"] for one in account["partitions"])
+
+
+async def test_accounting_has_every_generation_that_lives(stack: Stack) -> None:
+    await stack.remember("acme", key=await stack.key())
+    first = generations.active(stack.registry)
+    await generations.save(stack.registry, replace(first, name="g2"))
+    account = (await stack.call("GET", "/v1/accounting", key=await stack.key())).json()
+    active, building = account["generations"]
+    assert [(one["generation"], one["active"], one["closes"]) for one in (active, building)] == [
+        ("g1", True, True), ("g2", False, True),
+    ]  # fmt: skip
+    assert sum(one["lag"] for one in active["partitions"]) == 0 and sum(one["lag"] for one in building["partitions"]) == 1
 
 
 async def test_metrics_have_the_agreed_names_and_name_no_session(stack: Stack) -> None:

@@ -11,8 +11,10 @@ from crewmem_producers.settings import unknown_names
 from typer.core import TyperGroup
 
 from crewmem.cli import config, dlq, generations, keys, outbox, rules, topics
+from crewmem.cli.accounting import accounting
 from crewmem.cli.console import note, say
 from crewmem.cli.demo.command import demo
+from crewmem.cli.digest import digest
 from crewmem.cli.doctor import doctor
 from crewmem.cli.exits import exit_code
 from crewmem.cli.forget import forget
@@ -88,6 +90,8 @@ app.add_typer(outbox.app, name="outbox")
 app.command()(producers)
 app.command()(doctor)
 app.command()(stats)
+app.command()(digest)
+app.command()(accounting)
 app.command()(size)
 app.command()(replay)
 app.add_typer(generations.app, name="generations")

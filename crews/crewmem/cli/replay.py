@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -12,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from crewmem_producers.errors import SettingsError
 from crewmem_producers.settings import ConsumerSettings, load
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from crewmem.cli import parts
-from crewmem.cli.console import err, note, print_json, say
+from crewmem.cli.console import note, print_json, say
 from crewmem.cli.options import AsJson
+from crewmem.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from crewmem_consumers.replay import Progress as Step
@@ -89,21 +86,3 @@ async def _replay(settings: ConsumerSettings, *, move_to: str | None, since: dat
                 show(f"building {step.generation} {who}", step.done, step.total)
 
             return await run(settings, move_to=move_to, since=since, activate=activate, progress=show_step, log=log)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr with the rate and the time that is left: call it with what is done, how much, and of how much."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=(shown := err()), transient=True, disable=not shown.is_terminal) as bar:
-        task = bar.add_task("opening", total=None)
-
-        def show(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
-
-        yield show
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="progress.data.speed")

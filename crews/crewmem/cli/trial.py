@@ -12,7 +12,8 @@ from crewmem_producers.settings import ConsumerSettings, load
 from crewmem.cli import parts
 from crewmem.cli.console import note, print_json, print_table, say
 from crewmem.cli.options import AsJson, RuleFile
-from crewmem.cli.replay import progress_bar, time_of
+from crewmem.cli.progress import progress_bar
+from crewmem.cli.replay import time_of
 
 if TYPE_CHECKING:
     from crewmem_consumers.rules import RuleSet

@@ -88,15 +88,32 @@ class PartitionAccount(BaseModel):
     partition: int
     log_start: int
     log_end: int
+    position: int
     processed: int
     outcomes: dict[str, int]
     lag: int
     oldest_unprocessed_seconds: float
+    missing: int
+    doubled: int
+    lost: int
+    beyond_log: int
+    before_log: int
+    dead_letters: dict[str, int]
+    closes: bool
+
+
+class GenerationAccount(BaseModel):
+    generation: str
+    active: bool
+    closes: bool
+    partitions: list[PartitionAccount]
 
 
 class Account(BaseModel):
     generation: str
+    closes: bool
     partitions: list[PartitionAccount]
+    generations: list[GenerationAccount]
 
 
 ERRORS: dict[int | str, dict[str, Any]] = {
