@@ -218,6 +218,7 @@ class Consumer:
             checkpoint=self._checkpoint,
             on_failure=self._note_failure,
             siblings=lambda: [one for one in generations.live(self._parts.registry) if one.name != generation.name],
+            is_active=lambda: self._is_active(generation.name),
             newer_schemas=partial(self._redriver, generation),
         )
         if self._broker is None:

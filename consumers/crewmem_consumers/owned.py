@@ -41,11 +41,12 @@ class OwnedPartitions:
         checkpoint: Checkpoint,
         on_failure: Callable[[str, BaseException], None],
         siblings: Callable[[], Sequence[Generation]] = lambda: (),
+        is_active: Callable[[], bool] = lambda: True,
         newer_schemas: Callable[[int], NewerSchemas] | None = None,
     ) -> None:
         """`on_failure(generation, error)` is told once when a worker must not go on. `siblings` are the other live
-        generations, whose vectors and LLM summaries of the same text are taken over. `newer_schemas` makes what redrives a
-        partition's dead letters that can be read now."""
+        generations, whose vectors and LLM summaries of the same text are taken over; `is_active` says whether this is the one
+        that answers. `newer_schemas` makes what redrives a partition's dead letters that can be read now."""
         self.generation = generation
         self.log = log
         self._store = store
@@ -58,6 +59,7 @@ class OwnedPartitions:
         self._checkpoint = checkpoint
         self._on_failure = on_failure
         self._siblings = siblings
+        self._is_active = is_active
         self._newer_schemas = newer_schemas
         self._workers: dict[int, PartitionWorker] = {}
         self._redriving: dict[int, NewerSchemas] = {}
@@ -84,6 +86,7 @@ class OwnedPartitions:
             on_ready=on_ready,
             on_room=on_room,
             on_processed=lambda processed: self._health.metrics.processed(processed.outcomes),
+            in_background=lambda: not self._is_active(),
         )
         self._workers[partition] = worker
         worker.start()

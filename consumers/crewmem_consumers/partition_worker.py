@@ -11,7 +11,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -26,6 +25,7 @@ from crewmem_consumers.outage import Outage
 from crewmem_consumers.pace import Pace
 from crewmem_consumers.partition_log import PartitionLog
 from crewmem_consumers.patience import Patience, Stopped
+from crewmem_consumers.work_thread import WorkThread
 
 T = TypeVar("T")
 logger = logging.getLogger("crewmem.consumer")
@@ -82,8 +82,9 @@ class PartitionWorker:
         on_ready: Callable[[int], None],
         on_room: Callable[[], None] = lambda: None,
         on_processed: Callable[[Processed], None] = lambda processed: None,
+        in_background: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`open_partition` runs on the worker's thread.
+        """`open_partition` runs on the worker's thread, which gives way to others while its work is `in_background`.
 
         `on_ready(position)` says from where records are wanted; `on_room()` that a full queue has room again.
         """
@@ -104,7 +105,7 @@ class PartitionWorker:
         # says that this store must not be used at all.
         self._outage = Outage(f"{status.generation} partition {partition}", logger=logger)
         self._patience = Patience(stop=self._stopping, say=self._say, worth=lambda error: not isinstance(error, REFUSALS))
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{status.generation}-p{partition}")
+        self._thread = WorkThread(f"{status.generation}-p{partition}", in_background=in_background)
         self._pace = Pace(most=min(limits.batch_records, MAX_RECORDS))
         self._task: asyncio.Task[None] | None = None
         self._opened: Opened | None = None
@@ -147,7 +148,7 @@ class PartitionWorker:
 
     async def on_thread(self, work: Callable[[], T]) -> T:
         """Runs `work` on the worker's thread, between batches: it never runs beside a write."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return await self._thread.run(work)
 
     @property
     def store(self) -> PartitionStore | None:
@@ -158,6 +159,7 @@ class PartitionWorker:
         try:
             pipeline = await self._patience.until_done(self._adopt)
             while not self._stop_asked.is_set():
+                self._thread.look()
                 if batch := await self._collect():
                     await self._patience.until_done(self._process, pipeline, batch)
                 await self._patience.until_done(self.on_thread, pipeline.idle)
@@ -190,7 +192,7 @@ class PartitionWorker:
         except Unavailable as error:  # its rows are written: the next owner makes them durable, or computes them again
             logger.warning("%s partition %d was left without a last look: %s", self.status.generation, self.partition, error)
         finally:
-            self._thread.shutdown(wait=False)
+            self._thread.close()
 
     async def _process(self, pipeline: Pipeline, batch: Sequence[LoggedRecord]) -> None:
         loop = asyncio.get_running_loop()

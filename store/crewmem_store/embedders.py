@@ -5,6 +5,7 @@ Always on the CPU and in float32: consumers on unlike machines must come to the 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -40,33 +41,51 @@ _PACKAGED = {
 
 
 class SentenceEmbedder:
-    """One sentence-transformers model. Thread-safe: bulk work gives way to a query after each small batch."""
+    """One sentence-transformers model. Thread-safe: bulk work gives way to others after each small batch, and a query waits
+    for none, since it has an encoder of its own over the same weights."""
 
     def __init__(self, model: Any, *, name: str) -> None:
         self.name = name
         self.dimensions = int(model.get_embedding_dimension())
         self.window_tokens = int(model.max_seq_length)
         self.fingerprint = f"{name}:{_weights_hash(model)[:16]}:{self.window_tokens}:{_RECIPE}"
-        self._model = model
+        self._bulk = _Encoder(model)
+        self._query = _Encoder(_twin(model))
         self._tokenizer = _counting_tokenizer(model)
-        self._turn = FairLock()
 
     def embed(self, texts: Sequence[str]) -> Vector:
         """float32 of shape (len(texts), dimensions), each row L2-normalised, in the order of `texts`."""
         matrix = np.zeros((len(texts), self.dimensions), dtype=np.float32)
+        encoder = self._query if len(texts) == 1 else self._bulk
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]), reverse=True)
         for start in range(0, len(order), BATCH):
             places = order[start : start + BATCH]
-            with self._turn:
-                encoded = self._model.encode(
-                    [texts[place] for place in places], batch_size=BATCH, show_progress_bar=False, convert_to_numpy=True
-                )
-            matrix[places] = np.asarray(encoded, dtype=np.float32)
+            matrix[places] = encoder.encode([texts[place] for place in places])
         matrix /= np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
         return matrix
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(encoding.ids) for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+
+
+class _Encoder:
+    """A model, for one thread at a time: its tokenizer is set anew for every batch."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self._turn = FairLock()
+
+    def encode(self, texts: list[str]) -> Vector:
+        """Vectors as the model gives them, of at most BATCH texts."""
+        with self._turn:
+            encoded = self.model.encode(texts, batch_size=BATCH, show_progress_bar=False, convert_to_numpy=True)
+        return np.asarray(encoded, dtype=np.float32)
+
+
+def _twin(model: Any) -> Any:
+    """A second model object over the same weights, with a tokenizer of its own."""
+    weights = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    return copy.deepcopy(model, weights)  # what is in the memo counts as copied
 
 
 def open_embedder(name: str, *, threads: int | None = None) -> SentenceEmbedder:

@@ -47,7 +47,7 @@ def test_the_hubs_full_name_is_the_same_embedder(minilm: SentenceEmbedder) -> No
 
 
 def test_other_weights_are_another_fingerprint(minilm: SentenceEmbedder) -> None:
-    model = minilm._model
+    model = minilm._bulk.model
     bias = next(parameter for name, parameter in model.named_parameters() if name.endswith("bias"))
     before = bias.data.clone()
     bias.data += 1e-3
@@ -112,36 +112,32 @@ def test_a_package_with_other_files_is_not_used(
     assert "model.safetensors differs" in caplog.text
 
 
-def test_a_query_waits_for_one_batch_of_bulk_work_only(minilm: SentenceEmbedder) -> None:
-    """Counted in batches, not in time: the query's batch comes before the bulk work's last ones."""
-    order: list[str] = []
-    encode, started, asked = minilm._model.encode, threading.Event(), threading.Event()
+def test_a_query_does_not_wait_for_bulk_work(minilm: SentenceEmbedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bulk work is held in its first batch until the query has its vector."""
+    bulk, encode = minilm._bulk, minilm._bulk.model.encode
+    started, answered = threading.Event(), threading.Event()
 
-    def noting(texts: list[str], **options: object) -> np.ndarray:
-        order.append("query" if texts == ["query"] else "bulk")
+    def held(texts: list[str], **options: object) -> np.ndarray:
         started.set()
-        if len(order) == 1:
-            assert asked.wait(60)
-        time.sleep(0.005)  # as long as a batch takes at least: the query's thread gets to the lock meanwhile
-        return np.ones((len(texts), 384), dtype=np.float32)
+        assert answered.wait(60)
+        return encode(texts, **options)
 
-    def query() -> None:
-        asked.set()
-        minilm.embed(["query"])
+    monkeypatch.setattr(bulk.model, "encode", held)
+    working = threading.Thread(target=minilm.embed, args=([f"text {n}" for n in range(2 * embedders.BATCH)],))
+    working.start()
+    assert started.wait(60)
+    alone = minilm.embed(["query"])
+    answered.set()
+    working.join(60)
+    monkeypatch.setattr(bulk.model, "encode", encode)
+    np.testing.assert_allclose(alone, minilm.embed(["query", "another"])[:1], atol=1e-5)
 
-    minilm._model.encode = noting
-    try:
-        bulk = threading.Thread(target=minilm.embed, args=([f"text {n}" for n in range(64 * embedders.BATCH)],))
-        asking = threading.Thread(target=query)
-        bulk.start()
-        assert started.wait(60)
-        asking.start()
-        bulk.join(60)
-        asking.join(60)
-    finally:
-        minilm._model.encode = encode
-    assert len(order) == 65
-    assert order.index("query") < 60
+
+def test_a_query_has_an_encoder_of_its_own_over_the_same_weights(minilm: SentenceEmbedder) -> None:
+    bulk, query = minilm._bulk.model, minilm._query.model
+    assert bulk is not query and bulk.tokenizer is not query.tokenizer
+    places = [[tensor.data_ptr() for tensor in model.parameters()] for model in (bulk, query)]
+    assert places[0] == places[1] and len(places[0]) > 50
 
 
 def test_a_fair_lock_is_given_in_the_order_it_was_asked_for() -> None:
