@@ -96,14 +96,14 @@ class AwayWhile:
 
 
 def poll_within(milliseconds: int) -> None:
-    """Sets the group's longest time between two polls."""
+    """Sets the group's longest time between two polls; a busy machine's missing heartbeats are not what is tested."""
     from crewmem_consumers.kafka_app import KafkaApp
 
     made = KafkaApp.__init__
 
     def init(self: KafkaApp, *args: Any, **kwargs: Any) -> None:
         made(self, *args, **kwargs)
-        self._subscriber._connection_args["max_poll_interval_ms"] = milliseconds
+        self._subscriber._connection_args |= {"max_poll_interval_ms": milliseconds, "session_timeout_ms": 120_000}
 
     KafkaApp.__init__ = init  # type: ignore[method-assign]
 
