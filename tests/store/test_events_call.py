@@ -12,7 +12,7 @@ import httpx
 import pytest
 from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, MAX_BATCH_EVENTS, to_json
 from crewmem_producers.codec import decode
-from crewmem_producers.errors import LogUnavailable
+from crewmem_producers.errors import LogRefused, LogUnavailable
 from crewmem_producers.events import Event, KickoffCompleted, MemoryForgotten, MemoryRemembered, SpanRef, TaskOutput
 from crewmem_producers.log import Position, Record
 from crewmem_producers.names import Scope
@@ -117,9 +117,12 @@ async def test_a_kickoff_of_many_megabytes_is_taken(stack: Stack) -> None:
     assert (await post(stack, [big], key=key)).json()["results"][0]["status"] == "accepted"
 
 
-async def test_a_log_that_does_not_acknowledge_is_503(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [LogUnavailable("no broker answers"), LogRefused("this user may not write")])
+async def test_a_log_that_does_not_acknowledge_is_503(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:  # fmt: skip
     async def away(records: Sequence[Record]) -> list[Position]:
-        raise LogUnavailable("no broker answers")
+        raise error
 
     monkeypatch.setattr(stack.log, "append", away)
     key = await stack.key()
