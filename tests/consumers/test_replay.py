@@ -28,8 +28,11 @@ from crewmem_store.embedder_hashing import HashingEmbedder
 from crewmem_store.embedder_shelf import OpenEmbedder
 from crewmem_store.memory import MemoryStore
 from crewmem_store.rows import Vector
+from crewmem_store.service.server import served
 from support.awaiting import until
-from support.logged import remembered, remembered_record, rules_record
+from support.llm_endpoint import Endpoint
+from support.logged import content_of, remembered, remembered_record, rules_record
+from support.pipeline import kickoff
 
 
 class CountingEmbedder(HashingEmbedder):
@@ -128,6 +131,31 @@ async def test_vectors_of_the_same_text_are_taken_from_the_generation_before(mac
     assert (first.embedded, first.reused) == (30, 0)
     assert (second.embedded, second.reused) == (1, 30)
     assert len(machine.embedder.texts) == 1
+
+
+async def test_after_a_change_of_rules_no_llm_is_asked_and_only_what_is_new_is_embedded(machine: Machine) -> None:
+    endpoint, embedder = Endpoint(), machine.embedder
+    long = [f"Finding {number}: " + " ".join([content_of(number)] * 12) for number in range(4)]
+    dropping = "version: 1\nrules:\n  - {name: no3, when: 'text.contains(\"Finding 3\")', action: drop, why: a test}\n"
+    await machine.log.append([rules_record(dropping), *(encode(kickoff(text, number=n)) for n, text in enumerate(long))])
+
+    def summaries(generation: str) -> list[str]:
+        rows = machine.store.reader(generation).rows(["default/project_q1"], partitions=[0]).rows
+        return [row.summary for row in rows if row.summary is not None]
+
+    assert embedder is not None
+    async with served(endpoint.app(), host="127.0.0.1", port=0) as port:
+        machine.settings = machine.settings.model_copy(
+            update={"llm_base_url": f"http://127.0.0.1:{port}/v1", "llm_model": "small"}
+        )  # fmt: skip
+        async with machine.consuming():
+            await until(lambda: len(summaries("g1")) == 3, what="three are kept, each with a summary")
+            assert (len(endpoint.asked), len(embedder.texts)) == (3, 3)
+            await machine.log.append([rules_record(default_rules().text, number=1)])
+            await machine.replay()
+            await until(lambda: len(summaries("g2")) == 4, what="the fourth is kept now")
+    assert len(endpoint.asked) == 4, "the summary of what is new"
+    assert [text for text in embedder.texts[3:] if "Finding 3" not in text] == [], "and its vector"
 
 
 async def test_another_embedder_reuses_nothing_and_has_its_own_dimensions(machine: Machine) -> None:
