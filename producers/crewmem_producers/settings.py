@@ -192,7 +192,9 @@ class StoreSettings(KafkaSettings):
     s3_region: str = Field("us-east-1", description="S3 region")
     s3_access_key: str | None = Field(None, description="S3 access key; unset: the usual AWS sources")
     s3_secret_key: SecretStr | None = Field(None, description="S3 secret key")
-    embedder: str = Field("all-MiniLM-L6-v2", description="sentence-transformers model that memory is embedded with")
+    embedder: str = Field(
+        "all-MiniLM-L6-v2", description="sentence-transformers model of the first generation; `crewmem replay --embedder` moves"
+    )
     embedder_threads: int | None = Field(None, ge=1, description="CPU threads of the embedder; unset: all cores")
 
     @field_validator("store")
