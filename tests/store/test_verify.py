@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import lancedb
 import pyarrow as pa
 import pytest
 from crewmem_producers.log import LoggedRecord, Record
+from crewmem_producers.names import Scope
 from crewmem_store.accounting import Kind, Step, Verified, verify
 from crewmem_store.lance import LanceStore
 from crewmem_store.store import Store
@@ -264,6 +266,33 @@ def test_what_is_written_during_the_walk_is_left_to_the_next_one() -> None:
     assert found.closes, found.misfits
     assert found.partitions[0].end == 5_000
     assert verified(pipeline).partitions[0].end == 5_010
+
+
+def test_a_forget_that_is_being_written_while_the_walk_begins_explains_what_it_took() -> None:
+    pipeline = Pipeline()
+    pipeline.run(*(remember(f"Fact {n} of subject {n * 7919}.", number=n, session=f"s{n}") for n in range(6)))
+
+    class Busy(ListedLog):
+        async def first(self) -> dict[int, int]:
+            if len(pipeline.log) == 6:  # the walk knows how far the ledger is, and has read no row yet
+                pipeline.run(
+                    forget(("event-00002", "content"), number=9, session="s2"), erase(number=10, session="s4"),
+                )  # fmt: skip
+                self.records = pipeline.log
+            return await super().first()
+
+    reader = pipeline.store.reader("g1")
+    found = asyncio.run(verify(Busy(list(pipeline.log)), reader, pipeline.generation, keyring=plain_keyring()))
+    assert found.closes, found.misfits
+    assert found.partitions[0].end == 6
+    assert [row.text for row in reader.by_event("event-00002")] == [None]
+
+
+def test_a_memory_that_happened_before_its_session_was_forgotten_and_came_later_is_found(bench: Bench) -> None:
+    changed = {"created_at": datetime(2026, 1, 1, tzinfo=UTC), "scope": str(Scope("default", "gone"))}
+    bench.table(MEMORY).update(where='"offset" = 15', values=changed)
+    bench.table(LEDGER).update(where="offset = 15", values={"scope_key": Scope("default", "gone").key})
+    assert (Kind.TEXT_BACK, 15) in bench.found()
 
 
 def verified(pipeline: Pipeline, **options: Any) -> Verified:

@@ -146,8 +146,9 @@ def failure(message: str, *, number: int = 0, days: float = 0, task: int = 0) ->
     return event(body, number=number, days=days)
 
 
-def forget(*spans: tuple[str, str], number: int = 0) -> Event:
-    return event(MemoryForgotten(spans=[SpanRef(event_id=id, span=span) for id, span in spans]), number=number)
+def forget(*spans: tuple[str, str], number: int = 0, session: str = SESSION) -> Event:
+    body = MemoryForgotten(spans=[SpanRef(event_id=id, span=span) for id, span in spans])
+    return event(body, number=number, session=session)
 
 
 def erase(*, number: int = 0, session: str = SESSION) -> Event:

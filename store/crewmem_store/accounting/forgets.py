@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from crewmem_producers import codec
 from crewmem_producers.errors import InvalidEvent, KeyErased
@@ -12,6 +14,8 @@ from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import LoggedRecord
 from crewmem_producers.names import Scope
 from crewmem_producers.spans import overlap
+
+from crewmem_store.rows import MemoryRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +45,32 @@ class Forgets:
 
     spans: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     """(record key, event id) -> spans."""
-    erased: dict[str, int] = field(default_factory=dict)
-    """Record key -> offset below which everything was forgotten."""
+    erased: dict[str, tuple[int, datetime]] = field(default_factory=dict)
+    """Record key -> the offset below which everything was forgotten, and the time up to which everything is, also what came to
+    the log later."""
 
     def name(self, named: Named) -> None:
         for event_id, span in named.refs:
             self.spans[named.scope.key, event_id].append(span)
 
-    def erase(self, scope_key: str, offset: int) -> None:
-        self.erased[scope_key] = max(offset, self.erased.get(scope_key, -1))
+    def erase(self, scope_key: str, offset: int, time: datetime) -> None:
+        below, until = self.erased.get(scope_key, (offset, time))
+        self.erased[scope_key] = max(offset, below), max(time, until)
 
-    def cover(self, scope_key: str, event_id: str, span: str, offset: int) -> bool:
-        """Whether the memory of that span was forgotten."""
-        if offset < self.erased.get(scope_key, -1):
-            return True
-        return any(overlap(span, other) for other in self.spans.get((scope_key, event_id), ()))
+    def cover(self, scope_key: str, row: MemoryRow) -> bool:
+        """Whether the memory of that row was forgotten."""
+        if scope_key in self.erased:
+            below, until = self.erased[scope_key]
+            if row.offset < below or row.created_at <= until:
+                return True
+        return any(overlap(row.span, span) for span in self.spans.get((scope_key, row.event_id), ()))
 
     def note(self, record: LoggedRecord, keyring: Keyring) -> None:
         """Takes a record into account that the ledger does not have yet."""
         named = read_forget(record, keyring)
         if named is not None:
             self.name(named)
-        elif record.header("ce_type") == SessionForgotten.type and record.key is not None:
-            self.erase(record.key.decode("utf-8", "replace"), record.offset)
+        elif record.header("ce_type") == SessionForgotten.type:
+            with contextlib.suppress(InvalidEvent, KeyErased):
+                event = codec.decode(keyring.open(record))
+                self.erase((record.key or b"").decode("utf-8", "replace"), record.offset, event.time)

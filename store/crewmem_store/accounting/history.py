@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,8 @@ from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
 ERASED, REPEAT = "erased", "repeat"
 """Reasons of ledger rows: the record's key was erased with its session; its event was processed at a smaller offset."""
 
+_YEAR_1 = datetime(1, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _PROCESSED, _REPEATED, _UNREADABLE = 0, 1, 2
 
 
@@ -25,7 +28,7 @@ class History:
         self._events, self._event_offsets, self._event_states = Column(), Column(), Column()
         self._needed: dict[int, tuple[int, str]] = {}
         self._scopes, self._memory_events, self._memory_spans = Column(), Column(), Column()
-        self._offsets, self._texts = Column(), Column()
+        self._offsets, self._times, self._texts = Column(), Column(), Column()
 
     def id(self, id: str) -> None:
         """A row of that id is in the store."""
@@ -51,6 +54,7 @@ class History:
         self._memory_events.add(mark(scope_key, row.event_id))
         self._memory_spans.add(mark(scope_key, row.event_id, row.span))
         self._offsets.add(row.offset)
+        self._times.add(_microseconds(row.created_at))
         self._texts.add(row.text is not None)
 
     def missing(self) -> Iterator[tuple[int, str]]:
@@ -86,12 +90,20 @@ class History:
         return set(offsets[doubtful].tolist())
 
     def _erased(self, forgets: Forgets) -> npt.NDArray[np.bool_]:
-        """Which memories lie below an erasure of their session."""
-        scopes, offsets = self._scopes.values(), self._offsets.values()
-        erased = np.zeros(len(scopes), dtype=bool)
-        for scope_key, below in forgets.erased.items():
-            erased |= (scopes == np.uint64(mark(scope_key))) & (offsets < np.uint64(below))
-        return erased
+        """Which memories were forgotten with their session."""
+        scopes = self._scopes.values()
+        if not forgets.erased:
+            return np.zeros(len(scopes), dtype=bool)
+        marked = sorted((mark(key), below, _microseconds(until)) for key, (below, until) in forgets.erased.items())
+        marks, below, until = np.array(marked, dtype=np.uint64).T
+        place = np.minimum(np.searchsorted(marks, scopes), len(marks) - 1)
+        before = (self._offsets.values() < below[place]) | (self._times.values() <= until[place])
+        return np.asarray((marks[place] == scopes) & before, dtype=bool)
+
+
+def _microseconds(time: datetime) -> int:
+    """Since the year 1."""
+    return (time - _YEAR_1) // _MICROSECOND
 
 
 def _marks(marks: Iterator[int]) -> Marks:

@@ -18,7 +18,7 @@ def mark(*names: str | None) -> int:
 
 
 class Column:
-    """A growing column of 64-bit numbers."""
+    """A growing column of 64-bit numbers, never negative."""
 
     def __init__(self) -> None:
         self._values = array("Q")

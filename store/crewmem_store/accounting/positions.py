@@ -158,8 +158,8 @@ class Positions:
 
     def _forgetting(self, entry: LedgerRow, seen: Seen | None, rows: Sequence[MemoryRow]) -> None:
         """What a forget does: a row for every span that it names, a marker for a session."""
-        if entry.type == SessionForgotten.type and entry.scope_key is not None:
-            self._forgets.erase(entry.scope_key, entry.offset)
+        if entry.type == SessionForgotten.type and entry.scope_key is not None and entry.created_at is not None:
+            self._forgets.erase(entry.scope_key, entry.offset, entry.created_at)
             if not any(effects.is_marker(row) for row in rows):
                 said = "the erasure's marker is not in the store"
                 self._found(Kind.ROW_MISSING, entry.offset, said, event_id=entry.ce_id)

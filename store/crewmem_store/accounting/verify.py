@@ -188,7 +188,7 @@ def _covered(row: MemoryRow, forgets: Forgets) -> bool:
     """Whether the row's memory was forgotten; an erased row has the record key in place of its scope."""
     scope = row.scope or ""
     keys = {effects.record_key(scope), *([scope] if row.text is None else [])}
-    return any(forgets.cover(key, row.event_id, row.span, row.offset) for key in keys)
+    return any(forgets.cover(key, row) for key in keys)
 
 
 def _compare_window(
