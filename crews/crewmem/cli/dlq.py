@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     Act = Callable[[Desk, Sequence[Letter], str], Awaitable[list[Position]]]
 
+_LINES = 20
+"""Letters that are named one by one; what there are more is only counted."""
+
 app = typer.Typer(help="Dead letters: events that could not be processed.", no_args_is_help=True)
 
 Ids = Annotated[
@@ -119,12 +122,13 @@ class Settle:
             positions = [letter.position._asdict() for letter in done]
             print_json({self.becomes: positions, "skipped": skipped, "dry_run": dry_run})
             return
-        for letter in done:
-            say(f"{'would be ' if dry_run else ''}{self.becomes}: {at(letter.position)} {letter.event_id or ''}".rstrip())
-        for letter in others:
-            note(f"left as it is, {letter.state.value} already: {at(letter.position)}", style="yellow")
-        if not done:
-            note(f"nothing {'would be' if dry_run else 'was'} {self.becomes}")
+        verb = f"would be {self.becomes}" if dry_run else self.becomes
+        for letter in done[:_LINES]:
+            say(f"{verb}: {at(letter.position)} {letter.event_id or ''}".rstrip())
+        if len(done) != 1:
+            say(f"{len(done)} dead letters {verb}")
+        for state, count in sorted(Counter(letter.state.value for letter in others).items()):
+            note(f"{count} left as they are: {state} already", style="yellow")
 
     async def _settle(self, act: Act, *, dry_run: bool, yes: bool) -> tuple[list[Letter], list[Letter]]:
         """The letters that were settled, and those that were chosen and are settled already."""
