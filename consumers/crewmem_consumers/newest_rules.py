@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from crewmem_producers.codec import decode
 from crewmem_producers.errors import InvalidEvent
 from crewmem_producers.events import RulesApplied
 from crewmem_producers.log import EventLog, LoggedRecord
+from crewmem_store.rows import LedgerRow
 
 from crewmem_consumers.errors import RuleError
 from crewmem_consumers.rules import RuleSet
@@ -16,12 +17,16 @@ from crewmem_consumers.rules import RuleSet
 READ_RECORDS = 1000
 
 
-async def newest_rules(log: EventLog, *, first: Mapping[int, int], ends: Mapping[int, int]) -> str | None:
+async def newest_rules(
+    log: EventLog, *, first: Mapping[int, int], ends: Mapping[int, int], before: Iterable[LedgerRow] = ()
+) -> str | None:
     """The text of the rule file that was applied last, over all partitions; None when none was. Raises LogUnavailable.
 
-    Rules are applied to every partition, so the newest is on each of them, but for an `apply` that was interrupted.
+    The log is read from `first` on; `before` are the ledger's rows of rules that were applied before. Rules are applied to
+    every partition, so the newest is on each of them, but for an `apply` that was interrupted.
     """
-    newest: tuple[datetime, str] | None = None
+    known = [(row.created_at, row.detail) for row in before if row.created_at is not None and row.detail is not None]
+    newest = max(known, default=None)
     for partition, end in ends.items():
         at = first[partition]
         while at < end and (records := await log.read(partition, at, limit=READ_RECORDS)):

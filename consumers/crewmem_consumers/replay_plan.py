@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from crewmem_store import generations
+from crewmem_store import generations, switch
 from crewmem_store.errors import UnknownGeneration
 from crewmem_store.generations import Generation
 
@@ -38,8 +38,8 @@ async def plan(
     """
     await parts.registry.refresh()
     first, ends = await parts.log.first(), await parts.log.end()
-    rules = await newest_rules(parts.log, first=first, ends=ends)
     old = _active(parts)
+    rules = await _rules(parts, old, first=first, ends=ends)
     made = Generation(
         name=generations.next_name(parts.registry),
         **await _embedder(parts, old, wanted, default),
@@ -71,6 +71,18 @@ async def _is_unfinished(found: Generation, made: Generation, parts: Collaborato
         and _making(found) == _making(made)
         and await _fits(found, parts)
     )  # fmt: skip
+
+
+async def _rules(
+    parts: Collaborators, old: Generation | None, *, first: Mapping[int, int], ends: Mapping[int, int]
+) -> str | None:  # fmt: skip
+    """The newest rules that the log has; what the old generation has processed of it need not be read for them."""
+    if old is None or old.partitions != parts.log.partitions or not await _fits(old, parts):
+        return await newest_rules(parts.log, first=first, ends=ends)
+    reader = parts.store.reader(old.name)
+    start = await switch.positions(parts.log, reader)
+    applied = [await asyncio.to_thread(reader.rules, partition) for partition in start]
+    return await newest_rules(parts.log, first=start, ends=ends, before=[row for row in applied if row is not None])
 
 
 async def _embedder(parts: Collaborators, old: Generation | None, wanted: str | None, default: str) -> dict[str, Any]:

@@ -110,11 +110,17 @@ class LanceReader:
     def ledger_of(self, event_id: str) -> list[tuple[int, LedgerRow]]:
         return [(partition, row) for partition in self._partitions() for row in self._ledger(partition).of_event(event_id)]
 
+    def rules(self, partition: int) -> LedgerRow | None:
+        return self._ledger(partition).rules()
+
     def outcomes(self, partition: int) -> dict[str, int]:
         return self._ledger(partition).outcomes()
 
     def tally(self, partition: int) -> Tally:
         return self._ledger(partition).tally()
+
+    def forgets(self, partition: int, scope_key: str) -> list[LedgerRow]:
+        return self._ledger(partition).forgets(scope_key)
 
     def letters(self, partition: int) -> list[LedgerRow]:
         return self._ledger(partition).letters()

@@ -66,6 +66,19 @@ class LedgerReader:
                 found += self._on(segment, partial(ledger_reads.rows_from, start=start, limit=limit - len(found)), [])
         return found
 
+    def rules(self) -> LedgerRow | None:
+        """The newest row of a `rules.applied` record that was applied."""
+        found = (self._on(segment, ledger_reads.newest_rules, None) for segment in reversed(self._segments()))
+        return next((row for row in found if row is not None), None)
+
+    def forgets(self, scope_key: str) -> list[LedgerRow]:
+        """The rows of what forgot something of that session, by offset."""
+        return [
+            row
+            for segment in self._segments()
+            for row in self._on(segment, partial(ledger_reads.forgets, scope_key=scope_key), list[LedgerRow]())
+        ]
+
     def letters(self) -> list[LedgerRow]:
         """The rows of dead letters and of what was said of them afterwards, by offset."""
         sums = self._sums()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from crewmem_producers.events import LATER_FACTS, RulesApplied
+from crewmem_producers.events import FORGETS, LATER_FACTS, RulesApplied
 
 from crewmem_store import effects, note
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
@@ -40,6 +40,10 @@ class _Tables:
 
     def ledger_rows(self) -> list[LedgerRow]:
         return [self.ledger[offset] for offset in sorted(self.ledger)]
+
+    def rules(self) -> LedgerRow | None:
+        applied = (row for row in self.ledger.values() if row.type == RulesApplied.type and row.outcome is Outcome.APPLIED)
+        return max(applied, key=lambda row: row.offset, default=None)
 
 
 class MemoryStore:
@@ -91,10 +95,7 @@ class MemoryPartition:
 
     def rules(self) -> LedgerRow | None:
         with self._lock:
-            applied = (
-                row for row in self._tables.ledger_rows() if row.type == RulesApplied.type and row.outcome is Outcome.APPLIED
-            )
-            return max(applied, key=lambda row: row.offset, default=None)
+            return self._tables.rules()
 
     def view(self, *, scopes: Collection[str], ce_ids: Collection[str]) -> MemoryView:
         keys = {effects.record_key(scope) for scope in scopes}
@@ -238,6 +239,10 @@ class MemoryReader:
                 if row.ce_id == event_id
             ]
 
+    def rules(self, partition: int) -> LedgerRow | None:
+        with self._lock:
+            return self._tables(partition).rules()
+
     def outcomes(self, partition: int) -> dict[str, int]:
         with self._lock:
             return dict(Counter(row.outcome.value for row in self._tables(partition).ledger.values()))
@@ -246,6 +251,11 @@ class MemoryReader:
         with self._lock:
             rows = self._tables(partition).ledger_rows()
         return Tally(np.array([row.offset for row in rows], dtype=np.int64), dict(Counter(row.outcome.value for row in rows)))
+
+    def forgets(self, partition: int, scope_key: str) -> list[LedgerRow]:
+        with self._lock:
+            rows = self._tables(partition).ledger_rows()
+        return [row for row in rows if row.type in FORGETS and row.scope_key == scope_key]
 
     def letters(self, partition: int) -> list[LedgerRow]:
         with self._lock:

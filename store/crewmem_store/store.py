@@ -137,12 +137,18 @@ class StoreReader(Protocol):
     def ledger_of(self, event_id: str) -> Sequence[tuple[int, LedgerRow]]:
         """(partition, ledger row) for every log position that holds this event id, in order."""
 
+    def rules(self, partition: int) -> LedgerRow | None:
+        """The newest ledger row of a `crewmem.rules.applied` record that was applied; its `detail` is the rules' text."""
+
     def outcomes(self, partition: int) -> dict[str, int]:
         """How many ledger rows have each outcome."""
 
     def tally(self, partition: int) -> Tally:
         """Offsets and outcomes of the ledger's rows, counted in the rows themselves; right also while they are written: no row
         is left out that lies below another one."""
+
+    def forgets(self, partition: int, scope_key: str) -> Sequence[LedgerRow]:
+        """The rows of every `crewmem.memory.forgotten` and `crewmem.session.forgotten` of that record key, by offset."""
 
     def letters(self, partition: int) -> Sequence[LedgerRow]:
         """Every row of a dead letter, of a `crewmem.event.redriven` and of a `crewmem.event.discarded`, by offset."""

@@ -189,6 +189,27 @@ async def test_the_newest_rules_decide_everything_anew(machine: Machine) -> None
     assert len({row.rules_sha256 for row in stored}) == 1, "old and new records are decided by the same rules"
 
 
+async def test_the_newest_rules_are_found_without_reading_again_what_was_processed(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules, newer = default_rules().text, default_rules().text + "\n# newer\n"
+    await machine.log.append([rules_record(rules), *(remembered_record(number) for number in range(5))])
+    await machine.replay()
+    real, starts = machine.log.read, []
+
+    async def read(partition: int, offset: int, **how: Any) -> Any:
+        starts.append(offset)
+        return await real(partition, offset, **how)
+
+    monkeypatch.setattr(machine.log, "read", read)
+    assert (await machine.replay(activate=False)).generation == "g2"
+    assert starts[0] == 5, "the record before the position alone, to see that it is the same log"
+    assert generations.named(machine.registry, "g2").rules == rules
+    await machine.log.append([rules_record(newer, number=1)])
+    assert (await machine.replay()).generation == "g3"
+    assert generations.active(machine.registry).rules == newer
+
+
 async def test_a_replay_that_is_stopped_goes_on_where_it_was(machine: Machine) -> None:
     await machine.log.append([remembered_record(number) for number in range(1200)])
     await generations.ensure_first(machine.registry, embedder=CountingEmbedder(), partitions=1)

@@ -438,13 +438,15 @@ class StoreConformance:
         part.close()
         assert owner(reopen()).last() == entry(1)
 
-    def test_the_newest_applied_rules_are_found(self, part: PartitionStore) -> None:
+    def test_the_newest_applied_rules_are_found(self, store: Store, part: PartitionStore) -> None:
         assert part.rules() is None
+        assert store.reader(GEN).rules(PARTITION) is None
         kind = {"type": "crewmem.rules.applied", "scope_key": None}
         first = entry(0, outcome=Outcome.APPLIED, detail="rules: []", **kind)
         second = entry(2, outcome=Outcome.APPLIED, detail="rules: [x]", **kind)
         put(part, ledger=[first, entry(1), second, entry(3, outcome=Outcome.DEAD_LETTER, **kind), entry(4)])
         assert part.rules() == second
+        assert store.reader(GEN).rules(PARTITION) == second
 
     def test_the_rows_of_dead_letters_and_of_what_was_said_of_them_are_found(self, store: Store, part: PartitionStore) -> None:
         said = {"outcome": Outcome.APPLIED, "scope_key": None}
@@ -456,6 +458,14 @@ class StoreConformance:
         assert list(store.reader(GEN).letters(PARTITION)) == []
         put(part, ledger=rows)
         assert list(store.reader(GEN).letters(PARTITION)) == [rows[1], rows[2], rows[4], rows[5]]
+
+    def test_what_forgot_something_of_a_session_is_found(self, store: Store, part: PartitionStore) -> None:
+        named = entry(1, outcome=Outcome.APPLIED, type="crewmem.memory.forgotten")
+        whole = entry(3, outcome=Outcome.APPLIED, type="crewmem.session.forgotten")
+        other = entry(2, outcome=Outcome.APPLIED, type="crewmem.memory.forgotten", scope_key=Scope.parse(BOB).key)
+        put(part, ledger=[entry(0), whole, other, named])
+        assert list(store.reader(GEN).forgets(PARTITION, Scope.parse(ALICE).key)) == [named, whole]
+        assert list(store.reader(GEN).forgets(PARTITION, "acme/none")) == []
 
     def test_a_tally_counts_the_ledgers_rows(self, store: Store, part: PartitionStore) -> None:
         assert (len(store.reader(GEN).tally(PARTITION).offsets), store.reader(GEN).tally(PARTITION).outcomes) == (0, {})
