@@ -167,6 +167,8 @@ SESSION_BODIES: tuple[type[Body], ...] = (
 )  # fmt: skip
 CONTROL_BODIES: tuple[type[Body], ...] = (EventRedriven, EventDiscarded, RulesApplied)
 BODIES: dict[str, type[Body]] = {body.type: body for body in SESSION_BODIES + CONTROL_BODIES}
+FORGETS = frozenset({MemoryForgotten.type, SessionForgotten.type})
+"""What takes memories away."""
 LATER_FACTS = frozenset({EventRedriven.type, EventDiscarded.type})
 """What is said of a dead letter afterwards."""
 PUBLISHABLE = frozenset({KickoffCompleted.type, KickoffFailed.type, MemoryRemembered.type})

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from crewmem_producers.events import LATER_FACTS, RulesApplied
+from crewmem_producers.events import FORGETS, LATER_FACTS, RulesApplied
 from lancedb.expr import Expr, col, lit
 
 from crewmem_store.lance_filters import equal, one_of
@@ -79,6 +79,11 @@ def rows_from(read: Read, start: int, limit: int) -> list[LedgerRow]:
 def letters(read: Read) -> list[LedgerRow]:
     """The rows of dead letters and of what was said of them afterwards, by offset."""
     return ledger_rows(read(LEDGER, equal("outcome", Outcome.DEAD_LETTER.value) | one_of("type", LATER_FACTS)))
+
+
+def forgets(read: Read, scope_key: str) -> list[LedgerRow]:
+    """The rows of what forgot something of that session, by offset."""
+    return ledger_rows(read(LEDGER, one_of("type", FORGETS) & equal("scope_key", scope_key)))
 
 
 def outcomes(read: Read) -> dict[str, int]:
