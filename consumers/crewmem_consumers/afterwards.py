@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from crewmem_producers import codec
@@ -34,18 +34,12 @@ class Afterwards:
                 return  # a dead letter itself
 
 
-async def read_afterwards(
-    log: EventLog, partition: int, *, start: int, progress: Callable[[int], None] = lambda records: None
-) -> Afterwards:
-    """What the partition says from offset `start` to its end as it is now. Raises LogUnavailable.
-
-    `progress` is told how many records were read at a time.
-    """
+async def read_afterwards(log: EventLog, partition: int, *, start: int) -> Afterwards:
+    """What the partition says from offset `start` to its end as it is now. Raises LogUnavailable."""
     found = Afterwards()
     async for records in pages(log, partition, start=start):
         for record in records:
             found.note(record)
-        progress(len(records))
     return found
 
 

@@ -17,12 +17,10 @@ from crewmem_store.letter_states import LetterState
 
 from crewmem_consumers.afterwards import COPY_OF, Afterwards, read_afterwards
 from crewmem_consumers.letters import PREFIX
-from crewmem_consumers.steps import Checkpoint, no_checkpoint
+from crewmem_consumers.steps import COPIED, Checkpoint, no_checkpoint
 
 GROUP = 50
 """Letters whose copies are appended before the events that say so."""
-COPIED = "redrive_copied"
-"""The step between the two: a crash there must not lead to a second copy."""
 
 
 class Ref(NamedTuple):

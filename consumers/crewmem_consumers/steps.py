@@ -26,6 +26,9 @@ WRITES = (ROWS_MERGED, UPDATES_APPLIED, LEDGER_WRITTEN)
 
 STEPS = STAGES + WRITES
 
+COPIED = "redrive_copied"
+"""Called by a redrive between the copies of dead letters and the events that say so: a crash there makes no second copy."""
+
 PLANNED = "planned"
 GENERATION_SAVED = "generation_saved"
 REPLAY = (PLANNED, GENERATION_SAVED, *STEPS, switch.CAUGHT_UP, switch.ACTIVATED)

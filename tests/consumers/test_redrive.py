@@ -9,7 +9,8 @@ import pytest
 from crewmem_consumers.afterwards import COPY_OF, Afterwards, parse_position, read_afterwards
 from crewmem_consumers.item import Rejection
 from crewmem_consumers.letters import letter
-from crewmem_consumers.redrive import COPIED, GROUP, Ref, copy, discard, redrive
+from crewmem_consumers.redrive import GROUP, Ref, copy, discard, redrive
+from crewmem_consumers.steps import COPIED
 from crewmem_producers.errors import LogUnavailable
 from crewmem_producers.log import LoggedRecord, Position, Record
 from crewmem_producers.log_sqlite import SqliteLog

@@ -14,7 +14,8 @@ import sys
 from typing import Any
 
 from crewmem.cli.letters import desk
-from crewmem_consumers.redrive import COPIED, Ref, redrive
+from crewmem_consumers.redrive import Ref, redrive
+from crewmem_consumers.steps import COPIED
 from crewmem_producers.log import LoggedRecord
 from crewmem_producers.settings import StoreSettings
 from processes.consume import CONTROLS

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from crewmem_consumers.afterwards import COPY_OF
-from crewmem_consumers.redrive import COPIED
+from crewmem_consumers.steps import COPIED
 from crewmem_producers.codec import encode
 from crewmem_producers.events import Event, EventRedriven
 from crewmem_producers.log import LoggedRecord, Record
