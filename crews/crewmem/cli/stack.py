@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ from crewmem.cli.applied import apply_default_rules
 from crewmem.cli.home import KEY_FILE, bind, keep_key, kept_key
 
 _LOOK_SECONDS = 0.05
+
+TURN_SECONDS = 0.0005
+"""How long a thread may keep others from running Python. With Python's own 5 ms a recall, which hands over a few dozen times,
+waits for each of them while a consumer of the same process is busy (p95 during a replay 2.1 instead of 1.6 times)."""
 
 Working = Callable[[str], AbstractContextManager[None]]
 """Shows that something takes long, for as long as it is open."""
@@ -45,6 +50,7 @@ async def run(
 
     Raises AddressInUse before anything is opened, and whatever ends the consumer or the service.
     """
+    sys.setswitchinterval(TURN_SECONDS)
     if service.port:
         bind(service.host, service.port).close()
     async with AsyncExitStack() as opened:
