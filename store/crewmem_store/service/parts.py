@@ -25,8 +25,12 @@ from crewmem_store.service.switching import Switching
 from crewmem_store.store import Rows, Store, StoreReader
 
 
+KEPT_READERS = 2
+"""Each holds what it has read: the generation that answers, and the one that did or will."""
+
+
 class Readers:
-    """One reader a generation, opened at its first use. Its methods block; thread-safe."""
+    """One reader a generation, opened at its first use; those used last are kept. Its methods block; thread-safe."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -35,9 +39,11 @@ class Readers:
 
     def of(self, generation: str) -> StoreReader:
         with self._lock:
-            if generation not in self._readers:
-                self._readers[generation] = self._store.reader(generation)
-            return self._readers[generation]
+            reader = self._readers.pop(generation, None) or self._store.reader(generation)
+            self._readers[generation] = reader
+            while len(self._readers) > KEPT_READERS:
+                del self._readers[next(iter(self._readers))]
+            return reader
 
 
 @dataclass(frozen=True, slots=True)
