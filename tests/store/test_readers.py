@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from crewmem_store.generations import MAX_LIVE
 from crewmem_store.memory import MemoryStore
-from crewmem_store.service.parts import KEPT_READERS, Readers
+from crewmem_store.service.parts import Readers
 
 
 def test_a_generation_is_read_through_one_reader() -> None:
@@ -15,6 +16,6 @@ def test_a_generation_is_read_through_one_reader() -> None:
 def test_what_was_read_of_generations_long_gone_is_let_go_of() -> None:
     readers = Readers(MemoryStore())
     first = readers.of("g1")
-    for number in range(2, 2 + KEPT_READERS):
+    for number in range(2, 2 + MAX_LIVE):
         readers.of(f"g{number}")
     assert readers.of("g1") is not first

@@ -25,10 +25,6 @@ from crewmem_store.service.switching import Switching
 from crewmem_store.store import Rows, Store, StoreReader
 
 
-KEPT_READERS = 2
-"""Each holds what it has read: the generation that answers, and the one that did or will."""
-
-
 class Readers:
     """One reader a generation, opened at its first use; those used last are kept. Its methods block; thread-safe."""
 
@@ -41,7 +37,7 @@ class Readers:
         with self._lock:
             reader = self._readers.pop(generation, None) or self._store.reader(generation)
             self._readers[generation] = reader
-            while len(self._readers) > KEPT_READERS:
+            while len(self._readers) > generations.MAX_LIVE:
                 del self._readers[next(iter(self._readers))]
             return reader
 
