@@ -15,7 +15,7 @@ from crewmem_producers.settings import StoreSettings, load
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from crewmem.cli.console import err, note, print_json, print_table, say
-from crewmem.cli.letter_text import described, shortened
+from crewmem.cli.letter_text import described, for_terminal, shortened
 from crewmem.cli.letters import Desk, at, check, condition_of, desk, select
 from crewmem.cli.options import AsJson
 
@@ -78,9 +78,9 @@ def show(ids: Ids = None, where: Where = None, as_json: AsJson = False) -> None:
         return
     for letter in shown:
         place = letter["position"]
-        say(f"{place['partition']}/{place['offset']}  {letter['reason']}  ({letter['state']})", style="bold")
+        say(f"{place['partition']}/{place['offset']}  {for_terminal(letter['reason'])}  ({letter['state']})", style="bold")
         rows = [(name, letter[name]) for name in ("detail", "type", "event_id", "tenant", "session", "time", "bytes")]
-        print_table(("", ""), [*rows, *((name, value) for name, value in letter["headers"])])
+        print_table(("", ""), [(for_terminal(name), for_terminal(value)) for name, value in (*rows, *letter["headers"])])
         say(letter["body"])
 
 
@@ -124,7 +124,7 @@ class Settle:
             return
         verb = f"would be {self.becomes}" if dry_run else self.becomes
         for letter in done[:_LINES]:
-            say(f"{verb}: {at(letter.position)} {letter.event_id or ''}".rstrip())
+            say(f"{verb}: {at(letter.position)} {for_terminal(letter.event_id)}".rstrip())
         if len(done) != 1:
             say(f"{len(done)} dead letters {verb}")
         for state, count in sorted(Counter(letter.state.value for letter in others).items()):
@@ -200,7 +200,5 @@ def _row(letter: Letter) -> tuple[Any, ...]:
     session = f"({letter.sealed})" if letter.sealed else letter.session
     kind = (letter.type or "").removeprefix("crewmem.")
     logged = f"{letter.time:%Y-%m-%d %H:%M}"
-    return (
-        at(letter.position), letter.reason, kind, letter.event_id, letter.tenant, session, logged, letter.state.value,
-        shortened(letter.detail),
-    )  # fmt: skip
+    cells = (letter.reason, kind, letter.event_id, letter.tenant, session, logged, letter.state, shortened(letter.detail))
+    return at(letter.position), *map(for_terminal, cells)
