@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 
 from crewmem_producers.codec import format_time
+from crewmem_producers.errors import Unavailable
 from crewmem_producers.log import EventLog
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ConsumerSettings
@@ -26,20 +28,26 @@ from crewmem_consumers.replay_plan import Plan, plan
 from crewmem_consumers.stand_in import StandIn
 from crewmem_consumers.steps import Checkpoint, no_checkpoint
 
+T = TypeVar("T")
+
 LOOK_SECONDS = 0.25
 """How often it is looked how far the new generation is."""
+AWAY_SECONDS = 1.0
+"""How often it is tried whether what was away is back."""
 CLOSE_SECONDS = 2.0
 """It follows the old one closely when it reaches within so long what that one holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a replay is: records over all partitions. `total` grows with the log. `here`: this process consumes."""
+    """How far a replay is: records over all partitions. `total` grows with the log. `here`: this process consumes.
+    `waits_for` says what is away just now."""
 
     generation: str
     done: int
     total: int
     here: bool
+    waits_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,9 @@ async def replay(
     The embedder is that of the generation that answers, unless it is to `move_to` the one of another name. Events whose own
     time is before `since` are dropped by rule `since`. Cancel it to stop: it goes on where it was when it is called again,
     also after a crash. Collaborators that are handed in are started already and stay open. `progress` is called with each
-    look. Raises TooManyGenerations, GenerationBehind, StoreRefused, what opening raises, and Unavailable.
+    look; what is away once it has begun is waited for.
+
+    Raises TooManyGenerations, GenerationBehind, StoreRefused, what opening raises, and Unavailable.
     """
     async with opened(
         settings, log=log, registry=registry, store=store, embedder=embedder, open_embedder=open_embedder
@@ -88,10 +98,13 @@ async def replay(
         stand_in = StandIn(settings, parts=parts, generation=planned.new, old=planned.old, checkpoint=checkpoint)
         async with stand_in:
             reader = parts.store.reader(planned.new.name)
-            await _CatchUp(planned, parts=parts, stand_in=stand_in, progress=progress).wait()
+            catch_up = _CatchUp(planned, parts=parts, stand_in=stand_in, progress=progress)
+            await catch_up.wait()
             if activate:
-                await switch.activate(
-                    planned.new.name, log=parts.log, registry=parts.registry, store=parts.store, checkpoint=checkpoint
+                await catch_up.patiently(
+                    lambda: switch.activate(
+                        planned.new.name, log=parts.log, registry=parts.registry, store=parts.store, checkpoint=checkpoint
+                    )
                 )
         outcomes = await asyncio.to_thread(_outcomes, reader, planned.new.partitions)
         metrics = stand_in.health.metrics
@@ -117,6 +130,7 @@ class _CatchUp:
         self._stand_in = stand_in
         self._progress = progress
         self._reader = parts.store.reader(planned.new.name)
+        self._last = Progress(planned.new.name, 0, 0, here=False)
 
     async def wait(self) -> None:
         """Returns when the new generation holds what the log held at the start, and follows the old one closely: both are
@@ -125,24 +139,34 @@ class _CatchUp:
         loop, old = asyncio.get_running_loop(), self._planned.old
         began = float("-inf")
         while old is not None and loop.time() - began > CLOSE_SECONDS:
-            began = loop.time()
-            await self._reached(await switch.positions(self._parts.log, self._parts.store.reader(old.name)))
+            began, reader = loop.time(), self._parts.store.reader(old.name)
+            await self._reached(await self.patiently(lambda reader=reader: switch.positions(self._parts.log, reader)))  # type: ignore[misc]
+
+    async def patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """The result of `work`; as long as the log, the store or the registry is away it is tried again, and said so."""
+        while True:
+            try:
+                return await work()
+            except Unavailable as error:
+                self._progress(replace(self._last, waits_for=str(error)))
+                await asyncio.sleep(AWAY_SECONDS)
 
     async def _reached(self, wanted: Mapping[int, int]) -> None:
-        while True:
-            await self._stand_in.look()
-            await self._show()
-            if not await switch.gaps(self._parts.log, self._reader, wanted):
-                return
+        while not await self.patiently(lambda: self._look(wanted)):
             await asyncio.sleep(LOOK_SECONDS)
             generations.named(self._parts.registry, self._planned.new.name)  # somebody may drop it
 
-    async def _show(self) -> None:
+    async def _look(self, wanted: Mapping[int, int]) -> bool:
+        """Shows how far it is, and says whether that is as far as wanted."""
+        await self._stand_in.look()
         log = self._parts.log
         first, ends = await log.first(), await log.end()
         at = await switch.positions(log, self._reader)
         done, total = (sum(where[p] - first[p] for p in first) for where in (at, ends))
-        self._progress(Progress(self._planned.new.name, min(done, total), total, self._stand_in.consumes))
+        here, away = self._stand_in.consumes, self._stand_in.waits_for
+        self._last = Progress(self._planned.new.name, min(done, total), total, here, away)
+        self._progress(self._last)
+        return not await switch.gaps(log, self._reader, wanted)
 
 
 def _outcomes(reader: StoreReader, partitions: int) -> Counter[str]:

@@ -59,6 +59,12 @@ class StandIn:
         """Whether this process does the work."""
         return self._task is not None
 
+    @property
+    def waits_for(self) -> str | None:
+        """What its work waits for just now."""
+        said = [away.says for status in self.health.partitions.values() for away in status.waits.values()]
+        return "; ".join(dict.fromkeys(said)) or None
+
     async def look(self) -> None:
         """Begins to consume when nobody does. Raises what forbids this process to go on with it: StoreRefused, LogRefused."""
         if self._task is not None:

@@ -18,7 +18,7 @@ from crewmem_consumers.replay import Progress, Replayed, replay
 from crewmem_consumers.rules import default_rules
 from crewmem_producers.codec import encode
 from crewmem_producers.connect import open_log, open_registry
-from crewmem_producers.errors import StoreUnavailable
+from crewmem_producers.errors import LogUnavailable, StoreUnavailable
 from crewmem_producers.events import Event, MemoryForgotten, SpanRef
 from crewmem_producers.log import EventLog
 from crewmem_producers.registry import Registry
@@ -240,6 +240,24 @@ async def test_a_store_that_goes_away_is_waited_for(machine: Machine, monkeypatc
 
     monkeypatch.setattr(Ingestor, "process", process)
     assert (await machine.replay()).outcomes == {"stored": 1200}
+
+
+async def test_a_log_that_goes_away_in_the_middle_is_waited_for_and_that_is_said(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await machine.log.append([remembered_record(number) for number in range(1200)])
+    real, left = machine.log.end, [3]
+
+    async def end() -> dict[int, int]:
+        if machine.progress and left[0]:
+            left[0] -= 1
+            raise LogUnavailable("the broker is away")
+        return await real()
+
+    monkeypatch.setattr(machine.log, "end", end)
+    assert (await machine.replay()).outcomes == {"stored": 1200}
+    assert "the broker is away" in {one.waits_for for one in machine.progress}
+    assert machine.progress[-1] == Progress("g1", 1200, 1200, here=True)
 
 
 async def test_a_log_that_was_wiped_is_built_from_as_it_is_now(machine: Machine, tmp_path: Path) -> None:

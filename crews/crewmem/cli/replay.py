@@ -83,6 +83,7 @@ async def _replay(settings: ConsumerSettings, *, move_to: str | None, since: dat
 
             def show_step(step: Step) -> None:
                 who = "here, since no consumer runs" if step.here else "by the consumers that run"
-                show(f"building {step.generation} {who}", step.done, step.total)
+                away = f", waiting: {step.waits_for}" if step.waits_for else ""
+                show(f"building {step.generation} {who}{away}", step.done, step.total)
 
             return await run(settings, move_to=move_to, since=since, activate=activate, progress=show_step, log=log)
