@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from aiokafka.errors import (
     SaslAuthenticationFailed,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
     UnsupportedSaslMechanismError,
     for_code,
 )
@@ -27,6 +29,8 @@ from aiokafka.errors import (
 from crewmem_producers.errors import LogRefused, LogUnavailable
 from crewmem_producers.kafka import TIMEOUT_SECONDS, answering, client_options
 from crewmem_producers.settings import KafkaSettings
+
+SETTINGS_LOOKS, SETTINGS_LOOK_SECONDS = 50, 0.1
 
 _REFUSALS = (
     AuthenticationFailedError, AuthenticationMethodNotSupported, IllegalSaslStateError, SaslAuthenticationFailed,
@@ -63,7 +67,15 @@ class KafkaAdmin:
                 raise LogRefused(f"Kafka does not make {topic} ({kind.__name__}): {message}") from kind(message)
 
     async def settings_of(self, topic: str) -> dict[str, str]:
-        """Every setting of the topic, with what the brokers' defaults make of it."""
+        """Every setting of a topic that is there, with what the brokers' defaults make of it."""
+        for _ in range(SETTINGS_LOOKS - 1):
+            try:
+                return await self._settings_of(topic)
+            except UnknownTopicOrPartitionError:  # the broker that is asked has not heard of a new topic yet
+                await asyncio.sleep(SETTINGS_LOOK_SECONDS)
+        return await self._settings_of(topic)
+
+    async def _settings_of(self, topic: str) -> dict[str, str]:
         (answer,) = await self._client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
         ((code, message, _, _, entries, *_),) = answer.resources
         _raise_for(code, message)

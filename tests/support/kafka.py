@@ -80,18 +80,28 @@ def kafka_missing() -> str | None:
     return f"no Kafka: KAFKA_BOOTSTRAP and KAFKA_HOME are not set, and {docker}" if docker else None
 
 
+def new_cluster_id() -> str:
+    """What brokers of one cluster are formatted with."""
+    home = kafka_home()
+    assert home is not None, process_missing()
+    done = subprocess.run([home / "bin" / "kafka-storage.sh", "random-uuid"], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
 @dataclass
 class Broker:
     """One node (KRaft, broker and controller in one process) that a test may kill and start again on the same data.
 
     `listeners` names further listeners: name -> security protocol; `port_of` tells where each one listens. `properties`
-    are added to server.properties, `format_options` to `kafka-storage.sh format` (SCRAM users).
+    are added to server.properties, `format_options` to `kafka-storage.sh format` (SCRAM users). Brokers of one `cluster`
+    (its id) are one cluster; without it the broker is one of its own.
     """
 
     folder: Path
     listeners: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, str] = field(default_factory=dict)
     format_options: tuple[str, ...] = ()
+    cluster: str | None = None
 
     def __post_init__(self) -> None:
         home = kafka_home()
@@ -174,9 +184,9 @@ class Broker:
             **self.properties,
         }
         self._config.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
-        cluster = subprocess.run([self._bin / "kafka-storage.sh", "random-uuid"], capture_output=True, text=True, check=True)
+        cluster = self.cluster or new_cluster_id()
         done = subprocess.run(
-            [self._bin / "kafka-storage.sh", "format", "-t", cluster.stdout.strip(), "-c", self._config, *self.format_options],
+            [self._bin / "kafka-storage.sh", "format", "-t", cluster, "-c", self._config, *self.format_options],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:

@@ -1,0 +1,135 @@
+"""What a log of this workload must become: the rules of DESIGN in a few lines of Python, apart from the code under test."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from crewmem_producers.codec import decode
+from crewmem_producers.errors import InvalidEvent, KeyErased
+from crewmem_producers.events import (
+    Event,
+    KickoffCompleted,
+    MemoryForgotten,
+    MemoryRemembered,
+    RulesApplied,
+    SessionForgotten,
+)  # fmt: skip
+from crewmem_producers.keyring import Keyring
+from crewmem_producers.log import LoggedRecord
+from crewmem_store.generations import Generation
+
+Memory = tuple[str, str, str]
+"""Scope, event id, span."""
+_TIDE = re.compile(r"'(tide\d)'")
+
+
+@dataclass
+class Expected:
+    """`outcomes`: (partition, offset) -> outcome. `live`: what has text, and that text. `superseded` and `forgotten` are of
+    memories; a forgotten one may not have come yet."""
+
+    outcomes: dict[tuple[int, int], str] = field(default_factory=dict)
+    live: dict[Memory, str] = field(default_factory=dict)
+    superseded: set[Memory] = field(default_factory=set)
+    forgotten: set[Memory] = field(default_factory=set)
+    events: set[str] = field(default_factory=set)
+    """Ids of the events that are on the log."""
+
+
+class Reader:
+    """Goes over the partitions one after the other, each in offset order."""
+
+    def __init__(self, generation: Generation, keyring: Keyring) -> None:
+        self.found = Expected()
+        self._generation = generation
+        self._keyring = keyring
+        self._seen: set[tuple[str | None, str]] = set()
+        self._erased: dict[str, datetime] = {}
+        self._of_scope: dict[str, set[Memory]] = defaultdict(set)
+        self._same: dict[tuple[str, str | None, str], Memory] = {}
+        self._current: dict[tuple[str, str], Memory] = {}
+
+    def partition(self, number: int, records: Iterable[LoggedRecord]) -> None:
+        rules: str | None = None
+        for record in records:
+            body = None
+            try:
+                event = decode(self._keyring.open(record))
+                body = event.body
+                if isinstance(body, RulesApplied):
+                    rules = body.rules
+                outcome = self._outcome(event, self._dropped_tide(number, record.offset, rules))
+            except InvalidEvent:
+                outcome = "dead_letter"
+            except KeyErased:
+                outcome = "forgotten"
+            self.found.outcomes[number, record.offset] = outcome
+
+    def _dropped_tide(self, partition: int, offset: int, rules: str | None) -> str | None:
+        generation = self._generation
+        if generation.rules is not None and offset < generation.rules_until.get(str(partition), 0):
+            rules = generation.rules
+        named = _TIDE.search(rules or "")
+        return named[1] if named else None
+
+    def _outcome(self, event: Event, dropped: str | None) -> str:
+        self.found.events.add(event.id)
+        if event.scope is None:
+            return "applied"
+        if (event.key, event.id) in self._seen:
+            return "duplicate"
+        self._seen.add((event.key, event.id))
+        scope = str(event.scope)
+        match event.body:
+            case MemoryForgotten() as body:
+                for ref in body.spans:
+                    self._forget((scope, ref.event_id, ref.span))
+                return "applied"
+            case SessionForgotten():
+                self._erased[scope] = max(event.time, self._erased.get(scope, event.time))
+                for memory in list(self._of_scope[scope]):
+                    self._forget(memory)
+                return "applied"
+        return _first_of({self._span(event, scope, *span, dropped) for span in _spans(event)})
+
+    def _span(self, event: Event, scope: str, span: str, content: str, dropped: str | None) -> str:
+        memory, key = (scope, event.id, span), getattr(event.body, "key", None)
+        if dropped is not None and f"at {dropped}:" in content:
+            return "dropped"
+        if memory in self.found.forgotten or (scope in self._erased and event.time <= self._erased[scope]):
+            self.found.forgotten.add(memory)
+            return "forgotten"
+        first = self._same.get((scope, key, content))
+        if first in self.found.live and first not in self.found.superseded:
+            return "duplicate"
+        self._same[scope, key, content] = memory
+        self._of_scope[scope].add(memory)
+        self.found.live[memory] = content
+        if key is not None:
+            before = self._current.get((scope, key))
+            if before in self.found.live:
+                self.found.superseded.add(before)
+            self._current[scope, key] = memory
+        return "stored"
+
+    def _forget(self, memory: Memory) -> None:
+        self.found.forgotten.add(memory)
+        self.found.live.pop(memory, None)
+        self.found.superseded.discard(memory)
+        self._of_scope[memory[0]].discard(memory)
+
+
+def _spans(event: Event) -> Iterator[tuple[str, str]]:
+    body = event.body
+    if isinstance(body, MemoryRemembered):
+        yield "content", body.content
+    elif isinstance(body, KickoffCompleted):
+        yield from ((f"task/{task.index}", task.raw) for task in body.tasks)
+
+
+def _first_of(fates: set[str]) -> str:
+    return next(fate for fate in ("stored", "duplicate", "forgotten", "dropped") if fate in fates)

@@ -1,0 +1,122 @@
+"""Every process of a run but brokers and the S3 server: started, killed, paused, brought back when one ends by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chaos.consume import UNAVAILABLE
+
+HERE = Path(__file__).parent
+STOP_SECONDS = 300.0
+READY_SECONDS = 45.0
+
+
+@dataclass
+class Process:
+    """One place in the fleet: a program and what it is told; `starts` counts the processes that have taken it."""
+
+    name: str
+    program: str
+    spec: dict[str, Any]
+    folder: Path
+    busy: bool = False
+    """Killed, paused or being brought back: the schedule waits with its next step for it."""
+    starts: int = 0
+    running: subprocess.Popen[bytes] | None = None
+
+    @property
+    def ready_file(self) -> Path:
+        return self.folder / f"{self.name}.{self.starts}.ready"
+
+    @property
+    def logs(self) -> list[Path]:
+        return sorted(self.folder.glob(f"{self.name}.*.log"))
+
+    def start(self) -> None:
+        self.starts += 1
+        spec = self.spec | {"ready": str(self.ready_file)}
+        with (self.folder / f"{self.name}.{self.starts:03d}.log").open("wb") as out:
+            self.running = subprocess.Popen(
+                [sys.executable, HERE / self.program, json.dumps(spec)], stdout=out, stderr=out, env=environment()
+            )
+
+    def kill(self) -> None:
+        """kill -9; a stopped one dies too."""
+        if self.running is not None:
+            self.running.kill()
+            self.running.wait(30)
+            self.running = None
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.running is not None:
+            self.running.send_signal(number)
+
+    async def is_at_work(self) -> None:
+        """Returns when the process has done something since its start, or has had long enough for it."""
+        deadline = time.monotonic() + READY_SECONDS
+        while not self.ready_file.exists() and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+
+    async def end(self) -> int:
+        """SIGTERM; its exit status."""
+        assert self.running is not None
+        self.running.send_signal(signal.SIGTERM)
+        status = await asyncio.to_thread(self.running.wait, STOP_SECONDS)
+        self.running = None
+        return status
+
+
+@dataclass
+class Fleet:
+    """`died` gets a line for each process that ended by itself; one that only found its surroundings away is not in it."""
+
+    folder: Path
+    processes: dict[str, Process] = field(default_factory=dict)
+    died: list[str] = field(default_factory=list)
+    waited: int = 0
+    """How often a process found its surroundings away at its start, and was started again."""
+
+    def add(self, name: str, program: str, spec: dict[str, Any]) -> None:
+        self.processes[name] = Process(name, program, spec, self.folder)
+
+    def of(self, kind: str) -> list[Process]:
+        return [process for name, process in self.processes.items() if name.startswith(f"{kind}-")]
+
+    def start(self) -> None:
+        for process in self.processes.values():
+            process.start()
+
+    def look(self) -> None:
+        """Starts again what ended by itself, as a supervisor would."""
+        for process in self.processes.values():
+            if process.busy or process.running is None or (status := process.running.poll()) is None:
+                continue
+            if status == UNAVAILABLE:
+                self.waited += 1
+            else:
+                self.died.append(f"{process.name} ended by itself with {status}, see {process.logs[-1]}")
+            process.start()
+
+    async def supervise(self) -> None:
+        while True:
+            self.look()
+            await asyncio.sleep(0.5)
+
+    def kill_all(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+
+
+def environment() -> dict[str, str]:
+    """Nothing of the caller's crewmem reaches a process; one thread each, since they are many."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CREWMEM_", "OPENAI_"))}
+    return inherited | {"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1", "CREWAI_DISABLE_TELEMETRY": "true"}

@@ -1,0 +1,34 @@
+"""A recall service process: `serve.py SPEC`, with SPEC in JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from chaos.consume import UNAVAILABLE
+from crewmem_producers.errors import Unavailable
+from crewmem_producers.settings import ServiceSettings
+from crewmem_store.embedder_hashing import HashingEmbedder
+from crewmem_store.service.serve import serve
+
+
+async def main(spec: dict[str, Any]) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    ready = Path(spec["ready"])
+    settings = ServiceSettings(**spec["settings"])
+    await serve(settings, stop=stop, embedder=HashingEmbedder(), ready=lambda url: ready.touch())
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    try:
+        asyncio.run(main(json.loads(sys.argv[1])))
+    except Unavailable:
+        logging.exception("what it needs to start is away")
+        sys.exit(UNAVAILABLE)

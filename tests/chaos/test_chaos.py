@@ -1,0 +1,45 @@
+"""The chaos run in short: everything is killed a few times, and nothing is lost; without the guards, it is caught."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from chaos.check import DOUBLED, LOST
+from chaos.report import table
+from chaos.run import Result, Run
+from chaos.schedule import Options
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(1500)]
+
+SEED = 20261123
+
+
+async def played(options: Options, folder: Path) -> Result:
+    folder.mkdir()
+    result = await Run(options, folder).run()
+    print(table(result))
+    print(f"logs in {folder}")
+    return result
+
+
+@pytest.mark.usefixtures("own_brokers")
+async def test_killing_everything_loses_doubles_and_leaks_nothing(tmp_path: Path) -> None:
+    result = await played(Options(seed=SEED, events=640, kills=8, rate=40), tmp_path / "chaos")
+    assert not result.findings.counts, result.findings.said
+
+
+@pytest.mark.slow
+@pytest.mark.s3
+@pytest.mark.usefixtures("own_brokers")
+async def test_the_same_with_the_store_on_an_s3_server_that_is_killed_too(tmp_path: Path) -> None:
+    result = await played(Options(seed=SEED, events=640, kills=8, rate=40, store="s3"), tmp_path / "chaos")
+    assert not result.findings.counts, result.findings.said
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_brokers")
+async def test_control_without_the_guards_the_same_schedule_loses_and_doubles(tmp_path: Path) -> None:
+    options = Options(seed=SEED, events=640, kills=8, rate=40, without=("order", "seek", "merge"), widen=0.3)
+    result = await played(options, tmp_path / "chaos")
+    assert result.findings.counts[LOST] and result.findings.counts[DOUBLED]

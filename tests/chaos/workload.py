@@ -1,0 +1,104 @@
+"""What is published: an event is a pure function of (seed, publisher, number), so that the checker knows it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import cached_property
+
+from crewmem_producers.events import Event, KickoffCompleted, MemoryRemembered, TaskOutput
+from crewmem_producers.names import Scope
+
+TENANTS = ("acme", "globex")
+SESSIONS = 24
+"""Sessions of each tenant."""
+TIDES = 4
+"""Outputs name one of so many tides; each rule set drops those of one."""
+LOOK_BACK = 40
+
+KINDS = {"fact": 60, "keyed": 14, "kickoff": 14, "same": 6, "repeat": 6}
+"""kind -> weight: `same` is another event with an earlier one's content, `repeat` the same event once more."""
+
+
+def session_name(number: int) -> str:
+    return f"s{number:02d}"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The events of one publisher. `name` is part of every event's id and text."""
+
+    seed: int
+    publisher: int
+
+    @property
+    def tenant(self) -> str:
+        return TENANTS[self.publisher % len(TENANTS)]
+
+    @cached_property
+    def name(self) -> str:
+        return f"p{self.publisher}"
+
+    def event(self, number: int) -> Event:
+        """The event of that number, with the time of the call. A `repeat` has an earlier one's id."""
+        kind = self._kind(number)
+        if kind in ("same", "repeat"):
+            earlier = number - self._dice(number, "back").randrange(1, LOOK_BACK)
+            if earlier < 0 or self._kind(earlier) != "fact":
+                return self._made("fact", number)
+            if kind == "repeat":
+                return self._made("fact", earlier)
+            return Event(
+                body=MemoryRemembered(content=self._content(earlier)), scope=self._scope(earlier), id=self._id(number)
+            )  # fmt: skip
+        return self._made(kind, number)
+
+    def is_fact(self, number: int) -> bool:
+        return self._kind(number) == "fact"
+
+    def _made(self, kind: str, number: int) -> Event:
+        body: MemoryRemembered | KickoffCompleted
+        if kind == "kickoff":
+            body = self._kickoff(number)
+        else:
+            key = f"gauge {self._dice(number, 'key').randrange(20)}" if kind == "keyed" else None
+            body = MemoryRemembered(content=self._content(number), key=key)
+        return Event(body=body, scope=self._scope(number), id=self._id(number))
+
+    def _kickoff(self, number: int) -> KickoffCompleted:
+        dice = self._dice(number, "kickoff")
+        tasks = [
+            TaskOutput(
+                index=index,
+                key=f"k{index}",
+                agent_role="Observer",
+                raw=f"Key findings at tide{dice.randrange(TIDES)}: {self._content(number, piece=f't{index}')}",
+            )
+            for index in range(dice.randrange(1, 4))
+        ]
+        return KickoffCompleted(tasks=tasks, raw=tasks[-1].raw, crew="watch", crew_key="watch", execution_id=self._id(number))
+
+    def _content(self, number: int, piece: str = "") -> str:
+        """Says whose it is, and shares no telling word with any other."""
+        tag, scope = f"{self.name}n{number}{piece}", self._scope(number)
+        return f"Gauge{tag}a of tenant {scope.tenant} session {scope.session} shows dial{tag}b as mark{tag}c near post{tag}d."
+
+    def _scope(self, number: int) -> Scope:
+        return Scope.of(self.tenant, session_name(self._dice(number, "session").randrange(SESSIONS)))
+
+    def _id(self, number: int) -> str:
+        return f"chaos-{self.seed}-{self.name}-{number:07d}"
+
+    def _kind(self, number: int) -> str:
+        return self._dice(number, "kind").choices(list(KINDS), weights=list(KINDS.values()))[0]
+
+    def _dice(self, number: int, what: str) -> random.Random:
+        return random.Random(f"{self.seed}/{self.publisher}/{number}/{what}")
+
+
+def owner_of(content: str) -> tuple[str, str] | None:
+    """(tenant, session) that a content names; None for what this workload did not write."""
+    words = content.split()
+    if "tenant" not in words or "session" not in words:
+        return None
+    return words[words.index("tenant") + 1], words[words.index("session") + 1]
