@@ -175,7 +175,7 @@ class Protocol:
         if self.without is Guard.ERASED_BY_TIME:
             rows = [replace(row, created_at=row.created_at.replace(year=1)) if effects.is_marker(row) else row for row in rows]
         entries = [] if self.without is Guard.REPEATS_ARE_KNOWN else [self.ledger_rows[number] for number in ledger]
-        decider = _Rejudging if self.without is Guard.DECIDED_ONCE else Decider
+        decider = Rejudging if self.without is Guard.DECIDED_ONCE else Decider
 
         def decide(some: Sequence[Item]) -> Plan:
             view = MemoryView(rows, entries)
@@ -279,7 +279,7 @@ def _number(rows: list[Any], numbers: dict[str, int], row: Any) -> int:
     return numbers[key]
 
 
-class _Rejudging(Decider):
+class Rejudging(Decider):
     """Without DECIDED_ONCE."""
 
     def _fate(self, draft: Draft, scope: Scope, offset: int, *, room: bool) -> Fate:
