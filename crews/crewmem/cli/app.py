@@ -10,7 +10,7 @@ from crewmem_producers.errors import CrewmemError, SettingsError, missing_extra
 from crewmem_producers.settings import unknown_names
 from typer.core import TyperGroup
 
-from crewmem.cli import config, dlq, generations, keys, outbox, rules, topics
+from crewmem.cli import config, dlq, events, generations, keys, outbox, rules, topics
 from crewmem.cli.accounting import accounting
 from crewmem.cli.console import note, say
 from crewmem.cli.demo.command import demo
@@ -87,6 +87,7 @@ app.add_typer(dlq.app, name="dlq")
 app.add_typer(topics.app, name="topics")
 app.add_typer(keys.app, name="keys")
 app.add_typer(outbox.app, name="outbox")
+app.add_typer(events.app, name="events")
 app.command()(producers)
 app.command()(doctor)
 app.command()(stats)

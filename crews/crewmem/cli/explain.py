@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from crewmem_producers.codec import decode
 from crewmem_producers.events import RulesApplied
-from crewmem_producers.log import EventLog
+from crewmem_producers.keyring import Keyring
+from crewmem_producers.log import EventLog, LoggedRecord
 
 from crewmem.cli.errors import UnknownEvent
 
@@ -49,8 +50,10 @@ class Explained:
         return asdict(self)
 
 
-async def explain(event_id: str, *, log: EventLog, reader: StoreReader, generation: Generation) -> list[Explained]:
-    """Every record of that event, in the order of the log. Raises UnknownEvent, LogUnavailable, StoreUnavailable."""
+async def explain(
+    event_id: str, *, log: EventLog, reader: StoreReader, generation: Generation, keyring: Keyring
+) -> list[Explained]:
+    """Every record of that event, in the order of the log. Raises UnknownEvent, KeyErased, InvalidEvent, Unavailable."""
     found = await asyncio.to_thread(reader.ledger_of, event_id)
     if not found:
         raise UnknownEvent(f"no event {event_id} has been processed; `crewmem stats` shows how far the consumer is")
@@ -59,10 +62,25 @@ async def explain(event_id: str, *, log: EventLog, reader: StoreReader, generati
     for partition, row in found:
         spans: tuple[Explanation, ...] = ()
         if row.spans:
-            rules = await asyncio.to_thread(_rules, row, partition, reader, generation)
-            spans = await _spans(row, partition, rules, log)
+            spans = await explain_spans(
+                row, await _record(log, partition, row), reader=reader, generation=generation, keyring=keyring
+            )
         explained.append(_explained(partition, row, spans, contents))
     return explained
+
+
+async def explain_spans(
+    row: LedgerRow, record: LoggedRecord, *, reader: StoreReader, generation: Generation, keyring: Keyring
+) -> tuple[Explanation, ...]:
+    """What was decided of each piece of the record of that ledger row.
+
+    Raises UnknownEvent where the rules that decided are not known any more, KeyErased, InvalidEvent, Unavailable.
+    """
+    from crewmem_consumers.explain import explain as explain_event
+
+    rules = await asyncio.to_thread(_rules, row, record.partition, reader, generation)
+    await keyring.prepare([record])
+    return tuple(explain_event(decode(keyring.open(record)), rules, ledger=row))
 
 
 def _explained(partition: int, row: LedgerRow, spans: tuple[Explanation, ...], contents: Mapping[str, str]) -> Explained:
@@ -74,13 +92,11 @@ def _explained(partition: int, row: LedgerRow, spans: tuple[Explanation, ...], c
     )  # fmt: skip
 
 
-async def _spans(row: LedgerRow, partition: int, rules: RuleSet, log: EventLog) -> tuple[Explanation, ...]:
-    from crewmem_consumers.explain import explain as explain_spans
-
+async def _record(log: EventLog, partition: int, row: LedgerRow) -> LoggedRecord:
     records = await log.read(partition, row.offset, limit=1)
     if not records or records[0].offset != row.offset:
         raise UnknownEvent(f"the log has no record at {partition}:{row.offset} any more, so there is nothing to explain")
-    return tuple(explain_spans(decode(records[0]), rules, ledger=row))
+    return records[0]
 
 
 def _rules(row: LedgerRow, partition: int, reader: StoreReader, generation: Generation) -> RuleSet:

@@ -74,11 +74,13 @@ def explain(event: Annotated[str, typer.Argument(help="Id of an event.")], as_js
 
 
 async def _explain(event: str, settings: StoreSettings) -> list[Explained]:
+    from crewmem_producers.connect import open_keyring
     from crewmem_store import generations
 
     async with parts.existing_log(settings) as log, parts.registry(settings) as registry, parts.store(settings) as store:
         active = generations.active(registry)
-        return await explain_event(event, log=log, reader=store.reader(active.name), generation=active)
+        keyring = open_keyring(settings, registry)
+        return await explain_event(event, log=log, reader=store.reader(active.name), generation=active, keyring=keyring)
 
 
 def _print_spans(record: Explained) -> None:

@@ -66,10 +66,11 @@ def decisions(stack: Stack, event_ids: Sequence[str]) -> list[Explained]:
 
 
 async def _decisions(settings: StoreSettings, event_ids: Sequence[str]) -> list[Explained]:
+    from crewmem_producers.connect import open_keyring
     from crewmem_store import generations
 
     async with parts.existing_log(settings) as log, parts.registry(settings) as registry, parts.store(settings) as store:
         active = generations.active(registry)
-        reader = store.reader(active.name)
-        found = [await explain(event_id, log=log, reader=reader, generation=active) for event_id in event_ids]
+        reader, keyring = store.reader(active.name), open_keyring(settings, registry)
+        found = [await explain(event_id, log=log, reader=reader, generation=active, keyring=keyring) for event_id in event_ids]
         return [record for records in found for record in records]
