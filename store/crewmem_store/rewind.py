@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from enum import Enum
 
 from crewmem_producers.errors import StoreUnavailable
@@ -17,18 +18,22 @@ log = logging.getLogger(__name__)
 def to_what_is_durable(database: Database, durability: Durability, *, memory: str, ledger_prefix: str) -> None:
     """Mends tables that do not open, and undoes what was written after the note of another boot, or of a torn table.
 
-    What is lost so is computed again from the log, since the ledger goes back with the rows; it goes with them when
-    nothing of the memory table can be read.
+    What is lost so is computed again from the log, since the ledger goes back with the rows. It goes altogether where a table
+    does not reach what the note says is on disk, or nothing of the memory table can be read: a ledger with a gap, or ahead of
+    its rows, would skip what it claims.
     """
     there = [name for name in database.names(memory) if name == memory]  # not mem_g1_p100 beside mem_g1_p10
     found = {name: _mended(database, name) for name in (*there, *database.names(f"{ledger_prefix}_"))}
     names = [name for name, state in found.items() if state is not _State.GONE]
     if found.get(memory) is _State.GONE:
-        for name in names:
-            database.drop(name)
+        _drop(database, names)
         return
-    note = durability.read()
-    if note is None or not (durability.lost_power_since(note) or _State.TORN in found.values()):
+    note, is_whole = durability.read(), all(state is _State.WHOLE for state in found.values())
+    if is_whole and (note is None or not durability.lost_power_since(note)):
+        return
+    if note is None or not all(_reaches(database, name, version) for name, version in note.tables.items()):
+        log.warning("%s does not reach what was on disk: its positions are computed again from the log's start", memory)
+        _drop(database, [name for name in names if name != memory])
         return
     log.warning("after a power loss %s goes back to position %d and on from there", memory, note.position)
     for name in names:
@@ -58,14 +63,22 @@ def _mended(database: Database, name: str) -> _State:
                 return _State.GONE
 
 
+def _reaches(database: Database, name: str, version: int) -> bool:
+    """Whether the table can be taken back to that version."""
+    table = database.table(name)
+    with answering(f"looking for version {version} of {name}"):
+        return table is not None and version in {item["version"] for item in table.list_versions()}
+
+
 def _restore(database: Database, name: str, version: int) -> None:
     table = database.table(name)
     with answering(f"taking {name} back to version {version}"):
-        if table is None or table.version <= version:
-            return
-        there = {item["version"] for item in table.list_versions()}
-        if version not in there:
-            log.warning("version %d of %s is gone; it stays at version %d", version, name, table.version)
+        if table is None or table.version == version:
             return
         table.checkout(version)
         table.restore()
+
+
+def _drop(database: Database, names: Iterable[str]) -> None:
+    for name in names:
+        database.drop(name)

@@ -240,6 +240,41 @@ def test_a_ledger_goes_with_the_memory_table_of_which_nothing_can_be_read(folder
     assert offsets(again) == [0]
 
 
+@pytest.mark.parametrize("boot", ["boot-1", "boot-2"])
+def test_a_ledger_of_which_an_older_table_cannot_be_read_is_computed_again_without_a_gap(
+    folder: Path, clock: Clock, boot: str
+) -> None:
+    store = opened(folder, clock=clock)
+    part = owner(store)
+    write(store, part, 0, 1)
+    write(store, part, 262_144)
+    part.close()
+    for path in (folder / "led_g1_p07_0.lance" / "_versions").glob("*.manifest"):
+        path.write_bytes(b"")
+    again = opened(folder, boot=boot)
+    part = owner(again)
+    assert part.last() is None, "the newer table would hide that positions 0 and 1 are missing"
+    write(again, part, 0, 1, 262_144)
+    assert offsets(again) == [0, 1, 262_144]
+    assert again.reader(GEN).outcomes(PARTITION) == {"stored": 3}
+
+
+def test_a_ledger_never_stays_ahead_of_rows_that_were_lost_although_they_were_on_disk(folder: Path, clock: Clock) -> None:
+    store = opened(folder, clock=clock)
+    part = owner(store)
+    for number in range(3):
+        write(store, part, number)
+    part.close()
+    versions = folder / "mem_g1_p07.lance" / "_versions"
+    for path in sorted(versions.glob("*.manifest"))[:2]:  # Lance counts down: these are the newest
+        path.write_bytes(b"")
+    again = opened(folder, boot="boot-2")
+    part = owner(again)
+    assert part.last() is None
+    write(again, part, 0, 1, 2)
+    assert offsets(again) == [0, 1, 2]
+
+
 def test_a_table_that_cannot_be_read_for_another_reason_is_left_as_it_is(
     folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
