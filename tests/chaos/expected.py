@@ -47,22 +47,20 @@ class Reader:
         self.found = Expected()
         self._generation = generation
         self._keyring = keyring
-        self._seen: set[tuple[str | None, str]] = set()
+        self._seen: set[tuple[str, str]] = set()
         self._erased: dict[str, datetime] = {}
-        self._of_scope: dict[str, set[Memory]] = defaultdict(set)
+        self._of_session: dict[str, set[Memory]] = defaultdict(set)
         self._same: dict[tuple[str, str | None, str], Memory] = {}
         self._current: dict[tuple[str, str], Memory] = {}
 
     def partition(self, number: int, records: Iterable[LoggedRecord]) -> None:
         rules: str | None = None
         for record in records:
-            body = None
             try:
                 event = decode(self._keyring.open(record))
-                body = event.body
-                if isinstance(body, RulesApplied):
-                    rules = body.rules
-                outcome = self._outcome(event, self._dropped_tide(number, record.offset, rules))
+                if isinstance(event.body, RulesApplied):
+                    rules = event.body.rules
+                outcome = self._outcome(event, record.key or b"", self._dropped_tide(number, record.offset, rules))
             except InvalidEvent:
                 outcome = "dead_letter"
             except KeyErased:
@@ -76,38 +74,38 @@ class Reader:
         named = _TIDE.search(rules or "")
         return named[1] if named else None
 
-    def _outcome(self, event: Event, dropped: str | None) -> str:
+    def _outcome(self, event: Event, key: bytes, dropped: str | None) -> str:
+        """`key` is the record's: it names a session also where the event itself does not."""
         self.found.events.add(event.id)
-        if event.scope is None:
+        session = key.decode()
+        if isinstance(event.body, SessionForgotten):
+            self._erased[session] = max(event.time, self._erased.get(session, event.time))
+            for memory in list(self._of_session[session]):
+                self._forget(session, memory)
+        if event.scope is None or isinstance(event.body, SessionForgotten):
             return "applied"
-        if (event.key, event.id) in self._seen:
+        if (session, event.id) in self._seen:
             return "duplicate"
-        self._seen.add((event.key, event.id))
+        self._seen.add((session, event.id))
         scope = str(event.scope)
         match event.body:
             case MemoryForgotten() as body:
                 for ref in body.spans:
-                    self._forget((scope, ref.event_id, ref.span))
+                    self._forget(session, (scope, ref.event_id, ref.span))
                 return "applied"
-            case SessionForgotten():
-                self._erased[scope] = max(event.time, self._erased.get(scope, event.time))
-                for memory in list(self._of_scope[scope]):
-                    self._forget(memory)
-                return "applied"
-        return _first_of({self._span(event, scope, *span, dropped) for span in _spans(event)})
+        kept = [(span, content) for span, content in _spans(event) if dropped is None or f"at {dropped}:" not in content]
+        return _first_of({self._span(event, session, (scope, event.id, span), content) for span, content in kept})
 
-    def _span(self, event: Event, scope: str, span: str, content: str, dropped: str | None) -> str:
-        memory, key = (scope, event.id, span), getattr(event.body, "key", None)
-        if dropped is not None and f"at {dropped}:" in content:
-            return "dropped"
-        if memory in self.found.forgotten or (scope in self._erased and event.time <= self._erased[scope]):
+    def _span(self, event: Event, session: str, memory: Memory, content: str) -> str:
+        scope, key = memory[0], getattr(event.body, "key", None)
+        if memory in self.found.forgotten or (session in self._erased and event.time <= self._erased[session]):
             self.found.forgotten.add(memory)
             return "forgotten"
         first = self._same.get((scope, key, content))
         if first in self.found.live and first not in self.found.superseded:
             return "duplicate"
         self._same[scope, key, content] = memory
-        self._of_scope[scope].add(memory)
+        self._of_session[session].add(memory)
         self.found.live[memory] = content
         if key is not None:
             before = self._current.get((scope, key))
@@ -116,11 +114,11 @@ class Reader:
             self._current[scope, key] = memory
         return "stored"
 
-    def _forget(self, memory: Memory) -> None:
+    def _forget(self, session: str, memory: Memory) -> None:
         self.found.forgotten.add(memory)
         self.found.live.pop(memory, None)
         self.found.superseded.discard(memory)
-        self._of_scope[memory[0]].discard(memory)
+        self._of_session[session].discard(memory)
 
 
 def _spans(event: Event) -> Iterator[tuple[str, str]]:
@@ -132,4 +130,4 @@ def _spans(event: Event) -> Iterator[tuple[str, str]]:
 
 
 def _first_of(fates: set[str]) -> str:
-    return next(fate for fate in ("stored", "duplicate", "forgotten", "dropped") if fate in fates)
+    return next((fate for fate in ("stored", "duplicate", "forgotten") if fate in fates), "dropped")

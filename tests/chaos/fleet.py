@@ -119,4 +119,5 @@ class Fleet:
 def environment() -> dict[str, str]:
     """Nothing of the caller's crewmem reaches a process; one thread each, since they are many."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CREWMEM_", "OPENAI_"))}
-    return inherited | {"PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1", "CREWAI_DISABLE_TELEMETRY": "true"}
+    path = os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))
+    return inherited | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CREWAI_DISABLE_TELEMETRY": "true"}

@@ -24,7 +24,11 @@ PAUSES = {"consumer": (14.0, 20.0), "static member": (34.0, 40.0), "publisher": 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """One run. `events` counts those too that are published twice, one in twenty. `store` is `folder` or `s3`; `without` names guards that are taken out; `rate` is events a second, at most."""
+    """One run. `events` counts those too that are published twice, one in twenty; `rate` is how many a second, at most.
+
+    `store` is `folder` or `s3`; `without` names guards that are taken out, `widen` is for how many seconds a write then stands
+    still at its borders.
+    """
 
     seed: int
     events: int = 53_000
