@@ -10,7 +10,7 @@ from crewmem_producers.names import Scope, memory_id
 from crewmem_producers.spans import overlap
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
 from crewmem_store.store import PartitionView
-from crewmem_store.updates import Erase, Extend, Forget, SupersedeFailures, SupersedeKey, Update
+from crewmem_store.updates import Erase, EraseKey, Extend, Forget, SupersedeFailures, SupersedeKey, Update
 
 from crewmem_consumers import memories, outcomes
 from crewmem_consumers.claims import claims
@@ -56,19 +56,20 @@ class Decider:
         event, offset = item.event, item.record.offset
         if event is None:
             return outcomes.erased(item) if item.erased else outcomes.dead_letter(item)
-        if event.scope is None:
+        if event.key is None:
             return outcomes.applied(item)
         first = self._first(event, offset)
         if first is not None:
             return outcomes.repeated(item, first)
         self._seen[event.key, event.id] = offset
         match event.body:
+            case SessionForgotten():
+                self._erase(event, offset)
+                return outcomes.applied(item)
+        assert event.scope is not None, "every other event of a session names it"
+        match event.body:
             case MemoryForgotten() as body:
                 self._forget(event, body, event.scope, offset)
-                return outcomes.applied(item)
-            case SessionForgotten():
-                self._write(event.scope, memories.erasure(event, partition=self._partition, offset=offset))
-                self._effect(event.scope, Erase(str(event.scope), offset))
                 return outcomes.applied(item)
         return outcomes.of_spans(item, self._spans(item, event.scope))
 
@@ -83,6 +84,13 @@ class Decider:
             if row.scope_key == event.key and row.offset < offset and row.outcome is not Outcome.DEAD_LETTER
         )
         return min(earlier, default=None)
+
+    def _erase(self, event: Event, offset: int) -> None:
+        marker = memories.erasure(event, partition=self._partition, offset=offset)
+        update = EraseKey(event.key or "", offset) if event.scope is None else Erase(str(event.scope), offset)
+        self._plan.rows.append(marker)
+        self._plan.updates.append(update)
+        self._sessions.erase(marker, update)
 
     def _forget(self, event: Event, body: MemoryForgotten, scope: Scope, offset: int) -> None:
         session = self._sessions[scope]
@@ -162,7 +170,7 @@ class Decider:
     def _effect(self, scope: Scope, update: Update) -> None:
         """Keeps an update that changes something, and always those that a late writer's rows may still need."""
         changed = self._sessions[scope].apply(update)
-        if changed or isinstance(update, Forget | Erase):
+        if changed or isinstance(update, Forget):
             self._plan.updates.append(update)
 
 

@@ -87,8 +87,9 @@ def forgotten(event: Event, event_id: str, span: str, *, partition: int, offset:
 def erasure(event: Event, *, partition: int, offset: int) -> MemoryRow:
     """The marker of a `session.forgotten`: it names the session by its record key alone."""
     return MemoryRow(
-        id=memory_id(partition, str(event.scope), event.id, effects.MARKER_SPAN), scope=event.key, event_id=event.id,
-        span=effects.MARKER_SPAN, offset=offset, created_at=event.time, outcome=Outcome.FORGOTTEN, kind=effects.MARKER_KIND,
+        id=memory_id(partition, str(event.scope or event.key), event.id, effects.MARKER_SPAN), scope=event.key,
+        event_id=event.id, span=effects.MARKER_SPAN, offset=offset, created_at=event.time, outcome=Outcome.FORGOTTEN,
+        kind=effects.MARKER_KIND,
     )  # fmt: skip
 
 

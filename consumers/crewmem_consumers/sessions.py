@@ -11,7 +11,7 @@ from crewmem_producers.names import Scope
 from crewmem_store import effects
 from crewmem_store.rows import MemoryRow, Vector
 from crewmem_store.store import PartitionView
-from crewmem_store.updates import Erase, Extend, Forget, SupersedeFailures, SupersedeKey, Update
+from crewmem_store.updates import Erase, EraseKey, Extend, Forget, SupersedeFailures, SupersedeKey, Update
 
 
 class Session:
@@ -91,7 +91,7 @@ class Session:
                 return [update.id]
             case Forget():
                 return update.ids
-            case Erase():
+            case Erase() | EraseKey():
                 return list(self._rows)
 
     def _append(self, id: str, vector: Vector) -> None:
@@ -108,8 +108,22 @@ class Sessions:
         self._view = view
         self._dimensions = dimensions
         self._open: dict[Scope, Session] = {}
+        self._erased: list[tuple[MemoryRow, Update]] = []
 
     def __getitem__(self, scope: Scope) -> Session:
         if scope not in self._open:
             self._open[scope] = Session(self._view.rows(str(scope)), dimensions=self._dimensions)
+            for marker, update in self._erased:
+                self._take_away(scope, marker, update)
         return self._open[scope]
+
+    def erase(self, marker: MemoryRow, update: Update) -> None:
+        """An erasure of this batch: it holds for sessions that are open, and for those that are opened later."""
+        self._erased.append((marker, update))
+        for scope in self._open:
+            self._take_away(scope, marker, update)
+
+    def _take_away(self, scope: Scope, marker: MemoryRow, update: Update) -> None:
+        if scope.key == marker.scope:
+            self._open[scope].add(marker)
+            self._open[scope].apply(update)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from crewmem_store import effects
 from crewmem_store.memory import MemoryView
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
-from crewmem_store.updates import Erase, Extend, Forget, Update
+from crewmem_store.updates import Erase, EraseKey, Extend, Forget, Update
 
 
 class Decided(NamedTuple):
@@ -91,5 +91,8 @@ class TrialPartition:
                 return [update.id] if update.id in self._scope_of else []
             case Erase():
                 return list(self._rows[update.scope])
+            case EraseKey():
+                named = (rows for scope, rows in self._rows.items() if effects.record_key(scope) == update.key)
+                return [id for rows in named for id in rows]
         rows = self._rows[update.scope].values()
         return [row.id for row in rows if effects.apply(row, update) is not row]

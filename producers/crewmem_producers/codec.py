@@ -12,7 +12,7 @@ import zstandard
 from pydantic import ValidationError
 
 from crewmem_producers.errors import EventTooLarge, InvalidEvent, InvalidName, NewerSchema
-from crewmem_producers.events import BODIES, CONTROL_BODIES, SCHEMA_VERSION, Body, Event
+from crewmem_producers.events import BODIES, CONTROL_BODIES, SCHEMA_VERSION, Body, Event, SessionForgotten
 from crewmem_producers.log import MAX_RECORD_BYTES, Header, LoggedRecord, Record
 from crewmem_producers.names import Scope
 
@@ -30,6 +30,9 @@ EVENT_ID = re.compile(r"[\x21-\x7e]{1,100}")
 """Printable ASCII: an id is part of memory ids, tokens and log lines."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+RECORD_KEY = re.compile(r"[a-z0-9-]{1,40}/[0-9a-f]{32}")
+"""What `Scope.key` makes."""
+
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 """A W3C trace context."""
 
@@ -86,13 +89,15 @@ def decode(record: LoggedRecord | Record, *, upcasters: Mapping[tuple[str, int],
     if model is None:
         raise InvalidEvent(f"no event type {kind!r} is known", reason="unknown_type")
     body = parse_body(model, _unpack(record.value, headers.get("content-encoding")), upcasters=upcasters)
-    scope = _scope(body, model)
+    nameless = isinstance(body, SessionForgotten) and body.session is None
+    scope = None if nameless else _scope(body, model)
     if scope is not None and (record.key or b"") != scope.key.encode():
         raise InvalidEvent("the record's key is not that of its tenant and session", reason="wrong_key")
     trace = headers.get("traceparent")
     return Event(
         body=body, scope=scope, id=event_id, time=time, source=headers.get("ce_source", ""),
         traceparent=trace if trace and TRACEPARENT.fullmatch(trace) else None,
+        record_key=_record_key(record) if nameless else None,
     )  # fmt: skip
 
 
@@ -159,6 +164,14 @@ def _scope(body: Body, model: type[Body]) -> Scope | None:
     if scope.session != body.session:
         raise InvalidEvent("the session's name is not normalised", reason="wrong_schema")
     return scope
+
+
+def _record_key(record: LoggedRecord | Record) -> str:
+    """The key of a record whose body names no session."""
+    key = (record.key or b"").decode("utf-8", "replace")
+    if not RECORD_KEY.fullmatch(key):
+        raise InvalidEvent("the record's key names no session", reason="wrong_key")
+    return key
 
 
 def _headers(record: LoggedRecord | Record) -> dict[str, str]:

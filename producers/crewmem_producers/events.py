@@ -124,7 +124,9 @@ class MemoryForgotten(Body):
 
 
 class SessionForgotten(Body):
-    """`crewmem.session.forgotten`: everything of the session before this position."""
+    """`crewmem.session.forgotten`: everything of the session before this position, and what happened before it and comes
+    later. Its record's key says which session; the body need not name it, so that no name stays on the log. `erased_keys`
+    are ids of data keys, which stay erased also where their bytes come back."""
 
     type: ClassVar[str] = "crewmem.session.forgotten"
     erased_keys: list[str] = []
@@ -177,7 +179,8 @@ PUBLISHABLE = frozenset({KickoffCompleted.type, KickoffFailed.type, MemoryRememb
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One immutable happening. `time` is aware, UTC; `scope` is None only for control events."""
+    """One immutable happening. `time` is aware, UTC; `scope` is None only for control events, and for a `session.forgotten`
+    that names its session by `record_key` alone."""
 
     body: Body
     scope: Scope | None
@@ -185,6 +188,7 @@ class Event:
     time: datetime = field(default_factory=utc_now)
     source: str = ""
     traceparent: str | None = None
+    record_key: str | None = None
 
     @property
     def type(self) -> str:
@@ -194,4 +198,4 @@ class Event:
     @property
     def key(self) -> str | None:
         """The record key, or None for a control event."""
-        return self.scope.key if self.scope else None
+        return self.scope.key if self.scope else self.record_key

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from crewmem_store.rows import MemoryRow, Outcome
-from crewmem_store.updates import Erase, Extend, Forget, SupersedeFailures, SupersedeKey, Update
+from crewmem_store.updates import Erase, EraseKey, Extend, Forget, SupersedeFailures, SupersedeKey, Update
 
 MARKER_KIND = "erasure"
 MARKER_SPAN = "session"
@@ -40,6 +40,9 @@ def apply(row: MemoryRow, update: Update) -> MemoryRow:
         case Erase():
             touched = row.scope == update.scope and row.offset < update.before_offset and not is_marker(row)
             return erased(row, update.scope) if touched else row
+        case EraseKey():
+            named = row.scope is not None and record_key(row.scope) == update.key
+            return apply(row, Erase(row.scope or "", update.before_offset)) if named else row
 
 
 def forgotten(row: MemoryRow) -> MemoryRow:
@@ -52,7 +55,7 @@ def forgotten(row: MemoryRow) -> MemoryRow:
 def erased(row: MemoryRow, scope: str) -> MemoryRow:
     """The tombstone that a row of an erased session becomes: it names the session no more."""
     return replace(
-        forgotten(row), scope=record_key(scope), crew=None, agent_role=None, task_key=None, parent=None
+        forgotten(row), scope=record_key(scope), kind="note", crew=None, agent_role=None, task_key=None, parent=None
     )  # fmt: skip
 
 

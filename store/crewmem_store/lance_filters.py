@@ -16,12 +16,12 @@ from lancedb.expr import Expr, col, lit
 from crewmem_store import effects
 from crewmem_store.rows import Outcome
 from crewmem_store.store import Summary
-from crewmem_store.updates import Erase, Extend, Forget, SupersedeFailures, SupersedeKey, Update
+from crewmem_store.updates import Erase, Extend, Forget, NamedUpdate, SupersedeFailures, SupersedeKey
 
 _HAS_TEXT = "text IS NOT NULL"
 _CURRENT = "superseded_at IS NULL"
 _FORGOTTEN: dict[str, Any] = dict.fromkeys(("text", "content", "summary", "vector", "source_hash", "key", "metadata"))
-_ERASED: dict[str, Any] = _FORGOTTEN | dict.fromkeys(("crew", "agent_role", "task_key", "parent"))
+_ERASED: dict[str, Any] = _FORGOTTEN | dict.fromkeys(("crew", "agent_role", "task_key", "parent")) | {"kind": "note"}
 
 
 def equal(column: str, value: str | int) -> Expr:
@@ -59,7 +59,7 @@ def not_summarised_by(summariser: str) -> str:
     return f"{_HAS_TEXT} AND (summariser IS NULL OR {(col('summariser') != lit(summariser)).to_sql()})"
 
 
-def changes(update: Update) -> tuple[str, dict[str, Any]]:
+def changes(update: NamedUpdate) -> tuple[str, dict[str, Any]]:
     """The `where` of the update, evaluated at commit, and the columns that it sets: `effects.apply` in SQL."""
     match update:
         case SupersedeKey():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from lancedb.expr import col, lit
@@ -20,7 +20,7 @@ from crewmem_store.memory import MemoryView, no_checkpoint
 from crewmem_store.rows import LedgerRow, MemoryRow
 from crewmem_store.scope_cache import ScopeCache, views
 from crewmem_store.store import Summary
-from crewmem_store.updates import Erase, Forget, Update
+from crewmem_store.updates import Erase, EraseKey, Forget, Update
 
 CACHE_BYTES = 64 * 2**20
 SYNC_SECONDS = 1.0
@@ -157,6 +157,9 @@ class LancePartition:
             return
         if self._cache.apply(update) is False:
             return
+        if isinstance(update, EraseKey):
+            self._erase_late({update.key: update.before_offset})
+            return
         with self._carried():
             changed = self._memory.update(*lance_filters.changes(update))
         if changed and isinstance(update, Forget | Erase):
@@ -181,9 +184,12 @@ class LancePartition:
         return effects.erasures(memory_rows(self._memory.read(DECIDED_FROM, lance_filters.markers()))[0])
 
     def _erase_again(self) -> None:
-        """Erases what a late writer put below an erasure: only the scopes tell which sessions that were."""
+        """Erases what a late writer put below an erasure."""
         self._memory.refresh()
-        below = self._erasures()
+        self._erase_late(self._erasures())
+
+    def _erase_late(self, below: Mapping[str, int]) -> None:
+        """Erases the sessions of these record keys, each below its offset: only the scopes tell which sessions those are."""
         if not below:
             return
         oldest: dict[str, int] = {}

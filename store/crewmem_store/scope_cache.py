@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from crewmem_store import effects
 from crewmem_store.rows import MemoryRow
-from crewmem_store.updates import Erase, Extend, Forget, Update
+from crewmem_store.updates import Erase, EraseKey, Extend, Forget, Update
 
 _ROW_BYTES = 1_000
 """A row's Python objects, without its text and vector."""
@@ -83,6 +83,10 @@ class ScopeCache:
             case Erase():
                 self._drop(update.scope)
                 self._drop(effects.record_key(update.scope))
+                return None
+            case EraseKey():
+                for value in [value for value in self._values if update.key in (value, effects.record_key(value))]:
+                    self._drop(value)
                 return None
             case _:
                 return self._apply_in(update.scope, update)

@@ -57,4 +57,15 @@ class Erase:
     before_offset: int
 
 
-Update = SupersedeKey | SupersedeFailures | Extend | Forget | Erase
+@dataclass(frozen=True, slots=True)
+class EraseKey:
+    """The same for the scope whose record key (`Scope.key`) this is: an erasure need not name its session."""
+
+    key: str
+    before_offset: int
+
+
+NamedUpdate = SupersedeKey | SupersedeFailures | Extend | Forget | Erase
+"""What one condition on the columns of a row can say."""
+
+Update = NamedUpdate | EraseKey

@@ -1,8 +1,10 @@
 """What becomes of a span: duplicates, supersession, forgetting, limits, ttl."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from crewmem_producers.events import Event
 from crewmem_producers.names import memory_id
 from crewmem_store.rows import Outcome
 from support.pipeline import (
@@ -10,6 +12,7 @@ from support.pipeline import (
     START,
     Pipeline,
     erase,
+    erase_by_key,
     failure,
     forget,
     kickoff,
@@ -254,8 +257,9 @@ def test_forgetting_in_one_session_touches_no_other() -> None:
     assert [row.content for row in pipeline.rows("other")] == ["kept"]
 
 
+@pytest.mark.parametrize("erase", [erase, erase_by_key])
 @pytest.mark.parametrize("cuts", [[], [1], [2]])
-def test_an_erased_session_is_empty_and_begins_anew(cuts: list[int]) -> None:
+def test_an_erased_session_is_empty_and_begins_anew(cuts: list[int], erase: Callable[..., Event]) -> None:
     pipeline = Pipeline()
     pipeline.run(remember("old fact", number=0), erase(number=1), remember("old fact", number=2), cuts=cuts)
     assert pipeline.outcomes() == ["stored", "applied", "stored"]
@@ -271,8 +275,11 @@ def test_a_rule_can_keep_every_repeat_or_only_compare_sources() -> None:
         assert pipeline.outcomes() == expected
 
 
+@pytest.mark.parametrize("erase", [erase, erase_by_key])
 @pytest.mark.parametrize("cuts", [[], [1], [2]])
-def test_what_happened_before_its_session_was_forgotten_stays_out_when_it_comes_later(cuts: list[int]) -> None:
+def test_what_happened_before_its_session_was_forgotten_stays_out_when_it_comes_later(
+    cuts: list[int], erase: Callable[..., Event]
+) -> None:
     pipeline = Pipeline()
     pipeline.run(erase(number=5), remember("old, from a publisher that was offline", number=4), cuts=cuts)
     pipeline.run(remember("new", number=6), remember("of another session", number=1, session="other"))

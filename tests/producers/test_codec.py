@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
+import zstandard
 from crewmem_producers.codec import decode, encode
 from crewmem_producers.errors import InvalidEvent, NewerSchema
-from crewmem_producers.events import Event, MemoryRemembered
+from crewmem_producers.events import Event, MemoryRemembered, SessionForgotten
 from crewmem_producers.log import Record
 from crewmem_producers.names import Scope
 from hypothesis import given
@@ -81,3 +84,20 @@ def test_an_upcaster_makes_the_next_version_of_an_old_body() -> None:
 def test_unknown_fields_are_kept() -> None:
     event = Event(body=MemoryRemembered(content="x", later="yes"), scope=Scope.of("default", "p"))  # type: ignore[call-arg]
     assert decode(encode(event)).body.model_extra == {"later": "yes"}
+
+
+def test_a_forgotten_session_is_named_by_the_records_key_alone() -> None:
+    key = Scope.of("acme", "ann@example.com").key
+    record = encode(Event(body=SessionForgotten(erased_keys=["k1"]), scope=None, record_key=key))
+    assert record.key == key.encode()
+    assert b"ann" not in zstandard.ZstdDecompressor().decompress(record.value or b"")
+    event = decode(record)
+    assert (event.scope, event.key, event.record_key) == (None, key, key)
+
+
+@pytest.mark.parametrize("key", [None, b"", b"acme", b"acme/ann", b"ACME/" + b"0" * 32])
+def test_a_forgotten_session_without_the_key_of_one_is_refused(key: bytes | None) -> None:
+    record = encode(Event(body=SessionForgotten(), scope=None, record_key="acme/" + "0" * 32))
+    with pytest.raises(InvalidEvent) as caught:
+        decode(replace(record, key=key))
+    assert caught.value.reason == "wrong_key"

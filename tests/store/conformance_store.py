@@ -17,7 +17,7 @@ from crewmem_store.errors import NamespaceMismatch
 from crewmem_store.memory import SCAN_ROWS
 from crewmem_store.rows import LedgerRow, Outcome
 from crewmem_store.store import PartitionStore, Store, Summary
-from crewmem_store.updates import Erase, Extend, Forget, SupersedeFailures, SupersedeKey
+from crewmem_store.updates import Erase, EraseKey, Extend, Forget, SupersedeFailures, SupersedeKey, Update
 from store.store_rows import (
     ALICE,
     BOB,
@@ -335,16 +335,18 @@ class StoreConformance:
 
     # Erasing a session
 
-    def test_an_erased_session_keeps_ids_and_names_nothing(self, store: Store, part: PartitionStore) -> None:
+    @pytest.mark.parametrize("erase", [Erase(ALICE, 5), EraseKey(Scope.parse(ALICE).key, 5)])
+    def test_an_erased_session_keeps_ids_and_names_nothing(self, store: Store, part: PartitionStore, erase: Update) -> None:
         rows = [memory(1), tombstone(2), memory(3, scope=BOB), memory(9)]
         key = Scope.parse(ALICE).key
-        put(part, *rows, marker(5), updates=[Erase(ALICE, 5)])
+        part.view(scopes={ALICE}, ce_ids=())
+        put(part, *rows, marker(5), updates=[erase])
         for row in rows[:2]:
             found = store.reader(GEN).get(row.id)
             assert found is not None
             assert found.scope == key
             assert (found.text, found.content, found.crew, found.agent_role, found.task_key, found.parent) == (None,) * 6
-            assert found.outcome == row.outcome
+            assert (found.outcome, found.kind) == (row.outcome, "note")
         reader = store.reader(GEN)
         assert [row.offset for row in reader.rows({ALICE, BOB}, partitions={PARTITION}).rows] == [3, 9]
         assert [row.offset for row in part.view(scopes={ALICE}, ce_ids=()).rows(ALICE)] == [1, 2, 5, 9]

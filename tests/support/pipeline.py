@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -153,6 +154,11 @@ def forget(*spans: tuple[str, str], number: int = 0, session: str = SESSION) -> 
 
 def erase(*, number: int = 0, session: str = SESSION) -> Event:
     return event(SessionForgotten(), number=number, session=session)
+
+
+def erase_by_key(*, number: int = 0, session: str = SESSION) -> Event:
+    """The same, as crewmem writes it: it names its session by the record's key alone."""
+    return replace(erase(number=number, session=session), scope=None, record_key=Scope.of("default", session).key)
 
 
 def apply_rules(text: str, *, number: int = 0) -> Event:
