@@ -13,12 +13,14 @@ from typing import Any
 import lancedb
 import pyarrow as pa
 import pytest
+from crewmem_producers.errors import KeyErased
+from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.names import Scope
 from crewmem_store.accounting import Kind, Step, Verified, verify
 from crewmem_store.lance import LanceStore
 from crewmem_store.store import Store
-from support.keyrings import plain_keyring
+from support.keyrings import NoKeys, plain_keyring
 from support.listed_log import ListedLog
 from support.pipeline import Pipeline, erase, forget, kickoff, remember
 
@@ -149,6 +151,25 @@ def test_what_the_log_let_go_after_it_was_processed_is_said_and_no_misfit(bench:
     verified = bench.verify()
     assert verified.closes, verified.misfits
     assert (verified.partitions[0].start, verified.partitions[0].before_log) == (3, 3)
+
+
+def test_a_forget_that_the_log_let_go_explains_what_it_took(bench: Bench) -> None:
+    bench.log.starts_at = 12
+    verified = bench.verify()
+    assert verified.closes, verified.misfits
+    assert verified.partitions[0].before_log == 12
+
+
+def test_a_forget_whose_key_was_erased_explains_what_it_took(bench: Bench) -> None:
+    class Erased(Keyring):
+        def open(self, record: Any) -> Any:
+            if record.header("ce_type") == "crewmem.memory.forgotten":
+                raise KeyErased("its session was erased")
+            return record
+
+    reader, keyring = bench.store().reader("g1"), Erased(registry=NoKeys())  # type: ignore[arg-type]
+    found = asyncio.run(verify(bench.log, reader, bench.pipeline.generation, keyring=keyring))
+    assert found.closes, found.misfits
 
 
 def test_offsets_that_the_log_leaves_out_are_no_misfit() -> None:

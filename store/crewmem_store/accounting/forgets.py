@@ -49,6 +49,10 @@ class Forgets:
     """Record key -> the offset below which everything was forgotten, and the time up to which everything is, also what came to
     the log later."""
 
+    unread: set[str] = field(default_factory=set)
+    """Record keys of sessions of which something was forgotten that nobody can read any more: its key was erased, or the log
+    has let it go."""
+
     def name(self, named: Named) -> None:
         for event_id, span in named.refs:
             self.spans[named.scope.key, event_id].append(span)
@@ -67,10 +71,12 @@ class Forgets:
 
     def note(self, record: LoggedRecord, keyring: Keyring) -> None:
         """Takes a record into account that the ledger does not have yet."""
-        named = read_forget(record, keyring)
+        named, key = read_forget(record, keyring), (record.key or b"").decode("utf-8", "replace")
         if named is not None:
             self.name(named)
+        elif record.header("ce_type") == MemoryForgotten.type:
+            self.unread.add(key)
         elif record.header("ce_type") == SessionForgotten.type:
             with contextlib.suppress(InvalidEvent, KeyErased):
                 event = codec.decode(keyring.open(record))
-                self.erase((record.key or b"").decode("utf-8", "replace"), record.offset, event.time)
+                self.erase(key, record.offset, event.time)

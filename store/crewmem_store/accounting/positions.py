@@ -163,6 +163,8 @@ class Positions:
             if not any(effects.is_marker(row) for row in rows):
                 said = "the erasure's marker is not in the store"
                 self._found(Kind.ROW_MISSING, entry.offset, said, event_id=entry.ce_id)
+        elif entry.type == MemoryForgotten.type and (seen is None or seen.names is None):
+            self._forgets.unread.add(entry.scope_key or "")
         elif entry.type == MemoryForgotten.type and seen is not None and seen.names is not None:
             self._forgets.name(seen.names)
             for event_id, span in seen.names.refs:

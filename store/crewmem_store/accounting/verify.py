@@ -156,11 +156,11 @@ class _Walk:
                 covered = _covered(row, self._forgets)
                 if covered and row.text is not None:
                     self._text(Kind.TEXT_BACK, row, "something on the log has forgotten it, and its text is there")
-                elif not covered and row.text is None:
+                elif not covered and row.text is None and not _may_be_covered(row, self._forgets):
                     without.append(row)
         later = await self._later_forgets(end) if without else Forgets()
         for row in without:
-            if not _covered(row, later):
+            if not _covered(row, later) and not _may_be_covered(row, later):
                 self._text(Kind.TEXT_MISSING, row, "it has no text, and nothing on the log has forgotten it")
 
     async def _later_forgets(self, start: int) -> Forgets:
@@ -186,9 +186,17 @@ class _Walk:
 
 def _covered(row: MemoryRow, forgets: Forgets) -> bool:
     """Whether the row's memory was forgotten; an erased row has the record key in place of its scope."""
+    return any(forgets.cover(key, row) for key in _keys(row))
+
+
+def _may_be_covered(row: MemoryRow, forgets: Forgets) -> bool:
+    """Whether something of its session was forgotten of which nobody can read what."""
+    return not forgets.unread.isdisjoint(_keys(row))
+
+
+def _keys(row: MemoryRow) -> set[str]:
     scope = row.scope or ""
-    keys = {effects.record_key(scope), *([scope] if row.text is None else [])}
-    return any(forgets.cover(key, row) for key in keys)
+    return {effects.record_key(scope), *([scope] if row.text is None else [])}
 
 
 def _compare_window(
