@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
+from crewmem_producers.data_keys import DataKeyMaker
+from crewmem_producers.errors import SettingsError
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import EventLog
 from crewmem_producers.log_sqlite import SqliteLog
+from crewmem_producers.master_file import MasterFile
+from crewmem_producers.master_key import MasterKeys, MasterSource, PublicKey
 from crewmem_producers.registry import Registry
 from crewmem_producers.registry_sqlite import SqliteRegistry
+from crewmem_producers.sealing import Sealer
 from crewmem_producers.settings import KafkaSettings
 from crewmem_producers.topics import dead_letter_topic, events_topic
 
@@ -43,7 +50,48 @@ def open_registry(settings: KafkaSettings) -> Registry:
 
 def open_keyring(settings: KafkaSettings, registry: Registry) -> Keyring:
     """What opens sealed records, over a registry that is started and stays the caller's. Raises SettingsError."""
-    return Keyring(registry=registry)
+    return Keyring(registry=registry, master=master_keys(settings))
+
+
+def open_sealer(settings: KafkaSettings, registry: Registry) -> Sealer | None:
+    """What seals records, over a registry that is started and stays the caller's; None where no master key is set, and
+    events go to the log plain. Raises SettingsError, MissingExtra."""
+    public = _public_half(settings)
+    if public is None:
+        return None
+    public()  # what cannot be used is said at once
+    return Sealer(keys=DataKeyMaker(registry=registry, public=public, maker=f"{settings.source}/{os.getpid()}"))
+
+
+def master_keys(settings: KafkaSettings) -> MasterSource:
+    """The private keys that the settings name: a file is read again when it changes. Raises SettingsError, MissingExtra."""
+    if (path := settings.master_key_file) is not None:
+        return MasterFile(path)
+    if settings.master_key is None:
+        return lambda: None
+    keys = MasterKeys.parse(settings.master_key.get_secret_value())
+    return lambda: keys
+
+
+def _public_half(settings: KafkaSettings) -> Callable[[], PublicKey] | None:
+    """CREWMEM_MASTER_PUBLIC_KEY, else the public half of the current master key."""
+    source = master_keys(settings)
+    masters = source()
+    if settings.master_public_key is None:
+        return None if masters is None else lambda: _held(source).current
+    public = PublicKey.parse(settings.master_public_key)
+    if masters is not None and public.fingerprint not in masters.fingerprints:
+        raise SettingsError(
+            "CREWMEM_MASTER_PUBLIC_KEY is not the public half of any key in CREWMEM_MASTER_KEY: set it to "
+            f"{masters.current.text}, or leave it out here"
+        )
+    return lambda: public
+
+
+def _held(source: MasterSource) -> MasterKeys:
+    masters = source()
+    assert masters is not None, "a source that held keys goes on holding some"
+    return masters
 
 
 def _open(settings: KafkaSettings, topic: str) -> EventLog:

@@ -9,6 +9,7 @@ CrewmemError
 ├── MissingExtra         an optional part that is not installed (also an ImportError)
 ├── Unavailable          a part of the surroundings is away; try again later
 │   ├── KeyMissing       a key that opens what was sealed is not here (yet)
+│   ├── MasterRetired    the master key that is sealed for was given up; nothing is sealed until the new one is set
 │   ├── LogUnavailable
 │   ├── RegistryUnavailable
 │   ├── ServiceUnavailable
@@ -70,6 +71,11 @@ class Unavailable(CrewmemError, ConnectionError):
 class KeyMissing(Unavailable):
     """A sealed event cannot be opened here: its data key is not in the registry, or CREWMEM_MASTER_KEY does not hold the
     master key that the message names. Give it back; whoever reads the log waits until then, and nothing is skipped."""
+
+
+class MasterRetired(Unavailable):
+    """Nothing may be sealed for this master key any more. Set CREWMEM_MASTER_PUBLIC_KEY (or CREWMEM_MASTER_KEY) to the new
+    one that `crewmem keys rotate-master` moved to; what was published waits until then."""
 
 
 class LogUnavailable(Unavailable):

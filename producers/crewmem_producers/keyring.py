@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TypeVar
+from dataclasses import replace
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
 
-from crewmem_producers.errors import KeyMissing
+from crewmem_producers.data_keys import PREFIX, is_erased, wrapping_info
+from crewmem_producers.errors import InvalidEvent, KeyErased, KeyMissing
 from crewmem_producers.log import LoggedRecord, Record
-from crewmem_producers.registry import Registry
+from crewmem_producers.master_key import MasterSource
+from crewmem_producers.registry import Registry, Value
+from crewmem_producers.sealed_body import KEY_HEADER, check_key_id, cipher, key_id, unseal
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 R = TypeVar("R", LoggedRecord, Record)
 
-KEY_HEADER = "crewmem-key"
-"""The header that names the data key of a sealed body."""
+MOST_KEYS = 10_000
+"""Data keys that are kept unwrapped; others are unwrapped again (about 0.1 ms each)."""
+
+__all__ = ["KEY_HEADER", "Keyring", "key_id"]
 
 
 class Keyring:
     """Thread-safe; `prepare` alone belongs to the registry's event loop."""
 
-    def __init__(self, *, registry: Registry) -> None:
-        """`registry` is started, and followed by whoever started it."""
+    def __init__(self, *, registry: Registry, master: MasterSource = lambda: None) -> None:
+        """`registry` is started, and followed by whoever started it; `master()` gives the private keys as they are now."""
         self._registry = registry
+        self._master = master
+        self._lock = Lock()
+        self._ciphers: OrderedDict[str, AESGCM] = OrderedDict()
 
     def open(self, record: R) -> R:
         """The record with a plain body (and its headers as they were); one that is not sealed is returned as it is.
@@ -28,19 +42,50 @@ class Keyring:
         Raises KeyMissing (wait: the surroundings lack a key), KeyErased (its session was erased), InvalidEvent (`bad_seal`).
         """
         id = key_id(record)
-        if id is None:
+        if id is None or record.value is None:
             return record
-        raise KeyMissing(f"the data key {id} is not in the registry")
+        return replace(record, value=unseal(record.value, cipher=self._cipher(id, _scope_key(record)), record=record))
 
     async def prepare(self, records: Sequence[LoggedRecord]) -> None:
         """Has the registry's view hold every data key of these that was put before them. Raises RegistryUnavailable."""
-        if any(self._registry.get(f"datakey/{id}") is None for id in filter(None, map(key_id, records))):
+        if any(self._registry.get(PREFIX + id) is None for id in {key_id(record) for record in records} if id is not None):
             await self._registry.refresh()
 
+    def _cipher(self, id: str, scope_key: str) -> AESGCM:
+        check_key_id(id, scope_key)
+        value = self._registry.get(PREFIX + id)
+        if value is None:
+            raise KeyMissing(
+                f"the data key {id} is not in the registry (yet): an event that it seals is waited for. If this lasts, the "
+                "registry has lost records: restore it (`crewmem backup restore`)."
+            )
+        if is_erased(value):
+            with self._lock:
+                self._ciphers.pop(id, None)
+            raise KeyErased("the event's session was erased, and with it the key that opens the event")
+        with self._lock:
+            if (known := self._ciphers.get(id)) is not None:
+                self._ciphers.move_to_end(id)
+                return known
+        return self._unwrapped(id, scope_key, value)
 
-def key_id(record: LoggedRecord | Record) -> str | None:
-    """The id of the data key that sealed the record's body; None of a plain one."""
-    for name, value in record.headers:
-        if name == KEY_HEADER:
-            return (value or b"").decode("utf-8", "replace")
-    return None
+    def _unwrapped(self, id: str, scope_key: str, value: Value) -> AESGCM:
+        masters, wrapped, master = self._master(), value.get("wrapped"), value.get("master")
+        if masters is None:
+            raise KeyMissing(
+                f"an event is sealed, and no master key is held here: set CREWMEM_MASTER_KEY to the key of fingerprint {master}"
+            )
+        if not isinstance(wrapped, str) or not isinstance(master, str):
+            raise KeyMissing(f"the registry's record of the data key {id} is damaged: restore the registry")
+        if value.get("scope_key") != scope_key:
+            raise InvalidEvent("the body is sealed with a data key of another session", reason="bad_seal")
+        found = cipher(masters.unwrap(wrapped, fingerprint=master, info=wrapping_info(id, scope_key)))
+        with self._lock:
+            self._ciphers[id] = found
+            while len(self._ciphers) > MOST_KEYS:
+                self._ciphers.popitem(last=False)
+        return found
+
+
+def _scope_key(record: LoggedRecord | Record) -> str:
+    return (record.key or b"").decode("utf-8", "replace")

@@ -21,12 +21,16 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as SourceError
 
 from crewmem_producers.errors import SettingsError
+from crewmem_producers.master_key import PublicKey
+from crewmem_producers.master_key import check as check_master_keys
 from crewmem_producers.names import check_tenant, normalise_session
 
 PREFIX = "CREWMEM_"
 CONFIG_VARIABLE = "CREWMEM_CONFIG"
 CONFIG_NAME = "crewmem.toml"
 DEFAULT_BASE_URL = "http://127.0.0.1:8765"
+MASTER_KEY_NAME = "master_key"
+"""In the home folder: what `crewmem up` made."""
 OUTSIDE_THE_MODELS = frozenset({CONFIG_VARIABLE, "CREWMEM_LOCOMO"})
 """Names that are no setting of a role: where the file is, and what a benchmark reads."""
 TEST_PREFIX = "CREWMEM_TEST_"
@@ -134,6 +138,34 @@ class KafkaSettings(CommonSettings):
     kafka_key_password: SecretStr | None = Field(None, description="password of the client key")
     kafka_partitions: int = Field(12, ge=1, le=1000, description="partitions of a new events topic; fixed afterwards")
     kafka_replication: int = Field(-1, ge=-1, description="replicas of a new topic; -1: the brokers' default")
+    master_key: SecretStr | None = Field(
+        None, description="master keys that open what is sealed, the first is current; default: the one that `up` made"
+    )
+    master_public_key: str | None = Field(None, description="the public half, where events are sealed and never opened")
+
+    @field_validator("master_key")
+    @classmethod
+    def _master_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            check_master_keys(value.get_secret_value())
+        return value
+
+    @field_validator("master_public_key")
+    @classmethod
+    def _master_public_key(cls, value: str | None) -> str | None:
+        return None if value is None else PublicKey.parse(value).text
+
+    @property
+    def master_key_file(self) -> Path | None:
+        """The file that holds the master keys: CREWMEM_MASTER_KEY_FILE, or without a broker what `up` made. None: no file."""
+        if self.master_key is None:
+            path = self.home / MASTER_KEY_NAME
+            return path if not self.kafka_bootstrap and path.is_file() else None
+        variable = PREFIX + "MASTER_KEY"
+        named = Path(os.environ.get(f"{variable}_FILE") or "").expanduser()
+        if origin(type(self), "master_key") != f"{variable}_FILE" or not named.is_file():
+            return None
+        return named if named.read_text("utf-8").rstrip() == self.master_key.get_secret_value() else None
 
 
 class CrewSettings(KafkaSettings):

@@ -1,0 +1,115 @@
+"""Data keys: what bodies are sealed with. One a session, maker and UTC day; wrapped in the registry before its first use.
+
+`datakey/<id>` is `{wrapped, master, scope_key, maker, created_at}`; `{erased, scope_key}` once its session was erased, for
+good. `retired/<fingerprint>` says that nothing may be sealed for a master key any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from crewmem_producers.codec import format_time
+from crewmem_producers.errors import MasterRetired
+from crewmem_producers.events import utc_now
+from crewmem_producers.master_key import PublicKey
+from crewmem_producers.registry import Registry, Value
+from crewmem_producers.sealed_body import SECRET_BYTES, cipher, new_key_id
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+PREFIX = "datakey/"
+RETIRED = "retired/"
+
+
+def of_scope(registry: Registry, scope_key: str) -> dict[str, Value]:
+    """Every data key of a session (its record key), by id: those that were erased too."""
+    found = registry.items(PREFIX).items()
+    return {key.removeprefix(PREFIX): value for key, value in found if value.get("scope_key") == scope_key}
+
+
+def is_erased(value: Value) -> bool:
+    return value.get("erased") is not None
+
+
+def wrapping_info(id: str, scope_key: str) -> bytes:
+    """What a wrapped key is bound to: a record that was put under another id or session does not open."""
+    return f"crewmem.datakey\n{id}\n{scope_key}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """One that this maker made. `cipher` seals under it."""
+
+    id: str
+    day: date
+    master: str
+    cipher: AESGCM
+
+
+class DataKeyMaker:
+    """Makes the data keys of one process and keeps them while they hold. Used on the registry's event loop."""
+
+    def __init__(
+        self, *, registry: Registry, public: Callable[[], PublicKey], maker: str, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        """`public()` is the half that seals now; `maker` names the process for whoever looks at the registry."""
+        self._registry = registry
+        self._public = public
+        self._maker = maker
+        self._clock = clock
+        self._keys: dict[str, DataKey] = {}
+        self._turn = asyncio.Lock()
+        self._asked = self._seen = 0
+
+    async def of(self, scope_keys: Collection[str]) -> dict[str, DataKey]:
+        """A key for each session, read to be in the registry and not erased after this was called.
+
+        Raises RegistryUnavailable; MasterRetired where the public half was given up by `crewmem keys rotate-master`.
+        """
+        self._asked += 1
+        asked = self._asked
+        async with self._turn:
+            if self._seen < asked:
+                upto = self._asked  # who asked meanwhile need not look again
+                await self._registry.refresh()
+                self._seen = upto
+            return {scope_key: await self._key(scope_key) for scope_key in scope_keys}
+
+    async def _key(self, scope_key: str) -> DataKey:
+        public, today = self._public(), self._clock().date()
+        self._check_in_use(public)
+        known = self._keys.get(scope_key)
+        if known is None or known.day != today or known.master != public.fingerprint or not self._holds(known.id):
+            self._keys = {held: key for held, key in self._keys.items() if key.day == today}
+            known = self._keys[scope_key] = await self._make(scope_key, public, today)
+        return known
+
+    async def _make(self, scope_key: str, public: PublicKey, today: date) -> DataKey:
+        id, secret = new_key_id(scope_key), os.urandom(SECRET_BYTES)
+        wrapped = public.wrap(secret, info=wrapping_info(id, scope_key))
+        value = {
+            "wrapped": wrapped, "master": public.fingerprint, "scope_key": scope_key, "maker": self._maker,
+            "created_at": format_time(self._clock()),
+        }  # fmt: skip
+        await self._registry.put(PREFIX + id, value)
+        # A put has read what was written before it: a master key that was retired first is seen here, one that is retired
+        # later is followed by another look at every data key.
+        self._check_in_use(public)
+        return DataKey(id, today, public.fingerprint, cipher(secret))
+
+    def _holds(self, id: str) -> bool:
+        value = self._registry.get(PREFIX + id)
+        return value is not None and not is_erased(value)
+
+    def _check_in_use(self, public: PublicKey) -> None:
+        if self._registry.get(RETIRED + public.fingerprint) is not None:
+            raise MasterRetired(
+                f"the master key {public.fingerprint} was retired by `crewmem keys rotate-master`: set "
+                "CREWMEM_MASTER_PUBLIC_KEY (or CREWMEM_MASTER_KEY) to the new one; events wait until then"
+            )
