@@ -28,6 +28,7 @@ from crewmem_consumers.decode import decode
 from crewmem_consumers.draft import Draft
 from crewmem_consumers.embed import Vectors, embed
 from crewmem_consumers.item import Item
+from crewmem_consumers.known import Known
 from crewmem_consumers.letters import DeadLetters, letter
 from crewmem_consumers.redact import redact
 from crewmem_consumers.rules import RuleSet, default_rules
@@ -61,6 +62,7 @@ class Processed:
 class Ingestor:
     """Decode, select, redact, summarise, embed, decide, write: for one generation and partition.
 
+    `known` is what an older generation knows of the partition; what is taken from it would come out the same.
     `default_rules` is the text of a rule file for positions before the first `rules.applied`; without it the package's
     default. Raises RuleError when rules of the ledger or the generation cannot be read.
     """
@@ -74,12 +76,14 @@ class Ingestor:
         embedder: Embedder,
         dead_letters: DeadLetters,
         keyring: Keyring,
+        known: Known | None = None,
         default_rules: str | None = None,
         checkpoint: steps.Checkpoint = steps.no_checkpoint,
     ) -> None:
         self._partition = partition
         self._store = store
         self._embedder = embedder
+        self._known = known or Known(partition=partition, fingerprint=embedder.fingerprint)
         self._vectors = Vectors(embedder)
         self._dead_letters = dead_letters
         self._keyring = keyring
@@ -159,10 +163,12 @@ class Ingestor:
 
     def _thinking(self, drafts: Sequence[Draft]) -> Iterator[str | None]:
         """What may take seconds. Yields each step that is reached, and None where it may be stopped in between."""
+        self._known.load({str(draft.event.scope) for draft in drafts})
         redact(drafts)
         yield steps.REDACTED
-        for start in range(0, len(drafts), STRIDE):
-            echo.cut(drafts[start : start + STRIDE], vectors=self._vectors)
+        uncut = [draft for draft in drafts if not self._known.cut(draft)]
+        for start in range(0, len(uncut), STRIDE):
+            echo.cut(uncut[start : start + STRIDE], vectors=self._vectors)
             yield None
         summarise(drafts, embedder=self._embedder)
         yield steps.SUMMARISED
@@ -199,7 +205,8 @@ class Ingestor:
         if letters:
             self._dead_letters.send(letters)
         self._checkpoint(steps.LETTERS_SENT)
-        self._store.commit(rows=plan.rows, updates=plan.updates, ledger=plan.ledger)
+        rows = [self._known.with_summary(row) for row in plan.rows]
+        self._store.commit(rows=rows, updates=plan.updates, ledger=plan.ledger)
         self._last = plan.ledger[-1]
         self._rules = self._rules_after(items)
         return Processed(Counter(row.outcome for row in plan.ledger), self._last.offset)

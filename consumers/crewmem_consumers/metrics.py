@@ -44,7 +44,7 @@ class Metrics:
         """How many records had that outcome."""
         return int(self.registry.get_sample_value("crewmem_records_total", {"outcome": outcome.value}) or 0)
 
-    def vectors(self, embedded: int, reused: int) -> None:
+    def vectors(self, *, embedded: int, reused: int) -> None:
         """Counts vectors that the model made, and such that another generation had."""
         self._vectors.labels("model").inc(embedded)
         self._vectors.labels("generation").inc(reused)

@@ -14,11 +14,11 @@ from crewmem_store.store import Store
 
 from crewmem_consumers.health import Health
 from crewmem_consumers.ingestor import Ingestor
+from crewmem_consumers.known import KnowingEmbedder, known_of
 from crewmem_consumers.letters import DeadLetters
 from crewmem_consumers.newer_schemas import NewerSchemas
 from crewmem_consumers.partition_log import PartitionLog
 from crewmem_consumers.partition_worker import Limits, Opened, PartitionWorker
-from crewmem_consumers.reuse import Reusing, ReusingEmbedder
 from crewmem_consumers.steps import Checkpoint
 from crewmem_consumers.summaries import Summaries, Summariser
 
@@ -112,20 +112,18 @@ class OwnedPartitions:
 
     def _open(self, partition: int) -> Opened:
         store = self._store.partition(self.generation.name, partition, dimensions=self.generation.dimensions)
-        embedder = ReusingEmbedder(self._embedder, count=self._health.metrics.vectors)
-        for older in self._siblings():
-            if int(older.name[1:]) < int(self.generation.name[1:]):
-                embedder.reuse(older, self._store.reader(older.name))
+        known = known_of(self.generation, partition, store=self._store, siblings=self._siblings())
         pipeline = Ingestor(
             generation=self.generation,
             partition=partition,
             store=store,
-            embedder=embedder,
+            embedder=KnowingEmbedder(self._embedder, known=known, metrics=self._health.metrics),
             dead_letters=self._dead_letters,
             keyring=self._keyring,
+            known=known,
             checkpoint=self._checkpoint,
         )
-        return Opened(Reusing(pipeline, embedder), store)
+        return Opened(pipeline, store)
 
     def _elsewhere(self, id: str) -> Iterator[MemoryRow]:
         """The same memory in other generations, as far as it is there."""

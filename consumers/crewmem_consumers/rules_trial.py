@@ -19,8 +19,8 @@ from crewmem_store.rows import LedgerRow, MemoryRow, Vector
 from crewmem_store.store import Store
 
 from crewmem_consumers.ingestor import Ingestor
+from crewmem_consumers.known import KnowingEmbedder, Known
 from crewmem_consumers.opening import Collaborators, opened
-from crewmem_consumers.reuse import Reusing, ReusingEmbedder
 from crewmem_consumers.rules import RuleSet
 from crewmem_consumers.trial_partition import TrialPartition
 from crewmem_consumers.trial_report import Tally, Trial
@@ -100,13 +100,11 @@ class _Partition:
         self._reader = parts.store.reader(active.name)
         self._store = TrialPartition()
         on_trial = replace(active, rules=rules.text, rules_until={str(partition): 1 << 62}, since=None)
-        reusing = ReusingEmbedder(embedder)
-        reusing.reuse(active, self._reader)
-        ingestor = Ingestor(
-            generation=on_trial, partition=partition, store=self._store, embedder=reusing, dead_letters=_Nowhere(),
-            keyring=parts.keyring,
+        known = Known(partition=partition, fingerprint=embedder.fingerprint, reader=self._reader)
+        self._ingestor = Ingestor(
+            generation=on_trial, partition=partition, store=self._store, dead_letters=_Nowhere(), keyring=parts.keyring,
+            embedder=KnowingEmbedder(embedder, known=known), known=known,
         )  # fmt: skip
-        self._pipeline = Reusing(ingestor, reusing)
 
     def begin(self) -> None:
         """Takes over what is older than the trial, as it is now. Raises StoreUnavailable."""
@@ -123,7 +121,7 @@ class _Partition:
         """Raises StoreUnavailable, KeyMissing."""
         tried = [record for record in records if record.offset < self._end and self._is_tried(record)]
         if tried:
-            self._pipeline.process(tried)
+            self._ingestor.process(tried)
 
     def compare(self) -> None:
         """Counts what was decided, and how it differs from the generation. Raises StoreUnavailable."""

@@ -1,0 +1,117 @@
+"""What an older generation made of the same events is taken over where it would come out the same, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from crewmem_consumers.ingestor import Ingestor
+from crewmem_consumers.known import KnowingEmbedder, known_of
+from crewmem_consumers.metrics import Metrics
+from crewmem_producers.codec import encode
+from crewmem_producers.events import Event
+from crewmem_producers.log import LoggedRecord
+from crewmem_store.embedder_hashing import HashingEmbedder
+from crewmem_store.generations import Generation
+from crewmem_store.memory import MemoryStore
+from crewmem_store.rows import MemoryRow, Vector
+from crewmem_store.store import Summary
+from support.keyrings import plain_keyring
+from support.logged import content_of
+from support.pipeline import SESSION, Letters, forget, kickoff
+
+SCOPE = f"default/{SESSION}"
+RECALLED = "Acme charges 49 dollars a seat for its team plan, and has no audit log at all."
+ECHOED = "Acme charges 49 dollars a seat for its team plan and it has no audit log at all. Globex ships a roadmap in spring."
+
+
+class Counting(HashingEmbedder):
+    def __init__(self, *, dimensions: int = 384) -> None:
+        super().__init__(dimensions=dimensions)
+        self.texts: list[str] = []
+
+    def embed(self, texts: Sequence[str]) -> Vector:
+        self.texts += texts
+        return super().embed(texts)
+
+
+@dataclass
+class Place:
+    """One log, and generations that are built of it one after the other."""
+
+    log: list[LoggedRecord] = field(default_factory=list)
+    store: MemoryStore = field(default_factory=MemoryStore)
+    made: list[Generation] = field(default_factory=list)
+    metrics: Metrics = field(default_factory=Metrics)
+
+    def put(self, *events: Event) -> None:
+        for event in events:
+            record = encode(event)
+            self.log.append(LoggedRecord(0, len(self.log), record.key, record.value, record.headers, 0))
+
+    def build(self, embedder: Counting | None = None, *, rules: str | None = None) -> Counting:
+        embedder = embedder or Counting()
+        generation = Generation(
+            name=f"g{len(self.made) + 1}", embedder="hashing", embedder_fingerprint=embedder.fingerprint,
+            dimensions=embedder.dimensions, partitions=1, rules=rules, rules_until={"0": len(self.log)} if rules else {},
+        )  # fmt: skip
+        known = known_of(generation, 0, store=self.store, siblings=self.made)
+        Ingestor(
+            generation=generation, partition=0, dead_letters=Letters(), keyring=plain_keyring(), known=known,
+            store=self.store.partition(generation.name, 0, dimensions=embedder.dimensions),
+            embedder=KnowingEmbedder(embedder, known=known, metrics=self.metrics),
+        ).process(self.log)  # fmt: skip
+        self.made.append(generation)
+        return embedder
+
+    def rows(self, generation: str) -> list[MemoryRow]:
+        return list(self.store.reader(generation).rows([SCOPE], partitions=[0]).rows)
+
+
+def test_what_was_cut_as_an_echo_needs_no_model_again() -> None:
+    place = Place()
+    place.put(kickoff(RECALLED), kickoff(ECHOED, number=1, recalled=[RECALLED]))
+    assert len(place.build().texts) > 2, "the echo's sentences were compared"
+    assert place.build().texts == []
+    assert [row.content for row in place.rows("g2")] == [row.content for row in place.rows("g1")]
+    assert [row.content for row in place.rows("g1")][1] == "Globex ships a roadmap in spring."
+
+
+def test_a_text_that_is_redacted_otherwise_is_not_taken_over() -> None:
+    place, personal = Place(), "Write to jane.doe@example.org about it. " + ECHOED
+    place.put(kickoff(RECALLED), kickoff(personal, number=1, recalled=[RECALLED]))
+    place.build()
+    rules = "version: 1\nrules:\n  - {name: all, when: 'true', action: keep, with: {redaction: personal}, why: a test}\n"
+    place.build(rules=rules)
+    assert "jane.doe" in (place.rows("g1")[1].content or "")
+    assert "jane.doe" not in (place.rows("g2")[1].content or "")
+    assert "Globex" in (place.rows("g2")[1].content or "") and "Acme" not in (place.rows("g2")[1].content or "")
+
+
+def test_an_llm_summary_of_the_same_text_is_there_from_the_start() -> None:
+    place = Place()
+    place.put(kickoff(content_of(1)), kickoff(content_of(2), number=1))
+    place.build()
+    [first, _] = place.rows("g1")
+    place.store.partition("g1", 0, dimensions=384).set_summaries([Summary(first.id, "in short", "llm-small")])
+    place.build(Counting(dimensions=64))
+    found = [(row.summary, row.summariser) for row in place.rows("g2")]
+    assert found == [("in short", "llm-small"), (None, "extract-1")], "a summary is of the text, whatever embeds it"
+
+
+def test_vectors_of_another_embedder_are_none_of_ours_and_those_of_an_older_generation_of_ours_are() -> None:
+    place = Place()
+    place.put(kickoff(content_of(1)))
+    place.build()
+    assert len(place.build(Counting(dimensions=64)).texts) == 1
+    assert place.build().texts == [], "g1 has them"
+    assert (place.metrics.vectors_from("model"), place.metrics.vectors_from("generation")) == (2, 1)
+
+
+def test_what_was_forgotten_is_not_known() -> None:
+    place, gone = Place(), kickoff(content_of(1))
+    place.put(gone)
+    place.put(forget((gone.id, "task/0"), number=5))
+    place.build()
+    assert len(place.build().texts) == 1
+    assert place.rows("g2") == []
