@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 PUBLISHERS, CONSUMERS, SERVICES, BROKERS = 8, 3, 2, 3
-KILLS = {"publisher": 42, "consumer": 30, "service": 16, "broker": 12}
+KILLS = {"publisher": 46, "consumer": 24, "service": 18, "broker": 12}
 """Kind of process -> its share of the kills, in per cent."""
 NAMES = {
     "publisher": [f"publisher-{n}" for n in range(PUBLISHERS)],

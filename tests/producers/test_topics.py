@@ -1,11 +1,13 @@
 import asyncio
 from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from crewmem_producers.errors import LogRefused, SettingsError
-from crewmem_producers.kafka_admin import kafka_admin
+from crewmem_producers.kafka_admin import KafkaAdmin, kafka_admin
 from crewmem_producers.settings import KafkaSettings
 from crewmem_producers.topics import check_topics, dead_letter_topic, ensure_topics, events_topic, registry_topic
 
@@ -18,6 +20,24 @@ def test_topics_are_named_by_the_namespace() -> None:
 async def test_without_a_broker_there_are_no_topics_to_make() -> None:
     with pytest.raises(SettingsError, match="CREWMEM_KAFKA_BOOTSTRAP"):
         await ensure_topics(KafkaSettings())
+
+
+class OfSeveralBrokers:
+    """Of three brokers two have not heard of a topic that was just made; each question goes to another one."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def describe_configs(self, resources: list[ConfigResource]) -> list[Any]:
+        self.asked += 1
+        told = (0, None) if self.asked == 3 else (3, "This server does not host this topic-partition.")
+        return [SimpleNamespace(resources=[(*told, 2, resources[0].name, [("retention.ms", "-1", False, False, False)])])]
+
+
+async def test_a_broker_that_has_not_heard_of_a_new_topic_is_asked_again() -> None:
+    client = OfSeveralBrokers()
+    assert await KafkaAdmin(client).settings_of("events") == {"retention.ms": "-1"}  # type: ignore[arg-type]
+    assert client.asked == 3
 
 
 @pytest.fixture
