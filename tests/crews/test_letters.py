@@ -8,18 +8,26 @@ from pathlib import Path
 
 import pytest
 from crewmem.cli.errors import UnknownLetter
+from crewmem.cli.letter_text import described
 from crewmem.cli.letters import Desk, check, condition_of, select
 from crewmem_consumers.item import Rejection
 from crewmem_consumers.letters import CUT, letter
 from crewmem_consumers.redrive import Ref, discard, redrive
+from crewmem_producers import master_key
+from crewmem_producers.codec import decode
+from crewmem_producers.data_keys import DataKeyMaker
 from crewmem_producers.errors import LogUnavailable, SettingsError
 from crewmem_producers.events import utc_now
+from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import LoggedRecord, Position, Record
 from crewmem_producers.log_sqlite import SqliteLog
+from crewmem_producers.master_key import MasterKeys
+from crewmem_producers.sealing import Sealer
 from crewmem_store.memory import MemoryStore
 from crewmem_store.rows import LedgerRow, Outcome
 from support.keyrings import plain_keyring
 from support.logged import remembered_record
+from support.registries import DictRegistry
 
 
 @dataclass
@@ -132,3 +140,27 @@ async def test_of_a_letter_without_its_body_the_record_on_the_events_log_is_take
     desk = machine.desk(None)
     [found, *_] = [one for one in await desk.letters() if one.position.offset == 2]
     assert (await desk.sent(replace(found, place=place))).value == record.value
+
+
+async def test_a_sealed_letter_is_read_and_redriven_as_it_is_and_after_an_erase_nobody_reads_it(machine: Machine) -> None:
+    registry, masters = DictRegistry(), MasterKeys.parse(master_key.generate())
+    sealer = Sealer(keys=DataKeyMaker(registry=registry, public=lambda: masters.current, maker="m"))
+    desk = replace(machine.desk(None), keyring=Keyring(registry=registry, master=lambda: masters))
+    [sealed] = await sealer.seal([remembered_record(7, session="of a customer")])
+    [position] = await machine.log.append([sealed])
+    [logged] = await machine.log.read(0, position.offset, limit=1)
+    await machine.dead_letter_log.append([letter(logged, Rejection("newer_schema", "no"))])
+
+    found = (await desk.letters())[-1]
+    assert (found.position, found.session, found.sealed) == (position, "of a customer", None)
+    assert "subject7b" in described(await desk.sent(found), keyring=desk.keyring)["body"]
+
+    await redrive([found.ref], log=machine.log, fetch=machine.fetch, source="test")
+    [copied] = await machine.log.read(0, position.offset + 1, limit=1)
+    assert copied.value == sealed.value and decode(desk.keyring.open(copied)).id == found.event_id
+
+    for id in registry.items("datakey/"):
+        await registry.put(id, {"erased": "2026-11-23T00:00:00Z", "scope_key": (sealed.key or b"").decode()})
+    found = (await desk.letters())[-1]
+    assert (found.tenant, found.session, found.sealed) == ("default", None, "erased")
+    assert "nobody can read it any more" in described(await desk.sent(found), keyring=desk.keyring)["body"]

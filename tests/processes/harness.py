@@ -30,7 +30,7 @@ from crewmem_store.store import StoreReader
 from support.keyrings import plain_keyring
 
 SCRIPT = Path(__file__).with_name("consume.py")
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 300.0
 ROW_FIELDS = ("id", "outcome", "duplicate_of", "scope", "kind", "text", "key", "superseded_at", "expires_at", "offset")
 
 
