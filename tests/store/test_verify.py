@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -319,3 +320,48 @@ def test_a_memory_that_happened_before_its_session_was_forgotten_and_came_later_
 def verified(pipeline: Pipeline, **options: Any) -> Verified:
     reader = pipeline.store.reader("g1")
     return asyncio.run(verify(ListedLog(pipeline.log), reader, pipeline.generation, keyring=plain_keyring(), **options))
+
+
+def test_walks_beside_an_owner_that_writes_forgets_and_tidies_up_close(tmp_path: Path) -> None:
+    pipeline = Pipeline()
+    store = LanceStore(str(tmp_path))
+    store.open(namespace="crewmem")
+    pipeline.store = store
+    pipeline.run()
+    written = threading.Event()
+
+    def write() -> None:
+        try:
+            ingestor = pipeline.ingestor()
+            for start in range(0, 180, 30):
+                numbers = range(start, start + 27)
+                pipeline.append(
+                    *(remember(f"Fact {n} of {n * 7919}.", number=n, session=f"s{n % 3}", key=f"k{n % 5}") for n in numbers),
+                    forget((f"event-{start + 1:05d}", "content"), number=start + 27, session=f"s{(start + 1) % 3}"),
+                    forget((f"event-{start + 31:05d}", "content"), number=start + 28, session=f"s{(start + 31) % 3}"),
+                    erase(number=start + 29, session=f"s{start // 30 % 3}"),
+                )
+                ingestor.process(pipeline.log[start:])
+                ingestor.idle()
+        finally:
+            written.set()
+
+    owner = threading.Thread(target=write)
+    owner.start()
+    walks = 0
+    while not written.is_set() or walks < 2:
+        found = asyncio.run(verify(Growing(pipeline.log), store.reader("g1"), pipeline.generation, keyring=plain_keyring()))
+        assert found.closes, found.misfits
+        walks += 1
+    owner.join()
+    assert found.partitions[0].end == 180
+
+
+class Growing(ListedLog):
+    """The list is appended to by another thread while it is read."""
+
+    def __init__(self, records: list[LoggedRecord]) -> None:
+        super().__init__(records, page=100)
+
+    async def read(self, partition: int, offset: int, *, limit: int = 500) -> list[LoggedRecord]:
+        return list(self.records)[offset : offset + min(limit, self.page)]
