@@ -87,6 +87,7 @@ class OwnedPartitions:
             on_room=on_room,
             on_processed=lambda processed: self._health.metrics.processed(processed.outcomes),
             in_background=lambda: not self._is_active(),
+            prepare=self._keyring.prepare,
         )
         self._workers[partition] = worker
         worker.start()

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -68,6 +68,11 @@ class Limits:
         return 4 * self.batch_records
 
 
+async def _as_it_is(records: Sequence[LoggedRecord]) -> None:
+    """Nothing is sealed."""
+    del records
+
+
 class PartitionWorker:
     """Start it, `offer` records once it is ready, stop it. Its ledger is the only position: nothing is committed here."""
 
@@ -83,15 +88,18 @@ class PartitionWorker:
         on_room: Callable[[], None] = lambda: None,
         on_processed: Callable[[Processed], None] = lambda processed: None,
         in_background: Callable[[], bool] = lambda: False,
+        prepare: Callable[[Sequence[LoggedRecord]], Awaitable[None]] = _as_it_is,
     ) -> None:
         """`open_partition` runs on the worker's thread, which gives way to others while its work is `in_background`.
 
+        `prepare(records)` is awaited on the loop before they are processed: it has the keys at hand that open them.
         `on_ready(position)` says from where records are wanted; `on_room()` that a full queue has room again.
         """
         self.partition = partition
         self.status = status
         self._open_partition = open_partition
         self._log = log
+        self._prepare = prepare
         self._limits = limits
         self._on_ready, self._on_room, self._on_processed = on_ready, on_room, on_processed
         self._queue: deque[tuple[float, LoggedRecord]] = deque()
@@ -197,6 +205,7 @@ class PartitionWorker:
     async def _process(self, pipeline: Pipeline, batch: Sequence[LoggedRecord]) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
+        await self._prepare(batch)
         processed = await self.on_thread(lambda: pipeline.process(batch, stopping=self._stop_asked.is_set))
         if processed is not None:
             self._on_processed(processed)

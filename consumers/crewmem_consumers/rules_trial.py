@@ -62,6 +62,7 @@ async def try_rules(
             await asyncio.to_thread(one.begin)
             position = first[partition]
             while position < end and (records := await parts.log.read(partition, position, limit=READ_RECORDS)):
+                await parts.keyring.prepare(records)
                 await asyncio.to_thread(one.decide, records)
                 done += records[-1].offset + 1 - position
                 position = records[-1].offset + 1

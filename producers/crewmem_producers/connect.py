@@ -63,6 +63,11 @@ def open_sealer(settings: KafkaSettings, registry: Registry) -> Sealer | None:
     return Sealer(keys=DataKeyMaker(registry=registry, public=public, maker=f"{settings.source}/{os.getpid()}"))
 
 
+def seals(settings: KafkaSettings) -> bool:
+    """Whether what is published with these settings is sealed."""
+    return settings.master_key is not None or settings.master_public_key is not None or settings.master_key_file is not None
+
+
 def master_keys(settings: KafkaSettings) -> MasterSource:
     """The private keys that the settings name: a file is read again when it changes. Raises SettingsError, MissingExtra."""
     if (path := settings.master_key_file) is not None:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from crewmem_producers.codec import encode, format_time
-from crewmem_producers.connect import open_log, open_registry
-from crewmem_producers.errors import CrewmemError, EventTooLarge, LogRefused, TransportRefused
+from crewmem_producers.connect import open_log, open_registry, seals
+from crewmem_producers.errors import CrewmemError, EventTooLarge, LogRefused, SettingsError, TransportRefused
 from crewmem_producers.events import Event, utc_now
 from crewmem_producers.freshness import Mark
 from crewmem_producers.kafka_noise import quiet_relay
 from crewmem_producers.log import EventLog, Record
 from crewmem_producers.registry import Registry
+from crewmem_producers.sealing_registry import Sealing
 from crewmem_producers.settings import CrewSettings
 from crewmem_producers.transport import Delivered, Fate, Refused, RelayReport
 
@@ -27,8 +28,8 @@ REPORT_PATIENCE_SECONDS = 2.0
 
 
 class KafkaTransport:
-    """Appends batches in order. The log is opened anew after a failed start; the registry for each report only, since
-    following it is no affair of a crew's process."""
+    """Appends batches in order, sealed where a master key is set. The log is opened anew after a failed start; the registry
+    for each report only, unless something is to be sealed: following it is no affair of a crew's process."""
 
     def __init__(
         self,
@@ -37,11 +38,15 @@ class KafkaTransport:
         open_registry: Callable[[], Registry],
         source: str,
         tenant: str,
+        open_sealing: Callable[[], Sealing] | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """`source` names this host in the registry (`producer/<source>`); the two factories connect nothing yet."""
+        """`source` names this host in the registry (`producer/<source>`); the factories connect nothing yet. Without
+        `open_sealing` events are written plain."""
         self._open_log, self._open_registry = open_log, open_registry
+        self._open_sealing = open_sealing
+        self._sealing: Sealing | None = None
         self._source, self._tenant = source, tenant
         self._clock, self._now = clock, now
         self._log: EventLog | None = None
@@ -58,6 +63,7 @@ class KafkaTransport:
             open_registry=lambda: open_registry(settings),
             source=settings.source,
             tenant=settings.tenant,
+            open_sealing=(lambda: Sealing(settings)) if seals(settings) else None,
         )
 
     async def send(self, events: Sequence[Event]) -> list[Fate]:
@@ -65,8 +71,9 @@ class KafkaTransport:
         log = await self._started()
         encoded = [_record(event) for event in events]
         try:
-            fates = iter(await _appended(log, [one for one in encoded if isinstance(one, Record)]))
-        except LogRefused as error:
+            records = await self._sealed([one for one in encoded if isinstance(one, Record)])
+            fates = iter(await _appended(log, records))
+        except (LogRefused, SettingsError) as error:
             raise TransportRefused(str(error)) from error
         return [next(fates) if isinstance(one, Record) else one for one in encoded]
 
@@ -85,6 +92,17 @@ class KafkaTransport:
         log, self._log = self._log, None
         if log is not None:
             await log.close()
+        sealing, self._sealing = self._sealing, None
+        if sealing is not None:
+            await sealing.close()
+
+    async def _sealed(self, records: Sequence[Record]) -> Sequence[Record]:
+        """What goes to the log. Raises Unavailable where nothing can be sealed now: nothing is sent plain instead."""
+        if self._open_sealing is None:
+            return records
+        if self._sealing is None:
+            self._sealing = self._open_sealing()
+        return await self._sealing.seal(records)
 
     async def _started(self) -> EventLog:
         """The log, connected. One that failed to start is closed, so that the next try begins anew."""

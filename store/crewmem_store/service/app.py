@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
+from crewmem_producers.connect import open_sealer
 from crewmem_producers.events import utc_now
 from crewmem_producers.log import EventLog
 from crewmem_producers.registry import Registry
@@ -41,8 +42,9 @@ def create_app(
 ) -> FastAPI:
     """The application over collaborators that are started and opened already; it closes none of them.
 
-    `embedder` is one that is loaded; what other generations need, `open_embedder` opens. `serve.serve` makes one with
-    collaborators of its own, and declares the keys of the settings first.
+    What calls write is sealed where the settings hold a master key. `embedder` is one that is loaded; what other generations
+    need, `open_embedder` opens. `serve.serve` makes one with collaborators of its own, and declares the keys of the settings
+    first. Raises SettingsError, MissingExtra.
     """
 
     opens = open_embedder or partial(embedders.open_embedder, threads=settings.embedder_threads)
@@ -51,7 +53,7 @@ def create_app(
     app.state.parts = parts = Parts(
         settings=settings, log=log, registry=registry, store=store, clock=clock,
         models=Models(EmbedderShelf(opens, ready=embedder)), readers=Readers(store),
-        producers=ProducerReports(registry, clock=clock),
+        producers=ProducerReports(registry, clock=clock), sealer=open_sealer(settings, registry),
     )  # fmt: skip
     for router in _ROUTERS:
         app.include_router(router)

@@ -56,7 +56,7 @@ Named = dict[Scope, list[SpanRef]]
 async def _append(parts: Parts, scope: Scope, spans: list[SpanRef], *, traceparent: str | None) -> Mark:
     body, source = MemoryForgotten(spans=spans), parts.settings.source
     event = Event(body=body, scope=scope, time=parts.clock(), source=source, traceparent=traceparent)
-    return (await publish(parts.log, event)).mark
+    return (await publish(parts, event)).mark
 
 
 async def _named(id: str, *, key: Key, parts: Parts, view: View, seconds: float) -> Named:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from crewmem_producers.log import EventLog
 from crewmem_producers.names import Scope, partition_of
 from crewmem_producers.registry import Registry
+from crewmem_producers.sealing import Sealer
 from crewmem_producers.settings import ServiceSettings
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
@@ -60,7 +61,7 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """The collaborators, started and opened by whoever made them."""
+    """The collaborators, started and opened by whoever made them. Without a `sealer` events go to the log plain."""
 
     settings: ServiceSettings
     log: EventLog
@@ -70,6 +71,7 @@ class Parts:
     clock: Callable[[], datetime]
     readers: Readers
     producers: ProducerReports
+    sealer: Sealer | None = None
     metrics: Metrics = field(default_factory=Metrics)
     switching: Switching = field(default_factory=Switching)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from crewmem_producers.codec import encode
 from crewmem_producers.events import Event
 from crewmem_producers.freshness import Mark, format_token
-from crewmem_producers.log import EventLog
+from crewmem_producers.log import Position, Record
 from starlette.concurrency import run_in_threadpool
+
+from crewmem_store.service.parts import Parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +26,12 @@ class Published:
         return format_token([self.mark])
 
 
-async def publish(log: EventLog, event: Event) -> Published:
-    """Returns once the log has it durably. Raises LogUnavailable, EventTooLarge."""
-    record = await run_in_threadpool(encode, event)
-    [position] = await log.append([record])
+async def publish(parts: Parts, event: Event) -> Published:
+    """Returns once the log has it durably, sealed where there is a master key. Raises Unavailable, EventTooLarge."""
+    [position] = await append(parts, [await run_in_threadpool(encode, event)])
     return Published(event, Mark(position.partition, offset=position.offset))
+
+
+async def append(parts: Parts, records: Sequence[Record]) -> list[Position]:
+    """Records onto the log, sealed where there is a master key. Raises Unavailable, EventTooLarge."""
+    return await parts.log.append(records if parts.sealer is None else await parts.sealer.seal(records))

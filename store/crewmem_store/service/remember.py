@@ -36,7 +36,7 @@ SPAN = "content"
 async def remember(ask: RememberAsk, key: Writer, trace: Trace, parts: Annotated[Parts, Depends(parts_of)]) -> Response:
     """Remembers `content`: 201 once it can be recalled, 202 with a token when that takes longer than `wait_seconds`."""
     scope = allowed(key, SHARED if ask.session is None else ask.session)
-    published = await publish(parts.log, event_of(ask, scope, parts, traceparent=trace))
+    published = await publish(parts, event_of(ask, scope, parts, traceparent=trace))
     row = await _arrived(parts, scope, published, seconds=ask.wait_seconds)
     if row is None:
         place = memory_id(published.mark.partition, str(scope), published.event.id, SPAN)
