@@ -15,6 +15,8 @@ from crewmem_store.updates import Erase, EraseKey, Extend, Forget, SupersedeFail
 
 MARKER_KIND = "erasure"
 MARKER_SPAN = "session"
+PURGED = "purged"
+"""`summary` of a marker once nothing of what it erased is left in the files of its table."""
 
 
 @lru_cache(maxsize=65_536)

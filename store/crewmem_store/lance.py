@@ -16,6 +16,7 @@ from lancedb.expr import col, lit
 
 from crewmem_store import note, rewind
 from crewmem_store.durability import Durability, boot_id
+from crewmem_store.files import Files
 from crewmem_store.lance_database import Database, read
 from crewmem_store.lance_errors import answering
 from crewmem_store.lance_partition import LancePartition, ledger_prefix, memory_name
@@ -49,6 +50,7 @@ class LanceStore:
         reader_cache_bytes: int = READER_CACHE_BYTES,
     ) -> None:
         self._database = Database(uri, storage_options=storage_options)
+        self._files = Files(uri, storage_options=storage_options)
         self._checkpoint = checkpoint
         self._clock = clock
         self._sleep = sleep
@@ -89,6 +91,7 @@ class LanceStore:
     def _open(self, generation: str, partition: int, dimensions: int, durability: Durability | None) -> LancePartition:
         return LancePartition(
             self._database, generation=generation, partition=partition, dimensions=dimensions, durability=durability,
+            files=self._files,
             checkpoint=self._checkpoint, clock=self._clock, sleep=self._sleep,
         )  # fmt: skip
 

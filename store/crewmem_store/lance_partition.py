@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from crewmem_producers.errors import StoreUnavailable
 from lancedb.expr import col, lit
 
 from crewmem_store import effects, lance_filters
 from crewmem_store.durability import Durability
+from crewmem_store.files import Files
 from crewmem_store.lance_database import Database, TableShape
 from crewmem_store.lance_ledger import Ledger
 from crewmem_store.lance_rows import DECIDED_FROM, MEMORY, memory_rows, memory_schema, memory_table
 from crewmem_store.lance_table import OwnedTable
-from crewmem_store.maintenance import Maintenance
+from crewmem_store.maintenance import REST, Maintenance
 from crewmem_store.memory import MemoryView, no_checkpoint
+from crewmem_store.purge import purge
 from crewmem_store.rows import LedgerRow, MemoryRow
 from crewmem_store.scope_cache import ScopeCache, views
 from crewmem_store.store import Summary
 from crewmem_store.updates import Erase, EraseKey, Forget, Update
 
+log = logging.getLogger(__name__)
+
 CACHE_BYTES = 64 * 2**20
 SYNC_SECONDS = 1.0
+PURGE_SECONDS = 10.0
+"""A purge that could not be finished is tried again after so long, or after `REST` times what it took."""
 
 
 def memory_name(generation: str, partition: int) -> str:
@@ -52,6 +60,8 @@ class LancePartition:
         partition: int,
         dimensions: int,
         durability: Durability | None = None,
+        files: Files,
+        wall: Callable[[], float] = time.time,
         checkpoint: Callable[[str], None] = no_checkpoint,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -63,6 +73,10 @@ class LancePartition:
         self._cache = ScopeCache(max_bytes=cache_bytes)
         self._maintenance = Maintenance(clock=clock)
         self._shape = memory_shape(dimensions)
+        self._files = files
+        self._wall = wall
+        self._purge_at: float | None = None
+        self._purge_rest = clock()
         self._memory = OwnedTable(database, memory_name(generation, partition), self._shape, sleep=sleep)
         self._ledger = Ledger(database, ledger_prefix(generation, partition), sleep=sleep)
         self._durability = durability
@@ -70,6 +84,8 @@ class LancePartition:
         self._synced_at = clock() - SYNC_SECONDS
         with self._lock:
             self._erase_again()
+            if self._unpurged():
+                self._purge_at = clock()
             self._make_durable()
 
     def last(self) -> LedgerRow | None:
@@ -107,6 +123,8 @@ class LancePartition:
             if ledger:
                 self._ledger.write(ledger)
             self._checkpoint("ledger_written")
+            if any(map(effects.is_marker, rows)):
+                self._purge_at = max(self._clock(), self._purge_rest)
 
     def unsummarised(self, *, summariser: str, limit: int) -> list[MemoryRow]:
         where = lance_filters.not_summarised_by(summariser)
@@ -133,6 +151,8 @@ class LancePartition:
 
     def maintain(self) -> None:
         with self._lock:
+            if self._purge_at is not None and self._clock() >= self._purge_at:
+                self._purge()
             tables = [self._memory, *self._ledger.tables]
             due = [table for table in tables if self._maintenance.is_due(table, holds_text=table is self._memory)]
             old = [table for table in tables if self._maintenance.has_old_versions(table)]
@@ -158,7 +178,9 @@ class LancePartition:
         if self._cache.apply(update) is False:
             return
         if isinstance(update, EraseKey):
-            self._erase_late({update.key: update.before_offset})
+            self._memory.refresh()
+            for erase in self._late({update.key: update.before_offset}):
+                self._apply(erase)
             return
         with self._carried():
             changed = self._memory.update(*lance_filters.changes(update))
@@ -184,21 +206,52 @@ class LancePartition:
         return effects.erasures(memory_rows(self._memory.read(DECIDED_FROM, lance_filters.markers()))[0])
 
     def _erase_again(self) -> None:
-        """Erases what a late writer put below an erasure."""
+        """Erases what a late writer put below an erasure; then there are files to purge once more."""
         self._memory.refresh()
-        self._erase_late(self._erasures())
+        below = self._erasures()
+        late = self._late(below)
+        if late:
+            keys = lance_filters.one_of("scope", {effects.record_key(erase.scope) for erase in late})
+            self._memory.update((lance_filters.markers() & keys).to_sql(), {"summary": None})
+            self._purge_at = self._clock()
+        for erase in late:
+            self._apply(erase)
 
-    def _erase_late(self, below: Mapping[str, int]) -> None:
-        """Erases the sessions of these record keys, each below its offset: only the scopes tell which sessions those are."""
+    def _purge(self) -> None:
+        """Gets what was erased out of the files, and notes so in the erasures' markers: whoever asked for it looks there.
+
+        One that is interrupted is begun again by the partition's next owner. What cannot be done yet is tried again.
+        """
+        began = self._clock()
+        try:
+            self._erase_again()
+            markers = self._unpurged()
+            left = purge(self._memory, self._files, make_durable=self._make_durable, now=self._wall()) if markers else []
+            self._checkpoint("files_purged")
+            if markers and not left:
+                where = lance_filters.one_of("id", markers)
+                self._memory.update(where.to_sql(), {"summary": effects.PURGED})
+        except StoreUnavailable as error:
+            left = [str(error)]
+        for sentence in left:
+            log.warning("what was erased is still in files: %s", sentence)
+        ended = self._clock()
+        self._purge_rest = ended + REST * (ended - began)
+        self._purge_at = max(ended + PURGE_SECONDS, self._purge_rest) if left else None
+
+    def _unpurged(self) -> set[str]:
+        """The ids of erasures' markers whose sessions may still be in files."""
+        return set(self._memory.read(("id",), f"{lance_filters.markers().to_sql()} AND summary IS NULL")["id"].to_pylist())
+
+    def _late(self, below: Mapping[str, int]) -> list[Erase]:
+        """What erases the sessions of these record keys, each below its offset: only the rows' scopes tell which they are."""
         if not below:
-            return
+            return []
         oldest: dict[str, int] = {}
         for row in self._memory.read(("scope", "offset"), col("offset") < lit(max(below.values()))).to_pylist():
             oldest[row["scope"]] = min(row["offset"], oldest.get(row["scope"], row["offset"]))
-        for scope, offset in oldest.items():
-            erased_below = below.get(effects.record_key(scope), -1)
-            if offset < erased_below:
-                self._apply(Erase(scope, erased_below))
+        erased = {scope: below.get(effects.record_key(scope), -1) for scope in oldest}
+        return [Erase(scope, erased[scope]) for scope, offset in oldest.items() if offset < erased[scope]]
 
     def _make_durable(self) -> None:
         if self._durability is None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from crewmem_producers.errors import StoreUnavailable
 from lancedb.expr import Expr
+from lancedb.index import BTree
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from crewmem_store import lance_database
@@ -76,6 +77,26 @@ class OwnedTable:
             self._handle.optimize(cleanup_older_than=_FOR_EVER)
         self.commits_since_optimised = 0
         self.refresh()
+
+    def settle(self) -> None:
+        """Compacts until nothing is left to: new files are joined with each other first, then with what is indexed."""
+        for _ in range(3):
+            version = self.version
+            self.compact()
+            if self.version == version:
+                return
+
+    def rewrite(self) -> None:
+        """Writes every row anew, so that no file has deleted rows any more: a full one is not joined by itself."""
+        column = self._shape.schema.names[-1]
+        self._write("rewriting", lambda: self._handle.update(where="true", values_sql={column: f"`{column}`"}))
+
+    def reindex(self) -> None:
+        """Makes the index anew: until then it keeps values of rows that are gone."""
+        if self._shape.indexed is not None:
+            with answering(f"indexing {self.name}"):
+                self._handle.create_index(self._shape.indexed, config=BTree(), replace=True)
+            self.refresh()
 
     def clean_up(self, older_than: timedelta) -> None:
         """Removes versions that are older, and the files that only they name."""

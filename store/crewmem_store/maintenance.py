@@ -71,11 +71,7 @@ class Maintenance:
     def settle(self, table: OwnedTable) -> None:
         """Leaves nothing for a clean-up to compact, so that the newest version before it is the newest after it."""
         try:
-            for _ in range(3):  # new files are joined with each other first, then with what is indexed
-                version = table.version
-                table.compact()
-                if table.version == version:
-                    return
+            table.settle()
         except StoreUnavailable as error:
             log.warning("%s was not optimised before its clean-up: %s", table.name, error)
 

@@ -133,6 +133,9 @@ class MemoryPartition:
 
     def maintain(self) -> None:
         self.erase_again()
+        with self._lock:  # there are no files: what was erased is gone
+            for row in [row for row in self._tables.memory.values() if effects.is_marker(row)]:
+                self._tables.memory[row.id] = replace(row, summary=effects.PURGED)
 
     def close(self) -> None:
         pass

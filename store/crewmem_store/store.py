@@ -80,8 +80,9 @@ class DecidedPartition(Protocol):
         `updates`), then the ledger rows (an offset that is there already stays). Repeating it changes nothing."""
 
     def maintain(self) -> None:
-        """Optimises, when enough was committed since the last time, and makes durable what was written (once a
-        second at most). Called by the owner between batches; cheap when nothing is due."""
+        """Optimises, when enough was committed since the last time, and makes durable what was written (once a second at
+        most). Gets what was erased out of the files, and then notes `effects.PURGED` in the erasure's marker. Called by the
+        owner between batches; cheap when nothing is due."""
 
 
 class PartitionStore(DecidedPartition, Protocol):

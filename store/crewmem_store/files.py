@@ -1,0 +1,71 @@
+"""Plain files in a folder or under an S3 prefix: what lies there beside what LanceDB says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyarrow import fs
+
+from crewmem_store.lance_errors import answering
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """`name` is relative to the folder; `size` in bytes, `modified` in epoch seconds."""
+
+    name: str
+    size: int
+    modified: float
+
+
+class Files:
+    """The files under one folder or `s3://bucket/prefix`. Every method raises StoreUnavailable when it does not answer."""
+
+    def __init__(self, uri: str, *, storage_options: Mapping[str, str] | None = None) -> None:
+        """`storage_options` as LanceDB takes them; nothing is opened before the first use."""
+        self._uri = uri
+        self._options = dict(storage_options or {})
+        self._opened: tuple[fs.FileSystem, str] | None = None
+
+    def listing(self, folder: str = "") -> list[File]:
+        """Every file below `folder`, by name; none where there is no such folder."""
+        with answering(f"listing {self._uri}/{folder}"):
+            system, root = self._open()
+            found = system.get_file_info(fs.FileSelector(f"{root}/{folder}".rstrip("/"), allow_not_found=True, recursive=True))
+            files = [one for one in found if one.type is fs.FileType.File]
+            return sorted(
+                (File(one.path.removeprefix(f"{root}/"), one.size, (one.mtime_ns or 0) / 1e9) for one in files),
+                key=lambda file: file.name,
+            )
+
+    def read(self, name: str) -> bytes:
+        with answering(f"reading {self._uri}/{name}"):
+            system, root = self._open()
+            with system.open_input_stream(f"{root}/{name}") as stream:
+                return bytes(stream.read())
+
+    def delete(self, name: str) -> None:
+        """Harmless when it is gone already."""
+        with answering(f"removing {self._uri}/{name}"):
+            system, root = self._open()
+            if system.get_file_info(f"{root}/{name}").type is fs.FileType.File:
+                system.delete_file(f"{root}/{name}")
+
+    def _open(self) -> tuple[fs.FileSystem, str]:
+        if self._opened is None:
+            if self._uri.startswith("s3://"):
+                self._opened = _s3(self._options), self._uri.removeprefix("s3://").strip("/")
+            else:
+                self._opened = fs.LocalFileSystem(), Path(self._uri).expanduser().absolute().as_posix()
+        return self._opened
+
+
+def _s3(options: Mapping[str, str]) -> fs.FileSystem:
+    scheme, _, address = options.get("endpoint", "").rpartition("://")
+    given = {
+        "region": options.get("region"), "endpoint_override": address or None, "scheme": scheme or None,
+        "access_key": options.get("aws_access_key_id"), "secret_key": options.get("aws_secret_access_key"),
+    }  # fmt: skip
+    return fs.S3FileSystem(**{name: value for name, value in given.items() if value})

@@ -1,0 +1,70 @@
+"""Getting what was erased out of a table's files: nulling a row leaves its text in old files, versions and indexes.
+
+Measured with LanceDB 0.40: an update writes the row anew and marks the old one as deleted in its file; joining files drops
+it, except from a file that is full (1,048,576 rows) and of which less than a tenth is deleted; an index keeps the values of
+rows that are gone until it is made anew; files of a write that was cut off belong to no version, and stay for a week.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+
+from crewmem_store.files import File, Files
+from crewmem_store.lance_table import OwnedTable
+
+STRAY_SECONDS = 900.0
+"""A file that no version names may belong to a write that is under way; after so long it was cut off."""
+
+_ALL_BUT_THE_NEWEST = timedelta(milliseconds=1)
+
+
+def purge(table: OwnedTable, files: Files, *, make_durable: Callable[[], None], now: float) -> list[str]:
+    """Leaves only what the newest version holds; gives what must still be waited for, one sentence each.
+
+    `make_durable` is called before old versions are removed, so that no note names one of them; `now` in epoch seconds.
+    Raises StoreUnavailable.
+    """
+    _only_the_newest(table, make_durable)
+    if _deleted_rows(table, files):
+        table.rewrite()
+        _only_the_newest(table, make_durable)
+    left = [f"{table.name} has files with deleted rows"] if _deleted_rows(table, files) else []
+    return left + _without_strays(table, files, now)
+
+
+def _only_the_newest(table: OwnedTable, make_durable: Callable[[], None]) -> None:
+    table.settle()
+    table.reindex()
+    make_durable()
+    table.clean_up(_ALL_BUT_THE_NEWEST)
+
+
+def _deleted_rows(table: OwnedTable, files: Files) -> bool:
+    return bool(files.listing(f"{table.name}.lance/_deletions"))
+
+
+def _without_strays(table: OwnedTable, files: Files, now: float) -> list[str]:
+    """Removes files that no version names; a sentence for each that is too young for that."""
+    folder = f"{table.name}.lance"
+    there = [*files.listing(f"{folder}/data"), *files.listing(f"{folder}/_indices")]
+    # Listed before the versions are read: a file that was committed meanwhile is named.
+    versions = b"".join(files.read(file.name) for file in files.listing(f"{folder}/_versions"))
+    left = []
+    for file in there:
+        if _is_named(file, versions):
+            continue
+        if now - file.modified >= STRAY_SECONDS:
+            files.delete(file.name)
+        else:
+            left.append(f"{file.name} belongs to a write that is under way or was cut off: it is removed after 15 minutes")
+    return left
+
+
+def _is_named(file: File, versions: bytes) -> bool:
+    """A manifest holds the names of data files as they are, and of an index the 16 bytes of its folder's name."""
+    parts = file.name.split("/")
+    if "_indices" not in parts:
+        return parts[-1].encode() in versions
+    return uuid.UUID(parts[parts.index("_indices") + 1]).bytes in versions

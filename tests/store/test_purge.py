@@ -1,0 +1,142 @@
+"""What was erased leaves the files: data files, old versions, the index, and what an interrupted write left behind."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from crewmem_producers.names import Scope
+from crewmem_store import effects, lance_table, purge
+from crewmem_store.lance import LanceStore
+from crewmem_store.lance_partition import LancePartition
+from crewmem_store.updates import EraseKey
+from store.store_rows import BOB, DIMENSIONS, GEN, PARTITION, entry, marker, memory
+
+SECRET = str(Scope.of("acme", "ann-secret"))
+TEXT = "a memory that must go"
+
+
+class Stopped(Exception):
+    """The process ends at a step."""
+
+
+def holding(folder: Path, *words: str) -> list[str]:
+    """The files that hold any of the words."""
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    return [path.name for path in found if any(word.encode() in path.read_bytes() for word in words)]
+
+
+def opened(folder: Path, **options: object) -> tuple[LanceStore, LancePartition]:
+    store = LanceStore(str(folder), **options)  # type: ignore[arg-type]
+    store.open(namespace="crewmem")
+    return store, store.partition(GEN, PARTITION, dimensions=DIMENSIONS)
+
+
+def fill(part: LancePartition) -> None:
+    for batch in range(3):
+        rows = [memory(10 * batch + n, scope=SECRET if n == 3 else BOB, text=TEXT if n == 3 else "x") for n in range(5)]
+        part.commit(rows=rows, updates=[], ledger=[entry(10 * batch)])
+
+
+def erase(part: LancePartition) -> None:
+    part.commit(rows=[marker(100, SECRET)], updates=[EraseKey(Scope.parse(SECRET).key, 100)], ledger=[entry(100)])
+
+
+def state(store: LanceStore) -> str | None:
+    (found,) = store.reader(GEN).by_event("event-100")
+    return found.summary
+
+
+def test_an_erased_session_is_in_no_file_once_its_marker_says_so(tmp_path: Path) -> None:
+    store, part = opened(tmp_path)
+    fill(part)
+    assert holding(tmp_path, TEXT) and holding(tmp_path, "ann-secret"), "a search that finds nothing proves nothing"
+    erase(part)
+    assert state(store) is None and holding(tmp_path, TEXT), "nulled, and still in the files"
+    part.maintain()
+    assert state(store) == effects.PURGED
+    assert holding(tmp_path, TEXT, "ann-secret") == []
+    assert len(store.reader(GEN).rows({BOB}, partitions={PARTITION}).rows) == 12
+
+
+@pytest.mark.parametrize("step", ["rows_merged", "updates_applied", "ledger_written", "files_purged"])
+def test_a_purge_that_was_cut_off_is_finished_by_the_next_owner(tmp_path: Path, step: str) -> None:
+    def stop(name: str) -> None:
+        if name == step and armed:
+            raise Stopped
+
+    armed = False
+    _, part = opened(tmp_path, checkpoint=stop)
+    fill(part)
+    armed = True
+    with pytest.raises(Stopped):
+        erase(part)
+        part.maintain()
+    store, again = opened(tmp_path)
+    if step == "rows_merged":
+        assert state(store) is None
+    again.maintain()
+    assert state(store) == effects.PURGED
+    assert holding(tmp_path, TEXT, "ann-secret") == []
+
+
+def test_what_a_late_writer_brings_back_is_purged_again(tmp_path: Path) -> None:
+    store, part = opened(tmp_path)
+    fill(part)
+    erase(part)
+    part.maintain()
+    part.commit(rows=[memory(50, scope=SECRET, text=TEXT)], updates=[], ledger=[])
+    part.close()
+    store, again = opened(tmp_path)
+    assert state(store) is None, "there is something to do again"
+    again.maintain()
+    assert state(store) == effects.PURGED
+    assert holding(tmp_path, TEXT, "ann-secret") == []
+
+
+def test_a_full_file_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LanceDB leaves a file of a million rows alone when few of them are deleted; here, because nothing compacts."""
+    monkeypatch.setattr(lance_table.OwnedTable, "settle", lambda self: None)
+    store, part = opened(tmp_path)
+    fill(part)
+    erase(part)
+    part.maintain()
+    assert state(store) == effects.PURGED
+    assert holding(tmp_path, TEXT, "ann-secret") == []
+    monkeypatch.setattr(lance_table.OwnedTable, "rewrite", lambda self: None)
+    part.commit(
+        rows=[memory(150, scope=SECRET, text=TEXT), memory(151, scope=BOB), marker(200, SECRET)],
+        updates=[EraseKey(Scope.parse(SECRET).key, 200)], ledger=[],
+    )  # fmt: skip
+    part.maintain()
+    (unfinished,) = store.reader(GEN).by_event("event-200")
+    assert unfinished.summary is None, "without that it is not done, and does not say so"
+
+
+def test_a_file_of_a_write_that_was_cut_off_is_waited_for_then_removed(tmp_path: Path) -> None:
+    store, part = opened(tmp_path)
+    fill(part)
+    stray = tmp_path / f"mem_{GEN}_p{PARTITION:02d}.lance" / "data" / "0110.lance"
+    stray.write_text(TEXT)
+    erase(part)
+    part.maintain()
+    assert state(store) is None and stray.is_file(), "a write may be under way"
+    os.utime(stray, (0, time.time() - purge.STRAY_SECONDS - 1))
+    _, again = opened(tmp_path)
+    again.maintain()
+    assert state(store) == effects.PURGED
+    assert not stray.exists()
+
+
+def test_a_reader_goes_on_over_a_purge(tmp_path: Path) -> None:
+    store, part = opened(tmp_path)
+    fill(part)
+    reader = store.reader(GEN)
+    assert len(reader.rows({BOB}, partitions={PARTITION}).rows) == 12
+    erase(part)
+    part.maintain()
+    assert len(reader.rows({BOB, SECRET}, partitions={PARTITION}).rows) == 12
+    part.commit(rows=[memory(300, scope=SECRET)], updates=[], ledger=[])
+    assert [row.offset for row in reader.rows({SECRET}, partitions={PARTITION}).rows] == [300]
