@@ -17,7 +17,7 @@ from crewmem_producers.codec import format_time
 from crewmem_producers.errors import MasterRetired
 from crewmem_producers.events import utc_now
 from crewmem_producers.master_key import PublicKey
-from crewmem_producers.registry import Registry, Value
+from crewmem_producers.registry import Registry, Value, is_final
 from crewmem_producers.sealed_body import SECRET_BYTES, cipher, new_key_id
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def of_scope(registry: Registry, scope_key: str) -> dict[str, Value]:
 
 
 def is_erased(value: Value) -> bool:
-    return value.get("erased") is not None
+    return is_final(value)
 
 
 def wrapping_info(id: str, scope_key: str) -> bytes:
@@ -66,6 +66,11 @@ class DataKeyMaker:
         self._keys: dict[str, DataKey] = {}
         self._turn = asyncio.Lock()
         self._asked = self._seen = 0
+
+    @property
+    def registry(self) -> Registry:
+        """Where the keys are."""
+        return self._registry
 
     async def of(self, scope_keys: Collection[str]) -> dict[str, DataKey]:
         """A key for each session, read to be in the registry and not erased after this was called.

@@ -1,0 +1,109 @@
+"""Erasing a session from an immutable log: its data keys go, then the log says so.
+
+`erasure/<record key>` in the registry is the plan and the proof of it: `{event_id, time, grave, done}`. It is written first
+and says everything that a later step needs, so that a run which was killed is finished by the next one and not begun anew:
+the same event under the same id, which consumers count once. `grave` is the id of a data key that is born erased: what a
+publisher that was offline still sends of the session is sealed under it, and can be read by nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from crewmem_producers import data_keys
+from crewmem_producers.codec import encode, format_time
+from crewmem_producers.events import Event, SessionForgotten, new_event_id, utc_now
+from crewmem_producers.log import EventLog, Position
+from crewmem_producers.registry import Registry
+from crewmem_producers.sealed_body import new_key_id
+
+PREFIX = "erasure/"
+
+PLANNED = "erasure_planned"
+KEYS_ERASED = "data_keys_erased"
+FORGOTTEN = "session_forgotten"
+LATE_KEYS_ERASED = "late_data_keys_erased"
+NOTED = "erasure_noted"
+STEPS = (PLANNED, KEYS_ERASED, FORGOTTEN, LATE_KEYS_ERASED, NOTED)
+"""In this order; a crash test stops a process at each of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """One erasure of a session. `scope_key` is its record key; what happened up to `time`, or lies before the event
+    `event_id` on the log, is taken away; `grave` is the data key that is born erased."""
+
+    scope_key: str
+    event_id: str
+    time: datetime
+    grave: str
+    done: bool = False
+
+
+def erasure_of(registry: Registry, scope_key: str) -> Erasure | None:
+    """The session's last erasure, whether it is done or was cut off."""
+    value = registry.get(PREFIX + scope_key)
+    if value is None:
+        return None
+    time = datetime.fromisoformat(value["time"])
+    return Erasure(scope_key, value["event_id"], time, value["grave"], bool(value["done"]))
+
+
+async def erase(
+    scope_key: str,
+    *,
+    log: EventLog,
+    registry: Registry,
+    source: str,
+    clock: Callable[[], datetime] = utc_now,
+    checkpoint: Callable[[str], None] = lambda step: None,
+) -> tuple[Erasure, Position, int]:
+    """Erases every data key of the session and appends its `session.forgotten`; finishes an erasure that was cut off.
+
+    Gives the erasure, the event's position and how many data keys there were. Raises LogUnavailable, RegistryUnavailable:
+    call it again.
+    """
+    await registry.refresh()
+    planned = erasure_of(registry, scope_key)
+    if planned is None or planned.done:
+        planned = Erasure(scope_key, new_event_id(), clock(), new_key_id(scope_key))
+        await _note(registry, planned, done=False)
+    checkpoint(PLANNED)
+    await registry.put(data_keys.PREFIX + planned.grave, _erased(planned))
+    await _erase_keys(registry, planned)
+    checkpoint(KEYS_ERASED)
+    ids = sorted(data_keys.of_scope(registry, scope_key))
+    event = Event(
+        SessionForgotten(erased_keys=ids), None, id=planned.event_id, time=planned.time, source=source, record_key=scope_key
+    )  # fmt: skip
+    [position] = await log.append([encode(event)])
+    checkpoint(FORGOTTEN)
+    # One that was made in between may have sealed what lies before the event.
+    await registry.refresh()
+    await _erase_keys(registry, planned)
+    checkpoint(LATE_KEYS_ERASED)
+    await _note(registry, planned, done=True)
+    checkpoint(NOTED)
+    return planned, position, len(data_keys.of_scope(registry, scope_key)) - 1
+
+
+async def touch(registry: Registry, erasure: Erasure) -> None:
+    """Writes the erasure's note again: Kafka cleans a segment only once a later record has begun another."""
+    await _note(registry, erasure, done=True)
+
+
+async def _erase_keys(registry: Registry, erasure: Erasure) -> None:
+    for id, value in data_keys.of_scope(registry, erasure.scope_key).items():
+        if not data_keys.is_erased(value):
+            await registry.put(data_keys.PREFIX + id, _erased(erasure))
+
+
+def _erased(erasure: Erasure) -> dict[str, str]:
+    return {"erased": format_time(erasure.time), "scope_key": erasure.scope_key}
+
+
+async def _note(registry: Registry, erasure: Erasure, *, done: bool) -> None:
+    value = {"event_id": erasure.event_id, "time": format_time(erasure.time), "grave": erasure.grave, "done": done}
+    await registry.put(PREFIX + erasure.scope_key, value)
