@@ -51,7 +51,7 @@ class SessionMissing(CrewmemError, LookupError):
 
 
 class NotFresh(CrewmemError, TimeoutError):
-    """The view did not reach the freshness token in time. Ask again, or recall without `strict`."""
+    """The view did not reach the freshness token, or the log's end, in time. Ask again, or recall without `strict`."""
 
 
 class RequestRefused(CrewmemError, ValueError):

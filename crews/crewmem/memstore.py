@@ -153,7 +153,8 @@ class Memstore:
     def forget(self, id: str) -> dict[str, Any]:
         """Forgets a memory, or every memory of an event id: `{deleted, id}`.
 
-        Raises NotFound, KeyRefused, RightRefused, ServiceUnavailable (nothing is queued: forgetting must be certain).
+        Raises NotFound, NotFresh (it may be on its way: ask again), KeyRefused, RightRefused, ServiceUnavailable (nothing is
+        queued: forgetting must be certain).
         """
         if not isinstance(id, str) or not id.strip():
             raise RequestRefused(f"not a memory id: {id!r}")

@@ -15,7 +15,7 @@ from chaos import journal
 from chaos.brokers import Cluster
 from chaos.fleet import Fleet, Process
 from chaos.schedule import PAUSES, Options, Step
-from chaos.traffic import Traffic
+from chaos.traffic import Traffic, Unknown
 from chaos.workload import SESSIONS, TENANTS, TIDES, Workload, session_name
 from crewmem_consumers.replay import Replayed, replay
 from crewmem_producers.codec import encode
@@ -31,6 +31,7 @@ from support.s3 import S3Server
 AHEAD = 0.01
 """How far the publishers may run ahead of the next step, as a share of all events."""
 PATIENCE_SECONDS = 300.0
+UNKNOWN_SECONDS = 20.0
 MALFORMED = (
     Record(None, None, partition=0),
     Record(b"acme/x", b"no event", ()),
@@ -200,14 +201,29 @@ class Conductor:
             return
         event = workload.event(facts[int(step.chance * len(facts))])
         async with httpx.AsyncClient(timeout=40) as client:
-            token = None
-            while token is None:
-                token = await self._traffic.forget(client, self._url(), event.id, workload.tenant)
-                await asyncio.sleep(0.1)
             assert event.scope is not None
+            token = await self._forgotten(client, event.id, workload.tenant)
+            if token is None:
+                return
             if token:
                 await self._in_view(client, event.scope, token)
         self._traffic.forgotten[event.id] = time.monotonic()
+
+    async def _forgotten(self, client: httpx.AsyncClient, event_id: str, tenant: str) -> str | None:
+        """A token or "" once the log has it; None for what it never comes to: what is forgotten already is unknown, and so is,
+        for a while, what waits in an outbox."""
+        deadline = time.monotonic() + UNKNOWN_SECONDS
+        while True:
+            try:
+                token = await self._traffic.forget(client, self._url(), event_id, tenant)
+            except Unknown:
+                token = None
+                if time.monotonic() > deadline:
+                    self._say(f"forget: {event_id} stays unknown")
+                    return None
+            if token is not None:
+                return token
+            await asyncio.sleep(0.5)
 
     async def _forget_session(self, step: Step) -> None:
         """As `crewmem forget --session` does."""

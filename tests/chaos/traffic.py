@@ -27,6 +27,10 @@ RECALL_PAUSE_SECONDS = 0.25
 CREW_PAUSE_SECONDS = 1.0
 
 
+class Unknown(Exception):
+    """The service knows nothing that could be forgotten."""
+
+
 @dataclass(frozen=True)
 class Caller:
     """A key and what it may read: `prefix` of the sessions' names, all of them when it is empty."""
@@ -142,7 +146,10 @@ class Traffic:
         return answer
 
     async def forget(self, client: httpx.AsyncClient, url: str, event_id: str, tenant: str) -> str | None:
-        """Forgets an event's memories over REST: "" once it is gone, a token while it is not, None without an answer."""
+        """Forgets an event's memories over REST: "" once they are gone, a token while they are not, None without an answer.
+
+        Raises Unknown: the view holds all of the log, and none of them.
+        """
         try:
             response = await client.delete(
                 f"{url}/v1/memory/forget/{event_id}", params={"wait_seconds": 20}, headers=_bearer(self.caller(tenant))
@@ -150,7 +157,7 @@ class Traffic:
         except httpx.TransportError:
             return None
         if response.status_code == 404:
-            return ""
+            raise Unknown(event_id)
         return str(response.json().get("token", "")) if response.status_code in (200, 202) else None
 
     def _fault(self, kind: str, says: str) -> None:

@@ -141,3 +141,11 @@ async def test_the_callers_trace_goes_on_in_the_events_of_both_calls_unless_it_i
         forgotten = await last_event(stack, partition)
         assert (type(remembered.body), type(forgotten.body)) == (MemoryRemembered, MemoryForgotten)
         assert {remembered.traceparent, forgotten.traceparent} == {given if kept else None}
+
+
+async def test_what_may_be_on_its_way_is_not_said_to_be_unknown(stack: Stack) -> None:
+    key, waiting = await stack.key(), kickoff("acme one", id="waiting")
+    await stack.append(waiting)
+    refused_with(await stack.call("DELETE", "/v1/memory/forget/waiting?wait_seconds=0", key=key), 504, "not_fresh")
+    assert (await forget(stack, "waiting", key=key)).status_code == 200
+    refused_with(await forget(stack, "waiting", key=key), 404, "not_found")

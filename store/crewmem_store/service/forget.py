@@ -32,12 +32,15 @@ router = APIRouter(tags=["memory"])
 @router.delete(
     "/v1/memory/forget/{id:path}",
     response_model=shapes.Forgotten,
-    responses={202: {"model": shapes.Forgotten}, **shapes.ERRORS},
+    responses={202: {"model": shapes.Forgotten}, **shapes.ERRORS, **shapes.NOT_FRESH},
 )
 async def forget(
     id: str, ask: Annotated[ForgetQuery, Query()], key: Writer, trace: Trace, parts: Annotated[Parts, Depends(parts_of)]
 ) -> Response:
-    """`id` is a memory's or an event's. 200 once nothing of it can be recalled, 202 with a token when that takes longer."""
+    """`id` is a memory's or an event's. 200 once nothing of it can be recalled, 202 with a token when that takes longer.
+
+    404 says that there is nothing to forget; 504, that it is not known yet: what was published last is not in the view.
+    """
     view = await parts.view()
     named = await _named(id, key=key, parts=parts, view=view, seconds=ask.wait_seconds)
     if not named:
@@ -60,12 +63,18 @@ async def _append(parts: Parts, scope: Scope, spans: list[SpanRef], *, tracepare
 
 
 async def _named(id: str, *, key: Key, parts: Parts, view: View, seconds: float) -> Named:
-    """What the id means; when it is not in the view, then in the view as of the log's end now."""
+    """What the id means; when it is not in the view, then in the view as of the log's end now. Raises RequestRefused (504)."""
     named = await run_in_threadpool(_find, view.reader, id, key)
-    if not named:
-        ends = await freshness.ends(parts.log, range(view.generation.partitions))
-        await freshness.wait(view.reader, ends, seconds=seconds)
-        named = await run_in_threadpool(_find, view.reader, id, key)
+    if named:
+        return named
+    ends = await freshness.ends(parts.log, range(view.generation.partitions))
+    fresh = await freshness.wait(view.reader, ends, seconds=seconds)
+    named = await run_in_threadpool(_find, view.reader, id, key)
+    if not named and not fresh:  # a 404 here would leave to be remembered what somebody wants forgotten
+        message = (
+            f"no memory and no event of this id is in the view, which was not at the log's end after {seconds} s; ask again"
+        )
+        raise RequestRefused(504, "not_fresh", message)
     return named
 
 
