@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from crewmem_producers.errors import CrewmemError, LogUnavailable, StoreUnavailable
 from crewmem_producers.log import EventLog
+from crewmem_producers.openers import announce
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_store import generations, switch
@@ -125,6 +126,7 @@ class Consumer:
         self._broker: KafkaBroker | None = None
         self._joining = Outage("joining the group", logger=log)
         self._monitor: asyncio.Task[None] | None = None
+        self._announcing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Consumer:
         if self._settings.kafka_bootstrap is not None:
@@ -137,15 +139,17 @@ class Consumer:
             log=self._parts.log, registry=self._parts.registry, health=self._health, on_mismatch=self._note_failure
         )
         self._monitor = asyncio.create_task(monitor.watch())
+        known = announce(self._parts.registry, self._parts.keyring, source=self._settings.source)
+        self._announcing = asyncio.create_task(known, name="opener")
         return self
 
     async def __aexit__(self, *error: object) -> None:
         await asyncio.gather(*(source.stop() for source in self._sources.values()))
         if self._broker is not None:
             await self._broker.stop()
-        if self._monitor is not None:
-            self._monitor.cancel()
-            await asyncio.wait([self._monitor])
+        for task in filter(None, (self._monitor, self._announcing)):
+            task.cancel()
+            await asyncio.wait([task])
         if self._llm is not None:
             await self._llm.close()
 

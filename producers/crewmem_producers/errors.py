@@ -15,6 +15,7 @@ CrewmemError
 │   ├── ServiceUnavailable
 │   └── StoreUnavailable
 ├── KeyErased            what was sealed can never be opened again: its session was erased
+├── NewKeyUnknown        a master key that not everybody who opens events holds yet
 ├── LogRefused           the log is not what crewmem needs (partitions, retention, policy)
 ├── TransportRefused     the destination refused the caller (key, rights, address)
 ├── EventRefused         the destination refused one event for ever
@@ -104,6 +105,11 @@ class StoreUnavailable(Unavailable):
 class KeyErased(CrewmemError):
     """The event's session was erased, and with it the data key that opens the event. There is no remedy: that is what
     `crewmem forget --session NAME --erase` is for."""
+
+
+class NewKeyUnknown(CrewmemError):
+    """Who opens events does not hold the new master key yet: what is wrapped with it would have to wait. The message names
+    the processes; add the key to their CREWMEM_MASTER_KEY, behind the old one."""
 
 
 class LogRefused(CrewmemError):

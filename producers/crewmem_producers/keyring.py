@@ -46,6 +46,11 @@ class Keyring:
             return record
         return replace(record, value=unseal(record.value, cipher=self._cipher(id, _scope_key(record)), record=record))
 
+    def masters(self) -> tuple[str, ...]:
+        """Fingerprints of the master keys that are held now."""
+        held = self._master()
+        return () if held is None else held.fingerprints
+
     async def prepare(self, records: Sequence[LoggedRecord]) -> None:
         """Has the registry's view hold every data key of these that was put before them. Raises RegistryUnavailable."""
         if any(self._registry.get(PREFIX + id) is None for id in {key_id(record) for record in records} if id is not None):

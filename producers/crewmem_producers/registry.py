@@ -13,6 +13,11 @@ from typing import Any, Protocol
 Value = Mapping[str, Any]
 
 
+def is_final(value: Value) -> bool:
+    """Whether nothing may take the value's place: what was erased stays erased."""
+    return value.get("erased") is not None
+
+
 class Registry(Protocol):
     """A replicated map. Reads come from a local view that follows the truth within a second; `refresh` waits for it."""
 
@@ -20,7 +25,10 @@ class Registry(Protocol):
         """Reads the whole registry and starts following it. Raises RegistryUnavailable."""
 
     async def put(self, key: str, value: Value) -> None:
-        """Writes durably; this process sees it at once, every other within a second. Raises RegistryUnavailable."""
+        """Writes durably; this process sees it at once, every other within a second. Raises RegistryUnavailable.
+
+        A value with `erased` is final: nothing but another erasure takes its place, in whatever order they were written.
+        """
 
     async def refresh(self) -> None:
         """Returns once the local view holds everything that was written before the call. Raises RegistryUnavailable."""

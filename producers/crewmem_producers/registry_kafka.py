@@ -11,7 +11,7 @@ from crewmem_producers.following import FOLLOW_SECONDS, Follower
 from crewmem_producers.kafka import TIMEOUT_SECONDS
 from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.log_kafka import KafkaLog
-from crewmem_producers.registry import Value
+from crewmem_producers.registry import Value, is_final
 from crewmem_producers.settings import KafkaSettings
 from crewmem_producers.topics import registry_topic
 
@@ -50,6 +50,9 @@ class KafkaRegistry:
         except LogUnavailable as error:
             raise _unavailable(error) from error
         await self.refresh()
+        if is_final(held := self._view[key]) and not is_final(value):
+            # Compaction would keep the newest record only: the erasure is made the newest again.
+            await self.put(key, held)
 
     async def refresh(self) -> None:
         """Returns once the local view holds everything that was written before. Raises RegistryUnavailable."""
@@ -82,7 +85,8 @@ class KafkaRegistry:
         except ValueError:
             value = None
         if isinstance(value, dict):
-            self._view[key] = value
+            if is_final(value) or not is_final(self._view.get(key, {})):
+                self._view[key] = value
         else:
             logger.warning("the registry's record at offset %d is no JSON object and changes nothing", record.offset)
 

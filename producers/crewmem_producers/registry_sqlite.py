@@ -23,6 +23,7 @@ _PUT = """
 INSERT INTO registry (namespace, key, value, change)
 VALUES (:namespace, :key, :value, (SELECT coalesce(max(change), 0) + 1 FROM registry WHERE namespace = :namespace))
 ON CONFLICT (namespace, key) DO UPDATE SET value = excluded.value, change = excluded.change
+WHERE json_extract(value, '$.erased') IS NULL OR json_extract(excluded.value, '$.erased') IS NOT NULL
 """
 _CHANGES = "SELECT change, key, value FROM registry WHERE namespace = ? AND change > ? ORDER BY change"
 

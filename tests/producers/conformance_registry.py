@@ -79,6 +79,23 @@ class RegistryConformance:
         for registry in registries:
             await registry.close()
 
+    async def test_what_was_erased_stays_erased_whoever_writes_over_it(self, open_registry: OpenRegistry) -> None:
+        mine, other = open_registry(), open_registry()
+        await mine.start()
+        await other.start()
+        await mine.put("datakey/1", {"wrapped": "a"})
+        await other.put("datakey/1", {"erased": "now"})
+        await mine.put("datakey/1", {"wrapped": "b"})
+        await other.refresh()
+        assert mine.get("datakey/1") == other.get("datakey/1") == {"erased": "now"}
+        late = open_registry()
+        await late.start()
+        assert late.get("datakey/1") == {"erased": "now"}
+        await late.put("datakey/1", {"erased": "again"})
+        assert late.get("datakey/1") == {"erased": "again"}
+        for registry in (mine, other, late):
+            await registry.close()
+
     async def test_items_are_those_of_the_prefix(self, open_registry: OpenRegistry) -> None:
         registry = open_registry()
         await registry.start()

@@ -3,6 +3,8 @@
 CrewmemError
 ├── CheckFailed   a check found something wrong (exit code 1)
 ├── HomeInUse     another `crewmem up` runs on the same folder
+├── MasterKeyLost the key that sealed this log is gone
+├── KeysLeft      data keys open with a master key that is not here
 ├── AddressInUse  something else listens where the service should
 ├── UnknownEvent  no event of that id has been processed
 └── UnknownLetter no dead letter of that id or position
@@ -19,6 +21,14 @@ class CheckFailed(CrewmemError):
 
 class HomeInUse(CrewmemError):
     """Another `crewmem up` runs on this folder. Stop that one, or choose another folder with `--home`."""
+
+
+class MasterKeyLost(CrewmemError):
+    """The master key of this folder's log is gone. Put it back from your copy; the message says what goes on without it."""
+
+
+class KeysLeft(CrewmemError):
+    """Some data keys open with master keys that are not held here. Add those to CREWMEM_MASTER_KEY and rotate again."""
 
 
 class AddressInUse(CrewmemError):

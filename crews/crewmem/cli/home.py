@@ -79,11 +79,11 @@ def kept_key(home: Path) -> str | None:
     return (path.read_text("utf-8").strip() or None) if path.is_file() else None
 
 
-def keep_key(home: Path, key: str) -> None:
-    """Writes the key so that only its owner reads it; whole or not at all, also when the process is killed meanwhile."""
-    partial = home / f".{KEY_FILE}.{os.getpid()}"
+def keep(home: Path, name: str, key: str) -> None:
+    """Writes a key so that only its owner reads it; whole or not at all, also when the process is killed meanwhile."""
+    partial = home / f".{name}.{os.getpid()}"
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(key + "\n")
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(home / KEY_FILE)
+    partial.replace(home / name)

@@ -1,4 +1,4 @@
-"""`crewmem keys`: who may ask the recall service for what."""
+"""`crewmem keys`: who may ask the recall service for what, and what the log is sealed with."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import typer
 from crewmem_producers.events import utc_now
 from crewmem_producers.settings import KafkaSettings, load
 
-from crewmem.cli import parts
+from crewmem.cli import master_keys, parts
 from crewmem.cli.console import note, print_json, print_table, say
 from crewmem.cli.options import AsJson
 
 if TYPE_CHECKING:
     from crewmem_store.keys import Key
 
-app = typer.Typer(help="API keys of the recall service.", no_args_is_help=True)
+app = typer.Typer(help="API keys of the recall service, and the master key that seals the log.", no_args_is_help=True)
+app.command()(master_keys.master)
+app.command("rotate-master")(master_keys.rotate_master)
 _EVERY_SESSION = ["*"]
 _USUAL_RIGHTS = ["read", "write"]
 

@@ -16,7 +16,8 @@ from crewmem_producers.settings import ConsumerSettings, ServiceSettings
 
 from crewmem.cli import parts
 from crewmem.cli.applied import apply_default_rules
-from crewmem.cli.home import KEY_FILE, bind, keep_key, kept_key
+from crewmem.cli.first_master_key import first_master_key
+from crewmem.cli.home import KEY_FILE, bind, keep, kept_key
 
 _LOOK_SECONDS = 0.05
 
@@ -30,12 +31,14 @@ Working = Callable[[str], AbstractContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What a user needs to know of a stack that runs. `new_key` is there only when the key was made just now."""
+    """What a user needs to know of a stack that runs. `new_key` is there only when the key was made just now;
+    `new_master_key` says whether the master key was."""
 
     url: str
     home: Path
     key_file: Path | None
     new_key: str | None
+    new_master_key: bool
 
 
 async def run(
@@ -65,6 +68,7 @@ async def run(
             shelf = EmbedderShelf(partial(open_embedder, threads=service.embedder_threads))
             embedder = await asyncio.to_thread(shelf.at_start, registry, default=service.embedder)
         new_key = await first_key(service, registry)
+        new_master_key = first_master_key(service, registry)
         await apply_default_rules(log, source=service.source)
         from crewmem_consumers.consumer import run as consume
         from crewmem_consumers.health import Health
@@ -76,7 +80,7 @@ async def run(
         }  # fmt: skip
 
         def started(url: str) -> None:
-            ready(Started(url, service.home, key_file, new_key))
+            ready(Started(url, service.home, key_file, new_key, new_master_key))
 
         async def answer() -> None:
             await serve(service, stop=stop, ready=started, **shared)
@@ -127,5 +131,5 @@ async def first_key(settings: ServiceSettings, registry: Registry) -> str | None
     if record is not None and record.revoked_at is None:
         return None
     key = kept if kept and record is None else keys.make_key()
-    keep_key(settings.home, key)
+    keep(settings.home, KEY_FILE, key)
     return await keys.create(registry, tenant=settings.tenant, name="up", key=key)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 from crewmem_producers.errors import SettingsError
-from crewmem_producers.settings import ConsumerSettings, CrewSettings, ServiceSettings, load
+from crewmem_producers.settings import MASTER_KEY_NAME, ConsumerSettings, CrewSettings, ServiceSettings, load
 
 from crewmem.cli.console import note, say, working
 from crewmem.cli.home import hold_home
@@ -51,6 +51,12 @@ def _print_ready(started: Started) -> None:
     say(f"key file  {started.key_file or 'none: CREWMEM_ADMIN_KEY is the key'}")
     if started.new_key:
         say(f"key       {started.new_key}   (shown this once)")
+    if started.new_master_key:
+        say(f"master key {started.home / MASTER_KEY_NAME}")
+        note(
+            "keep a copy of the master key elsewhere: without it nobody can read this log again, and no replay can",
+            style="yellow",
+        )
     if not _is_found_by_itself(started):
         note(f"in a crew's process: CREWMEM_BASE_URL={started.url} CREWMEM_API_KEY_FILE={started.key_file}")
     say("ready")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -23,6 +24,8 @@ from crewmem_store.service.app import create_app
 from crewmem_store.service.declared import declare
 from crewmem_store.service.server import served
 from crewmem_store.store import Store
+
+logger = logging.getLogger(__name__)
 
 
 def _unheard(url: str) -> None:
@@ -63,6 +66,11 @@ async def serve(
             embedder=embedder,
             open_embedder=shelf.named,
         )
+        if app.state.parts.sealer is None:
+            logger.warning(
+                "no master key is set (CREWMEM_MASTER_KEY): events lie on the log as they are, and erasing a session cannot "
+                "take their text from there"
+            )
         await opened.enter_async_context(_running(app.state.parts.models.follow(registry)))
         port = await opened.enter_async_context(served(app, host=settings.host, port=settings.port))
         ready(f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}")

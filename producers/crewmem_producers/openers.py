@@ -1,0 +1,50 @@
+"""Who opens sealed events, and with which master keys: `opener/<source>/<process>` in the registry, renewed while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from crewmem_producers.codec import format_time
+from crewmem_producers.errors import Unavailable
+from crewmem_producers.events import utc_now
+from crewmem_producers.keyring import Keyring
+from crewmem_producers.registry import Registry
+
+logger = logging.getLogger(__name__)
+
+PREFIX = "opener/"
+RENEW_SECONDS = 60.0
+LOOK_SECONDS = 2.0
+"""How often the keys are looked at: a key file may have changed."""
+
+GONE_AFTER = timedelta(seconds=180)
+"""A process that was not seen for so long has ended, or cannot reach the registry."""
+
+
+async def announce(registry: Registry, keyring: Keyring, *, source: str, clock: Callable[[], datetime] = utc_now) -> None:
+    """Says which master keys this process holds, again when they change, until it is cancelled. Without any it says nothing."""
+    said: tuple[str, ...] = ()
+    due = float("-inf")
+    while True:
+        held, now = keyring.masters(), asyncio.get_running_loop().time()
+        if held and (held != said or now >= due):
+            try:
+                value = {"masters": list(held), "seen_at": format_time(clock())}
+                await registry.put(f"{PREFIX}{source}/{os.getpid()}", value)
+                said, due = held, now + RENEW_SECONDS
+            except Unavailable as error:
+                logger.debug("which master keys are held here could not be said: %s", error)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def unaware(registry: Registry, fingerprint: str, *, now: datetime) -> list[str]:
+    """The processes that open events and do not hold this master key, as `<source>/<process>`."""
+    return sorted(
+        name.removeprefix(PREFIX)
+        for name, value in registry.items(PREFIX).items()
+        if now - datetime.fromisoformat(str(value["seen_at"])) <= GONE_AFTER and fingerprint not in value["masters"]
+    )

@@ -1,0 +1,82 @@
+"""Moving to another master key: every data key is wrapped anew, while services and consumers go on.
+
+What is wrapped anew stays so: a rotation that was killed goes on where it was, and two at once do the same work twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from crewmem_producers import openers
+from crewmem_producers.codec import format_time
+from crewmem_producers.data_keys import PREFIX, RETIRED, is_erased, wrapping_info
+from crewmem_producers.errors import NewKeyUnknown
+from crewmem_producers.master_key import MasterKeys
+from crewmem_producers.registry import Registry, Value
+
+Progress = Callable[[int, int], None]
+"""Called with how many of how many data keys are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """What a rotation did: `rewrapped` data keys now open with the current master key; `left` are those of master keys that
+    are not held here, by fingerprint."""
+
+    rewrapped: int
+    left: Mapping[str, int]
+
+
+async def rotate(
+    registry: Registry, masters: MasterKeys, *, now: datetime, progress: Progress = lambda done, total: None
+) -> Rotated:
+    """Wraps every data key with the current master key.
+
+    Raises NewKeyUnknown, with nothing changed, while a process that opens events does not hold it; RegistryUnavailable.
+    """
+    await registry.refresh()
+    await _check_openers(registry, masters, now)
+    todo = {key: value for key, value in registry.items(PREFIX).items() if _is_elsewhere(value, masters)}
+    done = 0
+    for done, (key, value) in enumerate(todo.items(), start=1):
+        await _rewrap(registry, masters, key, value)
+        progress(done, len(todo))
+    others = Counter(
+        str(value["master"]) for value in registry.items(PREFIX).values()
+        if not is_erased(value) and value["master"] not in masters.fingerprints
+    )  # fmt: skip
+    return Rotated(done, dict(others))
+
+
+async def retire(registry: Registry, masters: MasterKeys, *, now: datetime) -> tuple[str, ...]:
+    """Forbids sealing for every master key that is held here but the current one; their fingerprints. Rotate once more
+    afterwards: a data key that was put meanwhile is in the registry by then, and no other comes. Raises RegistryUnavailable."""
+    old = masters.fingerprints[1:]
+    for fingerprint in old:
+        await registry.put(RETIRED + fingerprint, {"retired": format_time(now), "successor": masters.current.fingerprint})
+    return old
+
+
+async def _check_openers(registry: Registry, masters: MasterKeys, now: datetime) -> None:
+    if names := openers.unaware(registry, masters.current.fingerprint, now=now):
+        raise NewKeyUnknown(
+            f"{len(names)} processes that open events do not hold the master key {masters.current.fingerprint}: "
+            f"{', '.join(names[:10])}. Add it to their CREWMEM_MASTER_KEY, behind the old one, or to its file, which they read "
+            "again by themselves; then rotate again (one that was stopped counts for three minutes)."
+        )
+
+
+async def _rewrap(registry: Registry, masters: MasterKeys, key: str, value: Value) -> None:
+    info = wrapping_info(key.removeprefix(PREFIX), str(value["scope_key"]))
+    secret = masters.unwrap(str(value["wrapped"]), fingerprint=str(value["master"]), info=info)
+    public = masters.current
+    # A key that is erased meanwhile stays erased: the registry takes nothing over an erasure.
+    await registry.put(key, {**value, "wrapped": public.wrap(secret, info=info), "master": public.fingerprint})
+
+
+def _is_elsewhere(value: Value, masters: MasterKeys) -> bool:
+    """Whether the data key is wrapped with another master key that is held here."""
+    return not is_erased(value) and value["master"] in masters.fingerprints[1:]
