@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def digest(
-    generation: Annotated[str | None, typer.Option(help="Of which generation; default: the active one.", show_default=False)] = None,
+    generation: Annotated[
+        str | None, typer.Option(help="Of which generation; default: the active one.", show_default=False)
+    ] = None,
     expect: Annotated[str | None, typer.Option(help="Exit with 1 unless this is the digest.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
