@@ -21,9 +21,9 @@ from crewmem_producers.sealed_body import key_id
 from crewmem_producers.sealing import Sealer
 from crewmem_producers.settings import KafkaSettings, load
 
-from tests.support.awaiting import until
-from tests.support.logged import remembered_record
-from tests.support.registries import DictRegistry
+from support.awaiting import until
+from support.logged import remembered_record
+from support.registries import DictRegistry
 
 OLD, NEW = master_key.generate(), master_key.generate()
 BOTH = f"{NEW} {OLD}"

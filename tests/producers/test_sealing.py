@@ -20,8 +20,8 @@ from crewmem_producers.names import Scope
 from crewmem_producers.sealed_body import KEY_HEADER, key_id
 from crewmem_producers.sealing import Sealer
 
-from tests.support.logged import content_of, remembered_record
-from tests.support.registries import DictRegistry
+from support.logged import content_of, remembered_record
+from support.registries import DictRegistry
 
 
 class Place:
