@@ -62,7 +62,7 @@ def schedule(options: Options) -> list[Step]:
         return Step(dice.randint(low, high), action, target, dice.random())
 
     steps = [step("kill", name) for name in _killed(options, dice)]
-    steps += [step("pause", name) for name in _some("consumer", max(1, options.kills // 25), dice)]
+    steps += [step("pause", name) for name in _some("consumer", max(3, options.kills // 20), dice)]
     steps += [step("pause", name) for kind in ("publisher", "service") for name in _some(kind, options.kills // 40, dice)]
     steps += [step("stop", name) for name in _some("broker", max(1, options.kills // 40), dice)]
     steps += [step("forget") for _ in range(max(4, options.events // 1000))]
