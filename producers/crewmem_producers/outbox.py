@@ -11,6 +11,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,13 +165,22 @@ class Outbox:
         """Puts every dead letter back, behind what waits, to be sent once more; how many there were."""
         return self._file.run(_retry_dead_letters)
 
+    def count(self, session: str) -> int:
+        """How many events of the session wait to be sent."""
+        return len(self._file.query(lambda connection: _of_session(connection, "events", session)))
+
+    def discard_dead_letters(self, session: str) -> int:
+        """Deletes what was refused for ever of the session, and says how many that were."""
+        return self._file.run(lambda connection: _discard(connection, session))
+
     def note_error(self, error: str, *, caller_refused: bool = False) -> None:
         """Keeps what the relay met last where every process can read it, until the next delivery."""
         self._file.run(lambda connection: _note(connection, error, caller_refused))
 
-    def tidy(self) -> None:
-        """Gives freed pages back and empties the write-ahead log, so that what was delivered is gone from the disk."""
-        self._file.query(_tidy)
+    def tidy(self) -> bool:
+        """Gives freed pages back and empties the write-ahead log, so that what was delivered is gone from the disk; False
+        when another process is reading or writing just now, and it must be done again."""
+        return self._file.query(_tidy)
 
     def close(self) -> None:
         """Closes the file; the next use opens it again."""
@@ -253,6 +263,23 @@ def _number(connection: sqlite3.Connection, statement: str, *values: object) -> 
     return int(connection.execute(statement, values).fetchone()[0] or 0)
 
 
-def _tidy(connection: sqlite3.Connection) -> None:
+def _of_session(connection: sqlite3.Connection, table: str, session: str) -> list[int]:
+    """The places of the rows whose event is of the session; a row that cannot be read is of none."""
+    found = []
+    for seq, body in connection.execute(f"SELECT seq, body FROM {table}"):
+        with suppress(ValueError, zstandard.ZstdError):
+            if json.loads(_unpacked(body)).get("data", {}).get("session") == session:
+                found.append(seq)
+    return found
+
+
+def _discard(connection: sqlite3.Connection, session: str) -> int:
+    gone = _of_session(connection, "dead_letters", session)
+    connection.executemany("DELETE FROM dead_letters WHERE seq = ?", [(seq,) for seq in gone])
+    return len(gone)
+
+
+def _tidy(connection: sqlite3.Connection) -> bool:
     connection.execute("PRAGMA incremental_vacuum").fetchall()
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy

@@ -59,7 +59,7 @@ class Relay:
         self._woken, self._ending = asyncio.Event(), asyncio.Event()
         self._failures = 0
         self._error: str | None = None
-        self._delivered: float | None = None
+        self._delivered: float | None = float("-inf")  # the process before may have been killed before it tidied
         self._reported = -IDLE_REPORT_SECONDS
 
     def wake(self) -> None:
@@ -141,8 +141,7 @@ class Relay:
 
     def _tidy(self) -> None:
         """Once after each burst, when it is over: tidying syncs the disk, and so does publishing."""
-        if self._delivered is not None and self._clock() - self._delivered >= TIDY_SECONDS:
-            self._outbox.tidy()
+        if self._delivered is not None and self._clock() - self._delivered >= TIDY_SECONDS and self._outbox.tidy():
             self._delivered = None
 
     def _tell_refused(self, batch: Sequence[Waiting], fates: Sequence[Fate]) -> None:

@@ -24,9 +24,12 @@ from crewmem_consumers.consumer import run as consume
 from crewmem_consumers.health import Health
 from crewmem_producers.connect import open_log, open_registry
 from crewmem_producers.settings import ConsumerSettings, ServiceSettings, load
+from crewmem_store.connect import storage_options
 from crewmem_store.embedder_hashing import HashingEmbedder
+from crewmem_store.lance import LanceStore
 from crewmem_store.memory import MemoryStore
 from crewmem_store.service.serve import serve
+from crewmem_store.store import Store
 
 KEY = "am_live_" + "5" * 32
 
@@ -41,8 +44,9 @@ class Live:
 
 
 @contextmanager
-def live_service(folder: Path, *, port: int = 0, **settings: Any) -> Iterator[Live]:
-    """Runs until the block ends; raises what stopped it before it was ready. `settings` are those of the log."""
+def live_service(folder: Path, *, port: int = 0, files: bool = False, **settings: Any) -> Iterator[Live]:
+    """Runs until the block ends; raises what stopped it before it was ready. `settings` are those of the log; with `files`
+    the store is the one that they name."""
     loop, ready = asyncio.new_event_loop(), threading.Event()
     found: dict[str, Any] = {}
 
@@ -52,7 +56,7 @@ def live_service(folder: Path, *, port: int = 0, **settings: Any) -> Iterator[Li
 
     def main() -> None:
         try:
-            loop.run_until_complete(_run(folder, port, settings, found, is_ready))
+            loop.run_until_complete(_run(folder, port, settings, found, is_ready, files))
         except BaseException as error:
             found["error"] = error
         finally:
@@ -72,10 +76,13 @@ def live_service(folder: Path, *, port: int = 0, **settings: Any) -> Iterator[Li
     assert not thread.is_alive() and "error" not in found, found.get("error")
 
 
-async def _run(folder: Path, port: int, settings: dict[str, Any], found: dict[str, Any], is_ready: Any) -> None:
+async def _run(
+    folder: Path, port: int, settings: dict[str, Any], found: dict[str, Any], is_ready: Any, files: bool
+) -> None:
     stop = found["stop"] = asyncio.Event()
     service = load(ServiceSettings, home=folder, port=port, admin_key=KEY, **settings)
-    store, embedder = MemoryStore(), HashingEmbedder()
+    store: Store = LanceStore(service.store_uri, storage_options=storage_options(service)) if files else MemoryStore()
+    embedder = HashingEmbedder()
     store.open(namespace=service.namespace)
     async with AsyncExitStack() as opened:
         log, registry = open_log(service), open_registry(service)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -11,10 +12,11 @@ from crewmem_producers.errors import ServiceUnavailable, SettingsError, Transpor
 from crewmem_producers.events import Event, SessionForgotten
 from crewmem_producers.freshness import Mark
 from crewmem_producers.names import Scope
-from crewmem_producers.settings import CrewSettings, load
+from crewmem_producers.settings import CrewSettings, StoreSettings, load
 
 from crewmem.cli import parts
 from crewmem.cli.console import note, print_json, say
+from crewmem.cli.errors import CheckFailed
 from crewmem.cli.options import AsJson
 
 _WAIT_SECONDS = 15.0
@@ -25,13 +27,24 @@ def forget(
     session: Annotated[
         str | None, typer.Option("--session", "-s", help="Forget everything of this session.", show_default=False)
     ] = None,
+    erase: Annotated[
+        bool, typer.Option("--erase", help="With --session: destroy its data keys and clean every file of the store.")
+    ] = False,
+    wait_seconds: Annotated[
+        float, typer.Option("--wait", min=0, help="With --erase: how long to wait until nothing is left, seconds.")
+    ] = 60.0,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Forget a memory, an event's memories, or a session: the text leaves the store and does not come back."""
     if (id is None) == (session is None):
         raise typer.BadParameter("give an id, or --session NAME")
+    if erase and session is None:
+        raise typer.BadParameter("--erase needs --session NAME")
     settings = load(CrewSettings)
+    if erase:
+        _erase(settings, str(session), yes=yes, wait_seconds=wait_seconds, as_json=as_json)
+        return
     answer = _forget_id(settings, str(id)) if session is None else _forget_session(settings, session, yes=yes)
     if as_json:
         print_json(answer)
@@ -52,12 +65,31 @@ def _forget_session(settings: CrewSettings, session: str, *, yes: bool) -> dict[
     if not yes:
         _ask(scope)
     token = asyncio.run(_append(settings, scope))
-    note("its events stay on the log, readable to whoever may read the log; no replay brings them back as memories")
+    note("its events stay on the log, and no replay brings them back as memories; --erase makes them unreadable")
     return {"deleted": _applied(settings, scope, token), "id": scope.session, "token": token}
 
 
-def _ask(scope: Scope) -> None:
-    question = f"Forget everything of session {scope.session!r} of tenant {scope.tenant}?"
+def _erase(settings: CrewSettings, session: str, *, yes: bool, wait_seconds: float, as_json: bool) -> None:
+    from crewmem.cli import erase
+
+    scope = Scope.of(settings.tenant, session)
+    if not yes:
+        _ask(scope, doing="Erase")
+    found = asyncio.run(erase.erase(settings, load(StoreSettings), scope.session, wait_seconds=wait_seconds))
+    if as_json:
+        print_json(asdict(found) | {"done": found.done})
+    else:
+        say(f"{'erased' if found.done else 'being erased'}: {found.session} ({found.keys} data keys destroyed)")
+        for sentence in found.cannot:
+            note(f"cannot be erased: {sentence}", style="yellow")
+        for sentence in found.pending:
+            note(f"pending: {sentence}", style="yellow")
+    if not found.done:
+        raise CheckFailed("the session is forgotten, and not all of it is gone from the disks yet: run this again to see")
+
+
+def _ask(scope: Scope, *, doing: str = "Forget") -> None:
+    question = f"{doing} everything of session {scope.session!r} of tenant {scope.tenant}?"
     try:
         typer.confirm(question, abort=True, err=True)
     except typer.Abort as error:
@@ -65,7 +97,7 @@ def _ask(scope: Scope) -> None:
 
 
 async def _append(settings: CrewSettings, scope: Scope) -> str:
-    event = Event(body=SessionForgotten(), scope=scope, source=settings.source)
+    event = Event(body=SessionForgotten(), scope=None, record_key=scope.key, source=settings.source)
     async with parts.existing_log(settings) as log:
         [position] = await log.append([encode(event)])
     return str(Mark(position.partition, position.offset))

@@ -1,0 +1,168 @@
+"""`crewmem forget --session X --erase`: the session's data keys go, its rows are nulled, and no file gives the text back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crewmem_producers import data_keys, erased_bytes, erasing
+from crewmem_producers.erasing import Erasure
+from crewmem_producers.errors import StoreUnavailable
+from crewmem_producers.freshness import Mark
+from crewmem_producers.log import EventLog, Position
+from crewmem_producers.names import Scope, memory_id, partition_of
+from crewmem_producers.outbox import Outbox
+from crewmem_producers.registry import Registry
+from crewmem_producers.sealed_body import key_id
+from crewmem_producers.sealing import NEVER_SEALED
+from crewmem_producers.settings import CrewSettings, StoreSettings
+
+from crewmem.cli import parts
+from crewmem.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from crewmem_store.store import Store
+
+LOOK_SECONDS = 2.0
+READ_RECORDS = 500
+
+
+@dataclass(slots=True)
+class Erased:
+    """What an erase has done. `pending` says what is still to be waited for, `cannot` what no waiting will do."""
+
+    session: str
+    token: str
+    keys: int
+    pending: list[str] = field(default_factory=list)
+    cannot: list[str] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        return not self.pending
+
+
+async def erase(settings: CrewSettings, store_settings: StoreSettings, session: str, *, wait_seconds: float) -> Erased:
+    """Erases the session, then looks until nothing is pending or the time is over. Run again, it goes on where it was.
+
+    Raises LogUnavailable, RegistryUnavailable, StoreUnavailable.
+    """
+    scope = Scope.of(settings.tenant, session)
+    until = time.monotonic() + wait_seconds
+    async with parts.existing_log(settings) as log, parts.registry(settings) as registry:
+        erasure, position, keys = await erasing.erase(scope.key, log=log, registry=registry, source=settings.source)
+        found = Erased(scope.session, str(Mark(position.partition, position.offset)), keys)
+        async with _store(store_settings) as store:
+            found.cannot = await _cannot(settings, scope, log, position)
+            while True:
+                found.pending = [
+                    *await _in_the_registry(settings, registry, erasure),
+                    *await _in_the_store(store, registry, erasure),
+                    *await asyncio.to_thread(_in_outboxes, settings, scope),
+                ]
+                if found.done or time.monotonic() >= until:
+                    return found
+                await asyncio.sleep(LOOK_SECONDS)
+                await erasing.touch(registry, erasure)
+
+
+@asynccontextmanager
+async def _store(settings: StoreSettings) -> AsyncIterator[Store | None]:
+    """The store, or None where it cannot be reached from here: none is made."""
+    if not _is_there(settings.store_uri):
+        yield None
+        return
+    async with parts.store(settings) as store:
+        yield store
+
+
+def _is_there(uri: str) -> bool:
+    return "://" in uri or Path(uri).expanduser().is_dir()
+
+
+async def _in_the_registry(settings: CrewSettings, registry: Registry, erasure: Erasure) -> list[str]:
+    left = await erased_bytes.left(settings, data_keys.of_scope(registry, erasure.scope_key).keys())
+    return [left] if left else []
+
+
+async def _in_the_store(store: Store | None, registry: Registry, erasure: Erasure) -> list[str]:
+    """A sentence for each generation of which a file may still hold something of the session."""
+    from crewmem_store import effects, generations
+
+    if store is None:
+        return ["the store cannot be seen from here: set CREWMEM_STORE, or run this where it is"]
+    await registry.refresh()
+    pending = []
+    for generation in generations.live(registry):
+        partition = partition_of(erasure.scope_key, generation.partitions)
+        id = memory_id(partition, erasure.scope_key, erasure.event_id, effects.MARKER_SPAN)
+        try:
+            marker = await asyncio.to_thread(store.reader(generation.name).get, id)
+        except StoreUnavailable as error:
+            pending.append(f"{generation.name} cannot be read: {error}")
+            continue
+        if marker is None:
+            pending.append(f"{generation.name} has not come to it: a consumer must read partition {partition} up to there")
+        elif marker.summary != effects.PURGED:
+            pending.append(f"{generation.name} still cleans the files of partition {partition}")
+    for key, value in registry.items(generations.PREFIX).items():
+        if value.get("dropped"):  # a consumer that was slow to hear of it may have left files
+            await asyncio.to_thread(store.drop, key.removeprefix(generations.PREFIX))
+    return pending
+
+
+def _in_outboxes(settings: CrewSettings, scope: Scope) -> list[str]:
+    """A sentence for each outbox of this machine that holds something of the session, sent or refused; wipes the rest."""
+    from crewmem_producers.destination import outbox_files
+
+    pending = []
+    for path in outbox_files(settings.outbox_folder):
+        outbox = Outbox(path, max_bytes=settings.outbox_max_mb * 1_000_000)
+        try:
+            gone = outbox.discard_dead_letters(scope.session)
+            waiting = outbox.count(scope.session)
+            wiped = outbox.tidy()
+        finally:
+            outbox.close()
+        if waiting:
+            pending.append(f"{waiting} events of it wait in {path}: they end as forgotten once they are sent")
+        if not wiped and (gone or waiting):
+            pending.append(f"{path}-wal is in use and may hold what was sent")
+    return pending
+
+
+async def _cannot(settings: CrewSettings, scope: Scope, log: EventLog, position: Position) -> list[str]:
+    """What is on the log in plain text: no erasing takes that away."""
+    from crewmem_producers.connect import open_dead_letter_log
+
+    letters = open_dead_letter_log(settings)
+    try:
+        await letters.start()
+        plain = await _plain(log, scope, position.partition, position.offset)
+        ends = await letters.end()
+        plain += await _plain(letters, scope, position.partition, ends[position.partition])
+    finally:
+        await letters.close()
+    if not plain:
+        return []
+    return [
+        f"{plain} records of the session were written without a master key: they stay on the log, readable to whoever may "
+        "read the log; no replay brings them back as memories"
+    ]
+
+
+async def _plain(log: EventLog, scope: Scope, partition: int, end: int) -> int:
+    """How many records of the session below `end` are not sealed."""
+    key, found, at = scope.key.encode(), 0, (await log.first())[partition]
+    with progress_bar() as show:
+        while at < end and (records := await log.read(partition, at, limit=READ_RECORDS)):
+            of_session = [record for record in records if record.key == key and record.offset < end]
+            found += sum(key_id(record) is None and record.header("ce_type") not in NEVER_SEALED for record in of_session)
+            at = records[-1].offset + 1
+            show("looking for what is not sealed", min(at, end), end)
+    return found

@@ -1,0 +1,181 @@
+"""`crewmem forget --session X --erase`: after it, no raw file gives the text, the session's name or a wrapped key back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from crewmem.cli.app import app
+from crewmem_producers import codec, data_keys, master_key
+from crewmem_producers.connect import open_log, open_registry, open_sealer
+from crewmem_producers.events import Event, KickoffCompleted, MemoryRemembered, TaskOutput
+from crewmem_producers.log import Record
+from crewmem_producers.names import Scope
+from crewmem_producers.outbox import Outbox
+from crewmem_producers.publisher import Publisher
+from crewmem_producers.settings import CrewSettings, KafkaSettings, load
+from crewmem_store import generations
+from support.live import live_service
+from support.programs import until
+from support.raw_files import holding
+from typer.testing import CliRunner, Result
+
+SESSION, OTHER = "ann-geheim", "bob-bleibt"
+TEXTS = {SESSION: "Marker-Quastenflosser eins", OTHER: "Marker-Steinbutt zwei"}
+
+
+def crewmem(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CREWMEM_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def sealed(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("CREWMEM_MASTER_KEY", master_key.generate())
+    yield from _running(home, monkeypatch)
+
+
+@pytest.fixture
+def plain(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    yield from _running(home, monkeypatch)
+
+
+def _running(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with live_service(home, files=True) as running:
+        for name, value in running.environment().items():
+            monkeypatch.setenv(name, value)
+        yield
+
+
+def publish(session: str) -> None:
+    scope, text = Scope.of("default", session), TEXTS[session]
+    output = TaskOutput(index=0, key="t", agent_role="Writer", raw=f"Key findings: {text}, kickoff.")
+    publisher = Publisher(load(CrewSettings))
+    publisher.publish(
+        Event(MemoryRemembered(content=f"{text}, remembered", metadata={"by": text}, key=text), scope, source="test"),
+        Event(KickoffCompleted(crew="c", crew_key="c", tasks=[output], raw=output.raw), scope, source="test"),
+    )
+    assert publisher.flush(60)
+    publisher.close()
+
+
+async def newer_schema(settings: KafkaSettings, session: str) -> None:
+    """An event of a newer crewmem, which goes to the dead letters as it is."""
+    record = codec.encode(Event(MemoryRemembered(content=TEXTS[session], schema_version=9), Scope.of("default", session)))
+    log, registry = open_log(settings), open_registry(settings)
+    await log.start()
+    await registry.start()
+    sealer = open_sealer(settings, registry)
+    records: list[Record] = [record] if sealer is None else await sealer.seal([record])
+    await log.append(records)
+    await log.close()
+    await registry.close()
+
+
+async def second_generation(settings: KafkaSettings) -> None:
+    registry = open_registry(settings)
+    await registry.start()
+    await generations.save(registry, replace(generations.active(registry), name="g2"))
+    await registry.close()
+
+
+async def wrapped_keys(settings: KafkaSettings, session: str) -> list[str]:
+    registry = open_registry(settings)
+    await registry.start()
+    found = [value.get("wrapped") for value in data_keys.of_scope(registry, Scope.of("default", session).key).values()]
+    await registry.close()
+    return [key for key in found if key]
+
+
+def settled(home: Path) -> bool:
+    """Whether both generations have read everything."""
+    found = json.loads(crewmem("stats", "--json").stdout)
+    return len(found) == 2 and all(one["lag"] == 0 for generation in found for one in generation["partitions"])
+
+
+@pytest.mark.usefixtures("sealed")
+def test_after_an_erase_no_raw_file_gives_the_session_back(home: Path) -> None:
+    settings = load(KafkaSettings)
+    for session in (SESSION, OTHER):
+        publish(session)
+        asyncio.run(newer_schema(settings, session))
+    asyncio.run(second_generation(settings))
+    until(lambda: settled(home), "both generations have read everything")
+    keys = {session: asyncio.run(wrapped_keys(settings, session)) for session in (SESSION, OTHER)}
+    words = [TEXTS[SESSION], SESSION, *keys[SESSION]]
+    before = holding(home, words)
+    assert {Path(name).parts[0].removesuffix("-wal") for name in before} >= {"store", "log.sqlite3"}, "what is there is found"
+    assert set().union(*before.values()) == set(words)
+
+    erased = crewmem("forget", "--session", SESSION, "--erase", "--yes", "--json")
+    answer = json.loads(erased.stdout)
+    assert (erased.exit_code, answer["done"], answer["pending"], answer["cannot"]) == (0, True, [], [])
+    assert answer["keys"] == len(keys[SESSION]) > 0
+    assert holding(home, words) == {}
+    kept = holding(home, [TEXTS[OTHER], *keys[OTHER]])
+    assert set().union(*kept.values()) == {TEXTS[OTHER], *keys[OTHER]}, "another session is left alone"
+    assert json.loads(crewmem("list", "--session", SESSION, "--json").stdout)["total"] == 0
+    assert json.loads(crewmem("list", "--session", OTHER, "--json").stdout)["total"] == 2
+    assert crewmem("accounting", "--verify").exit_code == 0
+
+
+@pytest.mark.usefixtures("plain")
+def test_without_a_master_key_an_erase_says_what_it_cannot_do(home: Path) -> None:
+    publish(SESSION)
+    erased = crewmem("forget", "--session", SESSION, "--erase", "--yes", "--json")
+    answer = json.loads(erased.stdout)
+    assert answer["done"] and "2 records" in answer["cannot"][0] and "without a master key" in answer["cannot"][0]
+    still = {Path(name).parts[0].removesuffix("-wal") for name in holding(home, [TEXTS[SESSION]])}
+    assert still == {"log.sqlite3"}, "only the log has it"
+
+
+@pytest.mark.usefixtures("sealed")
+def test_an_outbox_that_holds_the_session_is_pending_and_ends_forgotten(home: Path, tmp_path: Path) -> None:
+    waiting = Outbox(home / "outbox" / "0123456789abcdef.sqlite3", max_bytes=10**7)
+    waiting.append([Event(MemoryRemembered(content=TEXTS[SESSION]), Scope.of("default", SESSION), source="test")])
+    waiting.close()
+    erased = crewmem("forget", "--session", SESSION, "--erase", "--yes", "--wait", "0")
+    assert erased.exit_code == 1
+    assert "1 events of it wait in" in erased.stderr
+
+
+def test_an_erase_where_no_consumer_runs_is_pending_until_one_does(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREWMEM_MASTER_KEY", master_key.generate())
+    with live_service(home, files=True) as running:
+        for name, value in running.environment().items():
+            monkeypatch.setenv(name, value)
+        publish(SESSION)
+    cut_off = crewmem("forget", "--session", SESSION, "--erase", "--yes", "--wait", "0", "--json")
+    assert cut_off.exit_code == 1 and "g1 has not come to it" in json.loads(cut_off.stdout)["pending"][0]
+    with live_service(home, files=True):
+        done = crewmem("forget", "--session", SESSION, "--erase", "--yes", "--json")
+    assert done.exit_code == 0 and holding(home, [TEXTS[SESSION], SESSION]) == {}
+
+
+def test_what_an_outbox_has_delivered_leaves_no_bytes_also_after_a_kill(tmp_path: Path) -> None:
+    """The process before was killed after the delivery: its write-ahead log still has the text until the next one begins."""
+    path = tmp_path / "box" / "outbox.sqlite3"
+    outbox = Outbox(path, max_bytes=10**7)
+    outbox.append([Event(MemoryRemembered(content=TEXTS[SESSION]), Scope.of("default", SESSION))])
+    assert holding(tmp_path, [TEXTS[SESSION]])
+    reader = sqlite3.connect(path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM events").fetchone()
+    (row,) = outbox.batch(max_events=1, max_bytes=10**6)
+    from crewmem_producers.transport import Delivered
+
+    outbox.settle([(row, Delivered("1.0.0"))])
+    reader.close()
+    assert outbox.tidy()
+    assert holding(tmp_path, [TEXTS[SESSION]]) == {}
+    outbox.close()

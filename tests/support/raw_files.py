@@ -1,0 +1,45 @@
+"""Looking for words in raw files: as they are, in JSON's escapes, and inside what is packed with zstd."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import zstandard
+
+_ZSTD = re.compile(re.escape(b"\x28\xb5\x2f\xfd"))
+MOST_BYTES = 32 * 1024 * 1024
+
+
+def holding(folder: Path, words: Iterable[str | bytes]) -> dict[str, set[str]]:
+    """File (relative) -> the words that it holds; files that hold none are left out."""
+    wanted = {str(word): _spellings(word) for word in words}
+    found: dict[str, set[str]] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:  # a process beside us tidied up
+            continue
+        texts = [raw, *_unpacked(raw)]
+        held = {name for name, spellings in wanted.items() if any(s in text for text in texts for s in spellings)}
+        if held:
+            found[str(path.relative_to(folder))] = held
+    return found
+
+
+def _spellings(word: str | bytes) -> set[bytes]:
+    if isinstance(word, bytes):
+        return {word}
+    return {word.encode(), json.dumps(word)[1:-1].encode(), word.encode("utf-16-le")}
+
+
+def _unpacked(raw: bytes) -> Iterable[bytes]:
+    """Every zstd frame that begins somewhere in it, as far as it can be read."""
+    for match in _ZSTD.finditer(raw):
+        reader = zstandard.ZstdDecompressor().decompressobj()
+        try:
+            yield reader.decompress(raw[match.start() : match.start() + MOST_BYTES])
+        except zstandard.ZstdError:
+            continue
