@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,14 @@ import pytest
 from crewmem_consumers.consumer import run
 from crewmem_consumers.errors import TooManyGenerations
 from crewmem_consumers.health import Health
-from crewmem_consumers.ingestor import Ingestor
+from crewmem_consumers.ingestor import Ingestor, Processed
 from crewmem_consumers.replay import Progress, Replayed, replay
 from crewmem_consumers.rules import default_rules
 from crewmem_producers.codec import encode
 from crewmem_producers.connect import open_log, open_registry
 from crewmem_producers.errors import LogUnavailable, StoreUnavailable
 from crewmem_producers.events import Event, MemoryForgotten, SpanRef
-from crewmem_producers.log import EventLog
+from crewmem_producers.log import EventLog, LoggedRecord
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_store import generations, switch
@@ -210,7 +211,15 @@ async def test_the_newest_rules_are_found_without_reading_again_what_was_process
     assert generations.active(machine.registry).rules == newer
 
 
-async def test_a_replay_that_is_stopped_goes_on_where_it_was(machine: Machine) -> None:
+async def test_a_replay_that_is_stopped_goes_on_where_it_was(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, held = Ingestor.process, [True]
+
+    def process(self: Ingestor, records: Sequence[LoggedRecord], *, stopping: Callable[[], bool]) -> Processed | None:
+        while held[0] and self.position() and not stopping():
+            time.sleep(0.01)  # after its first batch it gets no further before it is stopped
+        return real(self, records, stopping=stopping)
+
+    monkeypatch.setattr(Ingestor, "process", process)
     await machine.log.append([remembered_record(number) for number in range(1200)])
     await generations.ensure_first(machine.registry, embedder=CountingEmbedder(), partitions=1)
     replaying = asyncio.create_task(machine.replay())
@@ -219,7 +228,8 @@ async def test_a_replay_that_is_stopped_goes_on_where_it_was(machine: Machine) -
     await asyncio.wait([replaying])
     assert replaying.cancelled()
     assert generations.active(machine.registry).name == "g1", "nobody reads half a generation"
-    done_before = machine.positions()["g2"]
+    done_before, held[0] = machine.positions()["g2"], False
+    assert 0 < done_before < 1200
     assert machine.embedder is not None
     machine.embedder.texts.clear()
     done = await machine.replay()
