@@ -3,15 +3,19 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
+from crewmem_producers import master_key
 from crewmem_producers.codec import decode
-from crewmem_producers.connect import open_log, open_registry
-from crewmem_producers.errors import EventTooLarge, LogRefused, LogUnavailable, TransportRefused, Unavailable
+from crewmem_producers.connect import open_keyring, open_log, open_registry
+from crewmem_producers.errors import EventTooLarge, KeyMissing, LogRefused, LogUnavailable, TransportRefused, Unavailable
 from crewmem_producers.events import Event
+from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import EventLog, Position, Record
 from crewmem_producers.log_sqlite import SqliteLog
+from crewmem_producers.master_key import MasterKeys
 from crewmem_producers.publisher import Publisher
 from crewmem_producers.registry import Registry
 from crewmem_producers.registry_sqlite import SqliteRegistry
+from crewmem_producers.sealed_body import key_id
 from crewmem_producers.settings import CrewSettings, load
 from crewmem_producers.topics import ensure_topics
 from crewmem_producers.transport import Delivered, Refused, RelayReport
@@ -19,6 +23,8 @@ from crewmem_producers.transport_kafka import KafkaTransport
 from producers.conformance_transport import TransportConformance
 from support.events import kickoff, remembered
 from support.kafka import Broker
+
+MASTER = MasterKeys.parse(master_key.generate())
 
 
 class LogDestination:
@@ -28,20 +34,25 @@ class LogDestination:
         self, open_log: Callable[[], EventLog], open_registry: Callable[[], Registry], transport: KafkaTransport
     ) -> None:
         self._open_log, self._open_registry, self._transport = open_log, open_registry, transport
+        self.sealed: list[bool] = []
 
     async def events(self) -> Sequence[Event]:
-        log = self._open_log()
+        log, registry = self._open_log(), self._open_registry()
         await log.start()
+        await registry.start()
+        keyring = Keyring(registry=registry, master=lambda: MASTER)
         try:
             events: list[Event] = []
             for partition, end in (await log.end()).items():
                 offset = 0
                 while offset < end:
                     records = await log.read(partition, offset)
-                    events += [decode(record) for record in records]
+                    events += [decode(keyring.open(record)) for record in records]
+                    self.sealed += [key_id(record) is not None for record in records]
                     offset = records[-1].offset + 1
             return events
         finally:
+            await registry.close()
             await log.close()
 
     async def reports(self) -> Sequence[str]:
@@ -79,6 +90,51 @@ class TestOnKafka(OnALog):
         settings = load(CrewSettings, kafka_bootstrap=kafka, namespace=namespace, kafka_partitions=3)
         await ensure_topics(settings)
         return lambda: open_log(settings), lambda: open_registry(settings)
+
+
+class Sealed(OnALog):
+    """The suite with the public half of a master key. The fixture `settings` says where log and registry are."""
+
+    @pytest.fixture
+    async def transport(self, settings: CrewSettings) -> AsyncIterator[KafkaTransport]:
+        transport = KafkaTransport.of(settings)
+        yield transport
+        await transport.close()
+
+    @pytest.fixture
+    def factories(self, settings: CrewSettings) -> tuple[Callable[[], EventLog], Callable[[], Registry]]:
+        return lambda: open_log(settings), lambda: open_registry(settings)
+
+    async def test_everything_is_sealed_and_the_sender_can_read_nothing_back(
+        self, transport: KafkaTransport, destination: LogDestination, settings: CrewSettings
+    ) -> None:
+        await transport.send([remembered("a"), kickoff("b")])
+        assert len(await destination.events()) == 2 and destination.sealed == [True, True]
+        log, registry = open_log(settings), open_registry(settings)
+        await log.start()
+        await registry.start()
+        partition = next(number for number, end in (await log.end()).items() if end)
+        with pytest.raises(KeyMissing, match="CREWMEM_MASTER_KEY"):
+            open_keyring(settings, registry).open((await log.read(partition, 0))[0])
+        await registry.close()
+        await log.close()
+
+
+class TestSealedOnTheSqliteLog(Sealed):
+    @pytest.fixture
+    def settings(self, tmp_path: Path) -> CrewSettings:
+        return load(CrewSettings, home=tmp_path, master_public_key=MASTER.current.text)
+
+
+@pytest.mark.kafka
+class TestSealedOnKafka(Sealed):
+    @pytest.fixture
+    async def settings(self, kafka: str, namespace: str) -> CrewSettings:
+        made = load(
+            CrewSettings, kafka_bootstrap=kafka, namespace=namespace, kafka_partitions=3, master_public_key=MASTER.current.text
+        )
+        await ensure_topics(made)
+        return made
 
 
 class TestOnTheSqliteLog(OnALog):

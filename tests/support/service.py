@@ -14,6 +14,7 @@ import httpx
 from crewmem_consumers.ingestor import Ingestor
 from crewmem_producers.codec import encode
 from crewmem_producers.events import Event
+from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import EventLog, Record
 from crewmem_producers.log_sqlite import SqliteLog
 from crewmem_producers.registry import Registry
@@ -118,19 +119,28 @@ class Stack:
                 await task
 
 
-def ingestor(store: MemoryStore, generation: Generation, partition: int, embedder: HashingEmbedder) -> Ingestor:
+def ingestor(
+    store: MemoryStore, generation: Generation, partition: int, embedder: HashingEmbedder, keyring: Keyring
+) -> Ingestor:
     opened = store.partition(generation.name, partition, dimensions=embedder.dimensions)
     return Ingestor(
         generation=generation, partition=partition, store=opened, embedder=embedder, dead_letters=NoLetters(),
-        keyring=plain_keyring(),
+        keyring=keyring,
     )  # fmt: skip
 
 
 @contextlib.asynccontextmanager
 async def running_stack(
-    folder: Path, *, partitions: int = 3, log: EventLog | None = None, registry: Registry | None = None, **settings: Any
+    folder: Path,
+    *,
+    partitions: int = 3,
+    log: EventLog | None = None,
+    registry: Registry | None = None,
+    keyring: Keyring | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Stack]:
-    """Everything started; the generation `g1` is there and active. `log` and `registry`, not started, replace SQLite."""
+    """Everything started; the generation `g1` is there and active. `log` and `registry`, not started, replace SQLite;
+    without a `keyring` nothing is sealed."""
     embedder, store, clock = HashingEmbedder(), MemoryStore(), Clock()
     path = folder / "log.sqlite3"
     log = log or SqliteLog(path, topic="crewmem.events.v1", partitions=partitions, clock=lambda: clock().timestamp())
@@ -146,7 +156,9 @@ async def running_stack(
         async with httpx.AsyncClient(transport=transport, base_url="http://service", timeout=60) as client:
             yield Stack(
                 settings=given, log=log, registry=registry, store=store, embedder=embedder, clock=clock, app=app, client=client,
-                consumers={p: ingestor(store, generation, p, embedder) for p in range(log.partitions)},
+                consumers={
+                    p: ingestor(store, generation, p, embedder, keyring or plain_keyring()) for p in range(log.partitions)
+                },
             )  # fmt: skip
     finally:
         await log.close()
