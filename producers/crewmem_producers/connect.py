@@ -56,7 +56,7 @@ def open_keyring(settings: KafkaSettings, registry: Registry) -> Keyring:
 def open_sealer(settings: KafkaSettings, registry: Registry) -> Sealer | None:
     """What seals records, over a registry that is started and stays the caller's; None where no master key is set, and
     events go to the log plain. Raises SettingsError, MissingExtra."""
-    public = _public_half(settings)
+    public = public_half(settings)
     if public is None:
         return None
     public()  # what cannot be used is said at once
@@ -78,8 +78,10 @@ def master_keys(settings: KafkaSettings) -> MasterSource:
     return lambda: keys
 
 
-def _public_half(settings: KafkaSettings) -> Callable[[], PublicKey] | None:
-    """CREWMEM_MASTER_PUBLIC_KEY, else the public half of the current master key."""
+def public_half(settings: KafkaSettings) -> Callable[[], PublicKey] | None:
+    """What is sealed for: CREWMEM_MASTER_PUBLIC_KEY, else the public half of the current master key; None without both.
+
+    Raises SettingsError where the two do not fit, MissingExtra."""
     source = master_keys(settings)
     masters = source()
     if settings.master_public_key is None:

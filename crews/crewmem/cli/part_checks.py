@@ -1,4 +1,4 @@
-"""What `crewmem doctor` checks of the parts that this machine reaches: log, registry, store, embedder, consumer."""
+"""What `crewmem doctor` checks of the parts that this machine reaches: log, registry, sealing, store, embedder, consumer."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from crewmem_producers.settings import ServiceSettings
 
 from crewmem.cli import parts
 from crewmem.cli.checks import Finding, State, failed
+from crewmem.cli.sealing_check import sealing
 
 if TYPE_CHECKING:
     from crewmem_store.generations import Generation
@@ -34,6 +35,8 @@ async def parts_here(settings: ServiceSettings) -> list[Finding]:
         log = await _log(settings, opened, findings)
         registry = await _registry(settings, opened, findings)
         store = await _store(settings, opened, findings)
+        if registry:
+            findings.append(sealing(settings, registry))
         generation = _generation(settings, registry, findings) if registry else None
         await _embedder(settings, generation, findings)
         if log and store and generation:
