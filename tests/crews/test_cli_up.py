@@ -93,6 +93,8 @@ def test_a_first_start_a_kill_and_a_second_start(up: Callable[..., Up], tmp_path
     assert url and first.said("data") == str(home) and first.lines[-1] == "ready"
     assert key_file == home / "api_key" and key_file.read_text().strip() == key
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+    assert first.said("master key") == str(home / "master_key")
+    assert stat.S_IMODE((home / "master_key").stat().st_mode) == 0o600
 
     said = {"content": "Acme Corp publishes no price for its enterprise plan", "session": "project_alpha"}
     made = ask(url, key, "POST", "/v1/memory/remember", json=said | {"wait_seconds": 30})
