@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from crewmem_producers.errors import missing_extra
 from crewmem_producers.settings import StoreSettings
 
 from crewmem_store.store import Store
+
+if TYPE_CHECKING:
+    from crewmem_store.files import Files
 
 
 def open_store(settings: StoreSettings) -> Store:
@@ -22,9 +27,19 @@ def open_store(settings: StoreSettings) -> Store:
     return store
 
 
-def storage_options(settings: StoreSettings) -> dict[str, str]:
-    """What LanceDB needs to reach object storage; empty for a folder. Without keys the usual AWS sources are asked."""
-    if not settings.store_uri.startswith("s3://"):
+def open_files(settings: StoreSettings, uri: str) -> Files:
+    """The plain files of a folder or an S3 prefix, reached as the store is. Raises MissingExtra without pyarrow."""
+    try:
+        from crewmem_store.files import Files
+    except ModuleNotFoundError as error:
+        raise missing_extra("recall", error.name or "pyarrow") from error
+    return Files(uri, storage_options=storage_options(settings, uri=uri))
+
+
+def storage_options(settings: StoreSettings, *, uri: str | None = None) -> dict[str, str]:
+    """What LanceDB needs to reach object storage at `uri` (default: the store's); empty for a folder. Without keys the usual
+    AWS sources are asked."""
+    if not (uri or settings.store_uri).startswith("s3://"):
         return {}
     options = {"region": settings.s3_region}
     if settings.s3_endpoint:

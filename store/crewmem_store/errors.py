@@ -8,6 +8,8 @@ CrewmemError
 │   ├── LayoutTooNew     written by a newer crewmem
 │   ├── PartitionsChanged the log's number of partitions is not the generation's
 │   └── LogMismatch      the log is not the one that this store was made from
+├── BackupBroken         a backup does not hold what its manifest says
+├── BackupRefused        a backup and a log do not belong together
 ├── UnknownGeneration    no such generation is live
 ├── GenerationBehind     a generation has not reached what the active one holds
 ├── GenerationInUse      the active generation, which answers recalls
@@ -46,6 +48,14 @@ class PartitionsChanged(StoreRefused):
 
 class LogMismatch(StoreRefused):
     """The log was wiped, shortened or refilled since the store was written. `crewmem replay` builds from the log as it is."""
+
+
+class BackupBroken(CrewmemError):
+    """The backup is missing, damaged or ends short. Use another copy, or make a new one with `crewmem backup create`."""
+
+
+class BackupRefused(CrewmemError):
+    """The backup and the log do not belong together. The message says what to choose instead."""
 
 
 class UnknownGeneration(CrewmemError, LookupError):

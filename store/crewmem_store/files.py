@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,21 @@ class Files:
             with system.open_input_stream(f"{root}/{name}") as stream:
                 return bytes(stream.read())
 
+    def has(self, name: str) -> bool:
+        with answering(f"looking for {self._uri}/{name}"):
+            system, root = self._open()
+            return bool(system.get_file_info(f"{root}/{name}").type is fs.FileType.File)
+
+    def write(self, name: str, data: bytes) -> None:
+        """All of it or nothing: on a disk it is there, durably, once it has its name; S3 does so by itself."""
+        with answering(f"writing {self._uri}/{name}"):
+            system, root = self._open()
+            if isinstance(system, fs.LocalFileSystem):
+                _write_durably(Path(f"{root}/{name}"), data)
+                return
+            with system.open_output_stream(f"{root}/{name}") as stream:
+                stream.write(data)
+
     def delete(self, name: str) -> None:
         """Harmless when it is gone already."""
         with answering(f"removing {self._uri}/{name}"):
@@ -60,6 +76,23 @@ class Files:
             else:
                 self._opened = fs.LocalFileSystem(), Path(self._uri).expanduser().absolute().as_posix()
         return self._opened
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.new")
+    draft.unlink(missing_ok=True)
+    draft.touch(0o600)  # what people said is in it
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _s3(options: Mapping[str, str]) -> fs.FileSystem:

@@ -10,7 +10,7 @@ from crewmem_producers.errors import CrewmemError, SettingsError, missing_extra
 from crewmem_producers.settings import unknown_names
 from typer.core import TyperGroup
 
-from crewmem.cli import config, dlq, events, generations, keys, outbox, rules, topics
+from crewmem.cli import backup, config, dlq, events, generations, keys, outbox, rules, topics
 from crewmem.cli.accounting import accounting
 from crewmem.cli.console import note, say
 from crewmem.cli.demo.command import demo
@@ -96,4 +96,5 @@ app.command()(accounting)
 app.command()(size)
 app.command()(replay)
 app.add_typer(generations.app, name="generations")
+app.add_typer(backup.app, name="backup")
 app.add_typer(config.app, name="config")
