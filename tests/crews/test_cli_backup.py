@@ -86,9 +86,7 @@ def test_the_same_with_a_backup_on_s3(machine: Path, tmp_path: Path, monkeypatch
         (["create", "{}/b"], 2, "no event log"),
     ],
 )
-def test_what_cannot_be_done_is_said(
-    machine: Path, tmp_path: Path, arguments: list[str], code: int, says: str
-) -> None:
+def test_what_cannot_be_done_is_said(machine: Path, tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
     done = crewmem("backup", *(argument.format(tmp_path) for argument in arguments))
     assert (done.exit_code, says in done.stderr) == (code, True), done.stderr
 

@@ -20,7 +20,6 @@ from crewmem_producers.registry import Value
 from crewmem_producers.sealed_body import key_id
 from crewmem_producers.sealing import Sealer
 from crewmem_producers.settings import KafkaSettings, load
-
 from support.awaiting import until
 from support.logged import remembered_record
 from support.registries import DictRegistry

@@ -19,7 +19,6 @@ from crewmem_producers.master_key import MasterKeys
 from crewmem_producers.names import Scope
 from crewmem_producers.sealed_body import KEY_HEADER, key_id
 from crewmem_producers.sealing import Sealer
-
 from support.logged import content_of, remembered_record
 from support.registries import DictRegistry
 
