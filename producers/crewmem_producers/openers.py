@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from crewmem_producers.codec import format_time
-from crewmem_producers.errors import Unavailable
+from crewmem_producers.errors import CrewmemError
 from crewmem_producers.events import utc_now
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.registry import Registry
@@ -36,7 +36,7 @@ async def announce(registry: Registry, keyring: Keyring, *, source: str, clock: 
                 value = {"masters": list(held), "seen_at": format_time(clock())}
                 await registry.put(f"{PREFIX}{source}/{os.getpid()}", value)
                 said, due = held, now + RENEW_SECONDS
-            except Unavailable as error:
+            except CrewmemError as error:
                 logger.debug("which master keys are held here could not be said: %s", error)
         await asyncio.sleep(LOOK_SECONDS)
 
