@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from crewmem_producers.names import Scope
 from crewmem_producers.outbox import Outbox
 from crewmem_producers.publisher import Publisher
 from crewmem_producers.settings import CrewSettings, KafkaSettings, load
+from crewmem_producers.topics import ensure_topics
 from crewmem_store import generations
+from support.kafka import Broker
 from support.live import live_service
 from support.programs import until
 from support.raw_files import holding
@@ -179,3 +181,39 @@ def test_what_an_outbox_has_delivered_leaves_no_bytes_also_after_a_kill(tmp_path
     assert outbox.tidy()
     assert holding(tmp_path, [TEXTS[SESSION]]) == {}
     outbox.close()
+
+
+@pytest.mark.kafka
+def test_after_an_erase_no_raw_file_of_kafka_gives_the_session_back(
+    home: Path, tmp_path: Path, new_broker: Callable[[], Broker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events, dead letters and registry of a broker, from both transports; its files lie in the same folder as the store."""
+    broker = new_broker()
+    broker.start()
+    monkeypatch.setenv("CREWMEM_MASTER_KEY", master_key.generate())
+    kafka = {"kafka_bootstrap": broker.bootstrap, "kafka_partitions": 2}
+    asyncio.run(ensure_topics(load(KafkaSettings, **kafka)))
+    with live_service(home, files=True, **kafka) as running:
+        for name, value in running.environment().items():
+            monkeypatch.setenv(name, value)
+        for session in (SESSION, OTHER):
+            publish(session)  # to the service
+        for name, value in kafka.items():
+            monkeypatch.setenv(f"CREWMEM_{name.upper()}", str(value))
+        settings = load(KafkaSettings)
+        for session in (SESSION, OTHER):
+            publish(session)  # to the topic
+            asyncio.run(newer_schema(settings, session))
+        asyncio.run(second_generation(settings))
+        until(lambda: settled(home), "both generations have read everything")
+        keys = {session: asyncio.run(wrapped_keys(settings, session)) for session in (SESSION, OTHER)}
+        words = [TEXTS[SESSION], SESSION, *keys[SESSION]]
+        before = holding(home, words) | holding(broker.folder, words)
+        assert set().union(*before.values()) == set(words) and len(keys[SESSION]) >= 2
+
+        erased = crewmem("forget", "--session", SESSION, "--erase", "--yes", "--wait", "180", "--json")
+        assert (erased.exit_code, json.loads(erased.stdout)["pending"]) == (0, []), erased.stderr
+        assert holding(home, words) == {}
+        until(lambda: holding(broker.folder, words) == {}, "the broker removes the files that it compacted")
+        assert set().union(*holding(broker.folder, keys[OTHER]).values()) == set(keys[OTHER])
+        assert crewmem("accounting", "--verify").exit_code == 0
