@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from crewmem_consumers.steps import DECIDED
+from crewmem_producers.codec import encode
+from crewmem_producers.events import Body, MemoryForgotten, SessionForgotten, SpanRef
 from crewmem_producers.log import Record
-from processes.harness import Stack, compare, exit_code, stack
+from processes.harness import ROW_FIELDS, Stack, compare, exit_code, stack
 from processes.test_consumer_kill import eventful_log
 from support.awaiting import until
-from support.logged import remembered_record
+from support.logged import remembered, remembered_record
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
@@ -72,8 +75,9 @@ async def test_a_member_without_static_membership_is_replaced_when_it_is_killed(
     assert other.returncode == 0
 
 
-async def frozen_owner(group: Stack, *, without: str | None = None) -> list[str]:
-    """A member freezes between its decision and its write; the other takes over and finishes; the first wakes up and writes."""
+async def frozen_owner(group: Stack, *, without: str | None = None, meanwhile: Sequence[Record] = ()) -> list[str]:
+    """A member freezes between its decision and its write; the other takes over and finishes, what comes `meanwhile` too; the
+    first wakes up and writes."""
     guard = {"without": without} if without else {}
     dynamic = {"settings": {"group_instance_id": None, "batch_rows": 40}}
     await group.prepare()
@@ -81,6 +85,8 @@ async def frozen_owner(group: Stack, *, without: str | None = None) -> list[str]
     frozen = group.start(name="a", pause_at=DECIDED, times=2, **guard, **dynamic)
     await until(lambda: _is_stopped(frozen.pid), what="the first member froze", seconds=120)
     group.start(name="b", **guard, **dynamic)
+    if meanwhile:
+        await group.publish(meanwhile)
     await group.caught_up()
     frozen.send_signal(signal.SIGCONT)
     await group.publish(some_records(5000, 40))
@@ -94,6 +100,23 @@ def _is_stopped(pid: int) -> bool:
 
 async def test_an_owner_that_wakes_up_late_repeats_what_changes_nothing(group: Stack) -> None:
     assert await frozen_owner(group) == []
+
+
+def forgets() -> list[Record]:
+    """Of half the sessions every memory by its id, the other half as sessions: the frozen member has some of both in hand."""
+    found = []
+    for session in (f"s{number}" for number in range(12)):
+        like = remembered(500, session=session)
+        ids = [remembered(number, session=session).id for number in range(8)]
+        body: Body = MemoryForgotten(spans=[SpanRef(event_id=id, span="content") for id in ids])
+        found.append(encode(replace(like, body=SessionForgotten() if session > "s4" else body)))
+    return found
+
+
+async def test_an_owner_that_wakes_up_after_a_forget_brings_nothing_back(group: Stack) -> None:
+    assert await frozen_owner(group, meanwhile=forgets()) == []
+    rows = [row for row in group.account().rows.values() if row[ROW_FIELDS.index("text")] is not None]
+    assert not any("Fact3a" in row[ROW_FIELDS.index("text")] for row in rows)
 
 
 async def test_control_without_the_merge_an_owner_that_wakes_up_late_doubles_rows(group: Stack) -> None:

@@ -105,10 +105,11 @@ def another_boot(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "step"),
     [
-        (tear_the_newest_manifests, ROWS_MERGED), (empty_what_is_newest, LEDGER_WRITTEN),
+        (tear_the_newest_manifests, ROWS_MERGED), (remove_what_is_newest, ROWS_MERGED),
+        pytest.param(empty_what_is_newest, LEDGER_WRITTEN, marks=pytest.mark.slow),
         pytest.param(tear_the_newest_manifests, LEDGER_WRITTEN, marks=pytest.mark.slow),
         pytest.param(empty_what_is_newest, ROWS_MERGED, marks=pytest.mark.slow),
-        (remove_what_is_newest, ROWS_MERGED), pytest.param(remove_what_is_newest, LEDGER_WRITTEN, marks=pytest.mark.slow),
+        pytest.param(remove_what_is_newest, LEDGER_WRITTEN, marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 async def test_after_a_power_cut_the_consumer_computes_again_what_was_not_on_disk(
@@ -141,6 +142,7 @@ async def test_a_store_folder_of_yesterday_catches_up(sqlite: Stack, tmp_path: P
     assert await misfits(sqlite) == []
 
 
+@pytest.mark.slow
 async def test_a_store_folder_that_is_gone_is_computed_again(sqlite: Stack) -> None:
     await sqlite.prepare()
     await sqlite.publish(eventful_log())
@@ -178,7 +180,7 @@ def change(home: Path, *statements: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "refilled"),
     [
-        (wipe, True), (lose_the_tail, False), (lose_the_tail, True),
+        (wipe, True), (lose_the_tail, True), pytest.param(lose_the_tail, False, marks=pytest.mark.slow),
         pytest.param(wipe, False, marks=pytest.mark.slow), pytest.param(wipe_the_records, False, marks=pytest.mark.slow),
         pytest.param(wipe_the_records, True, marks=pytest.mark.slow),
     ],
