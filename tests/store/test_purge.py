@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from crewmem_producers.names import Scope
+from crewmem_producers.settings import StoreSettings, load
 from crewmem_store import effects, lance_table, purge
+from crewmem_store.connect import storage_options
 from crewmem_store.lance import LanceStore
 from crewmem_store.lance_partition import LancePartition
 from crewmem_store.updates import EraseKey
 from store.store_rows import BOB, DIMENSIONS, GEN, PARTITION, entry, marker, memory
+from support.s3 import s3_server, s3_settings
 
 SECRET = str(Scope.of("acme", "ann-secret"))
 TEXT = "a memory that must go"
@@ -140,3 +143,19 @@ def test_a_reader_goes_on_over_a_purge(tmp_path: Path) -> None:
     assert len(reader.rows({BOB, SECRET}, partitions={PARTITION}).rows) == 12
     part.commit(rows=[memory(300, scope=SECRET)], updates=[], ledger=[])
     assert [row.offset for row in reader.rows({SECRET}, partitions={PARTITION}).rows] == [300]
+
+
+@pytest.mark.s3
+def test_on_s3_too_nothing_is_left_in_any_object(tmp_path: Path) -> None:
+    with s3_server(tmp_path) as endpoint:
+        settings = load(StoreSettings, **s3_settings(endpoint, "purged"))  # type: ignore[arg-type]
+        store = LanceStore(settings.store_uri, storage_options=storage_options(settings))
+        store.open(namespace="crewmem")
+        part = store.partition(GEN, PARTITION, dimensions=DIMENSIONS)
+        fill(part)
+        assert holding(tmp_path / "data", TEXT) and holding(tmp_path / "data", "ann-secret")
+        erase(part)
+        part.maintain()
+        assert state(store) == effects.PURGED
+        assert holding(tmp_path / "data", TEXT, "ann-secret") == []
+        assert len(store.reader(GEN).rows({BOB}, partitions={PARTITION}).rows) == 12
