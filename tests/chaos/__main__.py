@@ -13,12 +13,13 @@ import logging
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from chaos.report import table
-from chaos.run import Run
+from chaos.run import Result, Run
 from chaos.schedule import Options, counted, schedule
 from support.kafka import process_missing
 
@@ -42,12 +43,20 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.WARNING, filename=folder / "run.log", format="%(asctime)s %(name)s %(message)s")
     print(f"logs in {folder}", flush=True)
-    result = asyncio.run(Run(options, folder).run())
+    result = asyncio.run(_run(options, folder))
     print(table(result))
     failed = result.findings.counts.total() > 0
     if not failed and arguments.folder is None:
         shutil.rmtree(folder)
     return int(failed)
+
+
+async def _run(options: Options, folder: Path) -> Result:
+    """Told to stop, it leaves no process behind."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await Run(options, folder).run()
 
 
 def _arguments() -> argparse.Namespace:

@@ -229,6 +229,7 @@ class Conductor:
         """As `crewmem forget --session` does."""
         dice = int(step.chance * 10_000)
         scope = Scope.of(TENANTS[dice % len(TENANTS)], session_name(dice // 2 % SESSIONS))
+        self._traffic.forgetting.add((scope.tenant, scope.session))
         event = Event(body=SessionForgotten(), scope=scope, source="chaos")
         [position] = await self._log.append([encode(event)])
         async with httpx.AsyncClient(timeout=40) as client:

@@ -1,4 +1,4 @@
-"""One chaos run: everything started, the schedule played, everything quiet, everything checked."""
+"""One chaos run: everything started, the schedule played, everything quiet, everything checked. What is published is sealed."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ from chaos.fleet import Fleet
 from chaos.schedule import CONSUMERS, PUBLISHERS, SERVICES, Options, schedule
 from chaos.traffic import Traffic
 from chaos.workload import TENANTS, Workload
+from crewmem_producers import master_key
 from crewmem_producers.connect import open_keyring, open_log, open_registry
 from crewmem_producers.log import EventLog
+from crewmem_producers.master_key import MasterKeys
 from crewmem_producers.outbox import Outbox
 from crewmem_producers.publisher import Publisher
 from crewmem_producers.registry import Registry
+from crewmem_producers.sealed_body import key_id
 from crewmem_producers.settings import ConsumerSettings, CrewSettings
 from crewmem_producers.topics import ensure_topics
 from crewmem_store import generations, keys
@@ -66,6 +69,7 @@ class Run:
         self._fleet = Fleet(folder)
         self._cluster = Cluster(folder / "kafka")
         self._s3 = S3Server(folder / "s3") if options.store == "s3" else None
+        self._master = master_key.generate()
         self._ports = [free_port() for _ in range(SERVICES)]
         self._workloads = [Workload(options.seed, number) for number in range(PUBLISHERS)]
         self._crews = [Workload(options.seed, PUBLISHERS + number) for number in range(2)]
@@ -97,7 +101,8 @@ class Run:
         if self._s3 is not None:
             store = s3_settings(self._s3.endpoint, "chaos")
         kafka = {"kafka_bootstrap": self._cluster.bootstrap, "kafka_partitions": self.options.partitions}
-        return {"namespace": NAMESPACE, "home": str(self.folder / "home"), **kafka, **store, **more}
+        own = {"namespace": NAMESPACE, "home": str(self.folder / "home"), "master_key": self._master}
+        return {**own, **kafka, **store, **more}
 
     async def _start(self) -> None:
         await asyncio.to_thread(self._cluster.start)
@@ -148,7 +153,7 @@ class Run:
             return {**own, "base_url": url, "api_key": KEYS[workload.tenant], "tenant": workload.tenant}
         return {
             **own, "kafka_bootstrap": self._cluster.bootstrap, "kafka_partitions": self.options.partitions,
-            "tenant": workload.tenant,
+            "tenant": workload.tenant, "master_public_key": MasterKeys.parse(self._master).current.text,
         }  # fmt: skip
 
     @contextlib.asynccontextmanager
@@ -249,6 +254,7 @@ class Run:
             await keyring.prepare(logged)
         counts = self.result.counts
         counts["records on the log"] = sum(map(len, records.values()))
+        counts["of them sealed"] = sum(key_id(record) is not None for logged in records.values() for record in logged)
         for generation in generations.live(registry):
             reader = store.reader(generation.name)
             wanted = await asyncio.to_thread(check.expected, records, generation, keyring)

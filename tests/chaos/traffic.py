@@ -50,6 +50,8 @@ class Traffic:
     """Event id -> when (monotonic) its forgetting was acknowledged."""
     erased: dict[tuple[str, str], tuple[float, datetime]] = field(default_factory=dict)
     """(tenant, session) -> when (monotonic) its forgetting was acknowledged, and the event's own time."""
+    forgetting: set[tuple[str, str]] = field(default_factory=set)
+    """(tenant, session) of what is being forgotten: its text may be gone before that is acknowledged."""
     counts: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
@@ -126,8 +128,7 @@ class Traffic:
             if answer is not None and answer["fresh"]:
                 self.counts["hand-offs"] += 1
                 said = {memory["content"] for memory in answer["memories"]}
-                forgotten = (scope.tenant, scope.session) in self.erased
-                if content not in said and not forgotten:
+                if content not in said and (scope.tenant, scope.session) not in self.forgetting:
                     self._fault("not seen", f"after {token}: {content!r}")
                 return
             await asyncio.sleep(0.2)
