@@ -26,6 +26,7 @@ from crewmem_producers.log import EventLog, Record
 from crewmem_producers.names import Scope
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_store.embedder_hashing import HashingEmbedder
+from crewmem_store.errors import GenerationBehind
 from support.s3 import S3Server
 
 AHEAD = 0.01
@@ -182,12 +183,12 @@ class Conductor:
         await asyncio.to_thread(self._s3.start)
 
     async def _errand(self, work: Callable[[Step], Awaitable[None]], step: Step) -> None:
-        """What needs the log or a service is tried until they are there."""
+        """What needs the log or a service is tried until they are there, and a replay until it is where the old one is."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 return await work(step)
-            except Unavailable as error:
+            except (Unavailable, GenerationBehind) as error:
                 if time.monotonic() > deadline:
                     raise
                 self._say(f"{step.action} is tried again: {error}")
