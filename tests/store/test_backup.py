@@ -177,9 +177,7 @@ async def test_what_is_damaged_cut_off_or_missing_is_named(here: Machine, files:
     assert verify.verify(files).problems == []
 
 
-async def test_a_manifest_that_leaves_records_out_is_found(
-    here: Machine, there: Machine, files: Files, tmp_path: Path
-) -> None:
+async def test_a_manifest_that_leaves_records_out_is_found(here: Machine, there: Machine, files: Files, tmp_path: Path) -> None:
     for _ in range(3):
         await here.put(ANN)
         await here.back_up(files)

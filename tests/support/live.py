@@ -76,9 +76,7 @@ def live_service(folder: Path, *, port: int = 0, files: bool = False, **settings
     assert not thread.is_alive() and "error" not in found, found.get("error")
 
 
-async def _run(
-    folder: Path, port: int, settings: dict[str, Any], found: dict[str, Any], is_ready: Any, files: bool
-) -> None:
+async def _run(folder: Path, port: int, settings: dict[str, Any], found: dict[str, Any], is_ready: Any, files: bool) -> None:
     stop = found["stop"] = asyncio.Event()
     service = load(ServiceSettings, home=folder, port=port, admin_key=KEY, **settings)
     store: Store = LanceStore(service.store_uri, storage_options=storage_options(service)) if files else MemoryStore()
