@@ -10,11 +10,15 @@ import re
 from collections import Counter
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_CALENDAR = re.compile(
-    r"\b(January|February|March|April|May|June|July|August|September|October|November|December"
-    r"|Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday)\b"
-)
-_NEGATION = re.compile(r"\b(?:no|not|never|none|nothing|nobody|neither|nor|without|cannot)\b|n['’]t\b", re.IGNORECASE)
+_TOKEN = re.compile(r"\w+")
+_CALENDAR = frozenset(
+    {
+        "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+        "December", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday",
+    }
+)  # fmt: skip
+_NEGATIONS = frozenset({"no", "not", "never", "none", "nothing", "nobody", "neither", "nor", "without", "cannot"})
+_SHORT_NOT = re.compile(r"n['’]t\b", re.IGNORECASE)
 _WORDS = {
     "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8", "nine": "9", "ten": "10",
     "eleven": "11", "twelve": "12", "twenty": "20", "thirty": "30", "forty": "40", "fifty": "50", "hundred": "hundred",
@@ -24,7 +28,6 @@ _WORDS = {
     "quarters": "quarter", "quarterly": "quarter", "year": "year", "years": "year", "yearly": "year", "annual": "year",
     "annually": "year",
 }  # fmt: skip
-_WORD = re.compile(rf"\b(?:{'|'.join(_WORDS)})\b", re.IGNORECASE)
 
 
 def claims(text: str) -> Counter[str]:
@@ -33,9 +36,11 @@ def claims(text: str) -> Counter[str]:
     `1,500` equals `1500`, `49.00` equals `49`, `two` equals `2`, `monthly` equals `a month`.
     """
     found = Counter(_canonical(number) for number in _NUMBER.findall(text))
-    found.update(_WORDS[word.lower()] for word in _WORD.findall(text))
-    found.update(_CALENDAR.findall(text))
-    if _NEGATION.search(text):
+    tokens = _TOKEN.findall(text)
+    lowered = [token.lower() for token in tokens]
+    found.update(_WORDS[token] for token in lowered if token in _WORDS)
+    found.update(token for token in tokens if token in _CALENDAR)
+    if not _NEGATIONS.isdisjoint(lowered) or _SHORT_NOT.search(text):
         found["not"] = 1
     return found
 

@@ -13,7 +13,6 @@ from crewmem_store.store import PartitionView
 from crewmem_store.updates import Erase, EraseKey, Extend, Forget, SupersedeFailures, SupersedeKey, Update
 
 from crewmem_consumers import memories, outcomes
-from crewmem_consumers.claims import claims
 from crewmem_consumers.draft import Draft
 from crewmem_consumers.echo import ECHO
 from crewmem_consumers.item import Item
@@ -38,11 +37,11 @@ class Plan:
 class Decider:
     """Decides one batch. `embedder` is the fingerprint that rows note."""
 
-    def __init__(self, view: PartitionView, *, partition: int, dimensions: int, embedder: str) -> None:
+    def __init__(self, view: PartitionView, *, partition: int, sessions: Sessions, embedder: str) -> None:
         self._view = view
         self._partition = partition
         self._embedder = embedder
-        self._sessions = Sessions(view, dimensions=dimensions)
+        self._sessions = sessions
         self._seen: dict[tuple[str | None, str], int] = {}
         self._plan = Plan()
 
@@ -188,12 +187,7 @@ def _survivor(draft: Draft, session: Session, offset: int) -> MemoryRow | None:
         return None
     found = [row for row in session.equal(draft.source_hash) if _stands_for(row, draft, offset)]
     if not found and mode == "near" and memories.key_of(draft) is None and draft.vector is not None:
-        own = claims(draft.extract)
-        found = [
-            row
-            for row in session.near(draft.vector, NEAR)
-            if _stands_for(row, draft, offset) and claims(_extract_of(row)) == own
-        ]
+        found = [row for row in session.near(draft.vector, draft.extract, NEAR) if _stands_for(row, draft, offset)]
     return min(found, key=lambda row: (row.offset, row.span), default=None)
 
 
@@ -208,8 +202,3 @@ def _stands_for(row: MemoryRow, draft: Draft, offset: int) -> bool:
         and row.superseded_at is None
         and (row.expires_at is None or row.expires_at > draft.event.time)
     )
-
-
-def _extract_of(row: MemoryRow) -> str:
-    """The row's text without `<who> (<date>): `."""
-    return (row.text or "").partition(f"({row.created_at:%Y-%m-%d}): ")[2]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from crewmem_producers import codec
@@ -39,9 +38,10 @@ def _check(event: Event) -> None:
     """What the bodies' types cannot say."""
     match event.body:
         case KickoffCompleted() as body:
-            twice = [index for index, count in Counter(task.index for task in body.tasks).items() if count > 1]
-            if twice:
-                raise InvalidEvent(f"two tasks have the index {twice[0]}", reason="wrong_schema")
+            indexes = [task.index for task in body.tasks]
+            if len(set(indexes)) < len(indexes):
+                twice = next(index for place, index in enumerate(indexes) if index in indexes[place + 1 :])
+                raise InvalidEvent(f"two tasks have the index {twice}", reason="wrong_schema")
         case RulesApplied() as body:
             _check_rules(body)
 

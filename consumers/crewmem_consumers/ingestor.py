@@ -7,7 +7,7 @@ store decide the same, in whatever batches they come, after whatever crash.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import add, gt
@@ -16,11 +16,12 @@ from typing import TypeVar
 from crewmem_producers.events import KickoffCompleted, MemoryRemembered, RulesApplied
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import LoggedRecord
+from crewmem_producers.names import Scope
 from crewmem_store.embedder import Embedder
 from crewmem_store.errors import LogMismatch
 from crewmem_store.generations import Generation
 from crewmem_store.rows import Outcome
-from crewmem_store.store import DecidedPartition
+from crewmem_store.store import DecidedPartition, PartitionView
 
 from crewmem_consumers import echo, steps
 from crewmem_consumers.decide import Decider
@@ -34,6 +35,7 @@ from crewmem_consumers.redact import redact
 from crewmem_consumers.rules import RuleSet, default_rules
 from crewmem_consumers.rules_in_force import RulesInForce
 from crewmem_consumers.select import pass_over, select
+from crewmem_consumers.sessions import KeptSessions, Session, Sessions
 from crewmem_consumers.split import split
 from crewmem_consumers.summarise import summarise
 
@@ -85,6 +87,7 @@ class Ingestor:
         self._embedder = embedder
         self._known = known or Known(partition=partition, fingerprint=embedder.fingerprint)
         self._vectors = Vectors(embedder)
+        self._kept = KeptSessions()
         self._dead_letters = dead_letters
         self._keyring = keyring
         self._checkpoint = checkpoint
@@ -193,13 +196,9 @@ class Ingestor:
 
     def _write(self, items: Sequence[Item]) -> Processed:
         events = [item.event for item in items if item.event is not None]
-        view = self._store.view(
-            scopes={str(event.scope) for event in events if event.scope is not None}, ce_ids={event.id for event in events}
-        )
-        decider = Decider(
-            view, partition=self._partition, dimensions=self._embedder.dimensions, embedder=self._embedder.fingerprint
-        )
-        plan = decider.decide(items)
+        view, kept = self._view({event.scope for event in events if event.scope is not None}, {event.id for event in events})
+        sessions = Sessions(view, dimensions=self._embedder.dimensions, kept=kept)
+        plan = Decider(view, partition=self._partition, sessions=sessions, embedder=self._embedder.fingerprint).decide(items)
         self._checkpoint(steps.DECIDED)
         letters = [letter(item.record, item.rejection) for item in items if item.rejection is not None]
         if letters:
@@ -207,9 +206,19 @@ class Ingestor:
         self._checkpoint(steps.LETTERS_SENT)
         rows = [self._known.with_summary(row) for row in plan.rows]
         self._store.commit(rows=rows, updates=plan.updates, ledger=plan.ledger)
+        self._kept.keep(view, kept, sessions)
         self._last = plan.ledger[-1]
         self._rules = self._rules_after(items)
         return Processed(Counter(row.outcome for row in plan.ledger), self._last.offset)
+
+    def _view(self, scopes: set[Scope], ce_ids: set[str]) -> tuple[PartitionView, Mapping[Scope, Session]]:
+        """What the batch is decided from: sessions that are still known from the batch before are not read again."""
+        known = self._kept.known()
+        view = self._store.view(scopes={str(scope) for scope in scopes - known}, ce_ids=ce_ids)
+        kept = self._kept.take(view)
+        if known and not kept:
+            view = self._store.view(scopes={str(scope) for scope in scopes}, ce_ids=ce_ids)
+        return view, kept
 
     def _rules_after(self, items: Sequence[Item]) -> RulesInForce:
         rules = self._rules

@@ -54,8 +54,12 @@ class Detector:
     group: int = 0
 
     def find(self, text: str, lowered: str) -> Iterator[Secret]:
-        if self.literals and not any(literal in lowered for literal in self.literals):
-            return
+        for literal in self.literals:
+            if literal in lowered:
+                break
+        else:
+            if self.literals:
+                return
         for match in self.pattern.finditer(text):
             start, end = match.span(self.group)
             if end > start:
@@ -130,6 +134,13 @@ _PREFIXED = re.compile(
     )""",
     re.VERBOSE,
 )
+_PREFIXES = (
+    "am_live_", "sk-", "sk_", "rk_", "pk_", "whsec_", "aiza", "gocspx-", "ya29.", "github_pat_", "ghp_", "gho_", "ghu_", "ghs_",
+    "ghr_", "hf_", "gsk_", "xai-", "pplx-", "r8_", "tvly-", "fc-", "nvapi-", "csk-", "lsv2_", "a3t", "akia", "asia", "abia",
+    "acca", "xox", "xapp-", "npm_", "pypi-", "dop_v1_", "dapi", "shpat_", "lin_api_", "ntn_", "secret_", "hvs.", "eyj",
+    "age-secret-key-1",
+)  # fmt: skip
+"""What every match of it begins with, in lower case."""
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:.*?-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|.*\Z)"
     r"|PuTTY-User-Key-File-\d.*\Z",
@@ -191,7 +202,7 @@ def _library() -> list[Detector]:
 DETECTORS: tuple[Detector | AssignedDetector | SpokenDetector, ...] = (
     Detector("private key", _PRIVATE_KEY, ("private key", "putty-user-key-file")),
     *_library(),
-    Detector("api key", _PREFIXED),
+    Detector("api key", _PREFIXED, _PREFIXES),
     Detector("token", _AUTHORIZATION, ("bearer", "basic", "token"), group=1),
     Detector("password", _URL_PASSWORD, ("://",), group=1),
     Detector("token", _URL_PARAMETER, ("=",), group=1),

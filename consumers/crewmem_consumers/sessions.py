@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 
-import numpy as np
 from crewmem_producers.names import Scope
 from crewmem_store import effects
 from crewmem_store.rows import MemoryRow, Vector
 from crewmem_store.store import PartitionView
 from crewmem_store.updates import Erase, EraseKey, Extend, Forget, SupersedeFailures, SupersedeKey, Update
+
+from crewmem_consumers.neighbours import Neighbours
+
+MOST_ROWS = 10_000
+"""Rows of the sessions that are kept from one batch to the next, at most: about 40 MB at 384 dimensions."""
 
 
 class Session:
@@ -23,8 +28,8 @@ class Session:
         self._by_key: dict[str, list[str]] = defaultdict(list)
         self._by_task: dict[str, list[str]] = defaultdict(list)
         self._by_event: dict[str, list[str]] = defaultdict(list)
-        self._ids: list[str] = []
-        self._matrix: Vector = np.zeros((16, dimensions), dtype=np.float32)
+        self._by_parent: dict[str, list[str]] = defaultdict(list)
+        self._vectors = Neighbours(dimensions=dimensions)
         self.erased_below = -1
         self._erased_until = datetime.min.replace(tzinfo=UTC)
         for row in rows:
@@ -45,8 +50,13 @@ class Session:
             self._by_key[row.key].append(row.id)
         if row.task_key is not None:
             self._by_task[row.task_key].append(row.id)
+        if row.parent is not None:
+            self._by_parent[row.parent].append(row.id)
         if row.vector is not None:
-            self._append(row.id, row.vector)
+            self._vectors.add(row)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
     def is_erased(self, *, offset: int, time: datetime) -> bool:
         """Whether an event belongs to what an erasure of the session before it took away: one that lies below the erasure, or
@@ -60,16 +70,15 @@ class Session:
         return [self._rows[id] for id in self._by_event[event_id]]
 
     def of_parent(self, parent: str) -> list[MemoryRow]:
-        return [row for row in self._rows.values() if row.parent == parent]
+        return [row for id in self._by_parent[parent] if (row := self._rows[id]).parent == parent]
 
     def equal(self, source_hash: str) -> list[MemoryRow]:
         """Rows of that redacted source."""
         return [self._rows[id] for id in self._by_hash[source_hash]]
 
-    def near(self, vector: Vector, cosine: float) -> list[MemoryRow]:
-        """Rows whose vector is at least that close."""
-        close = self._matrix[: len(self._ids)] @ vector >= cosine
-        return [self._rows[self._ids[place]] for place in np.flatnonzero(close)]
+    def near(self, vector: Vector, extract: str, cosine: float) -> list[MemoryRow]:
+        """Rows with the claims of this extract whose vector is at least that close to this one."""
+        return [self._rows[id] for id in self._vectors.near(vector, extract, cosine)]
 
     def apply(self, update: Update) -> bool:
         """Applies an update; whether any row changed."""
@@ -94,25 +103,23 @@ class Session:
             case Erase() | EraseKey():
                 return list(self._rows)
 
-    def _append(self, id: str, vector: Vector) -> None:
-        if len(self._ids) == len(self._matrix):
-            self._matrix = np.concatenate([self._matrix, np.zeros_like(self._matrix)])
-        self._matrix[len(self._ids)] = vector
-        self._ids.append(id)
-
 
 class Sessions:
-    """The sessions of a batch, each read from the view when it is first asked for."""
+    """The sessions of a batch, each read from the view when it is first asked for, unless `kept` holds it."""
 
-    def __init__(self, view: PartitionView, *, dimensions: int) -> None:
+    def __init__(self, view: PartitionView, *, dimensions: int, kept: Mapping[Scope, Session] = MappingProxyType({})) -> None:
         self._view = view
         self._dimensions = dimensions
+        self._kept = kept
         self._open: dict[Scope, Session] = {}
         self._erased: list[tuple[MemoryRow, Update]] = []
 
     def __getitem__(self, scope: Scope) -> Session:
         if scope not in self._open:
-            self._open[scope] = Session(self._view.rows(str(scope)), dimensions=self._dimensions)
+            session = self._kept.get(scope)
+            if session is None:
+                session = Session(self._view.rows(str(scope)), dimensions=self._dimensions)
+            self._open[scope] = session
             for marker, update in self._erased:
                 self._take_away(scope, marker, update)
         return self._open[scope]
@@ -127,3 +134,42 @@ class Sessions:
         if scope.key == marker.scope:
             self._open[scope].add(marker)
             self._open[scope].apply(update)
+
+    @property
+    def open(self) -> Mapping[Scope, Session]:
+        """Those that were asked for, as the batch leaves them."""
+        return self._open
+
+    @property
+    def erases(self) -> bool:
+        """Whether the batch holds an erasure: then sessions that it did not open are changed as well."""
+        return bool(self._erased)
+
+
+class KeptSessions:
+    """Sessions from one batch to the next, true as long as nobody else writes to the table (`PartitionView.epoch`)."""
+
+    def __init__(self) -> None:
+        self._epoch: int | None = None
+        self._sessions: dict[Scope, Session] = {}
+
+    def take(self, view: PartitionView) -> dict[Scope, Session]:
+        """What is still true in that view. Nothing is kept until `keep` says that the batch was written: what decides it
+        changes them."""
+        taken = self._sessions if view.epoch is not None and view.epoch == self._epoch else {}
+        self._sessions = {}
+        return taken
+
+    def known(self) -> set[Scope]:
+        return set(self._sessions)
+
+    def keep(self, view: PartitionView, taken: Mapping[Scope, Session], batch: Sessions) -> None:
+        """The batch is written: its sessions hold what the table holds, and those used last stay."""
+        if view.epoch is None or batch.erases:
+            return
+        left, self._epoch = MOST_ROWS, view.epoch
+        for scope, session in [*batch.open.items(), *((s, one) for s, one in taken.items() if s not in batch.open)]:
+            left -= len(session)
+            if left < 0:
+                break
+            self._sessions[scope] = session

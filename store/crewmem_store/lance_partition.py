@@ -18,8 +18,9 @@ from crewmem_store.lance_database import Database, TableShape
 from crewmem_store.lance_ledger import Ledger
 from crewmem_store.lance_rows import DECIDED_FROM, MEMORY, memory_rows, memory_schema, memory_table
 from crewmem_store.lance_table import OwnedTable
+from crewmem_store.lance_view import LanceView
 from crewmem_store.maintenance import REST, Maintenance
-from crewmem_store.memory import MemoryView, no_checkpoint
+from crewmem_store.memory import no_checkpoint
 from crewmem_store.purge import purge
 from crewmem_store.rows import LedgerRow, MemoryRow
 from crewmem_store.scope_cache import ScopeCache, views
@@ -96,7 +97,7 @@ class LancePartition:
         with self._lock:
             return self._ledger.rules()
 
-    def view(self, *, scopes: Collection[str], ce_ids: Collection[str]) -> MemoryView:
+    def view(self, *, scopes: Collection[str], ce_ids: Collection[str]) -> LanceView:
         values = {value for scope in scopes for value in (scope, effects.record_key(scope))}
         with self._lock:
             self._cache.at(self._memory.refresh())
@@ -104,9 +105,9 @@ class LancePartition:
                 table = self._memory.read(DECIDED_FROM, lance_filters.one_of("scope", missing))
                 self._cache.at(self._memory.version)
                 self._cache.hold(missing, memory_rows(table)[0])
-            rows = [row for scope in set(scopes) for row in self._cache.rows(scope)]
+            rows = {scope: self._cache.rows(scope) for scope in scopes}
             self._cache.shrink()
-            return MemoryView(rows, self._ledger.of_events(ce_ids))
+            return LanceView(rows, self._ledger.of_events(ce_ids), epoch=self._cache.epoch)
 
     def commit(self, *, rows: Sequence[MemoryRow], updates: Sequence[Update], ledger: Sequence[LedgerRow]) -> None:
         with self._lock:

@@ -165,6 +165,11 @@ class MemoryView:
         self._rows = rows
         self._ledger = ledger
 
+    @property
+    def epoch(self) -> None:
+        """Nothing can be said: every batch reads its sessions anew."""
+        return None
+
     def rows(self, scope: str) -> list[MemoryRow]:
         return [effects.as_decided_from(row) for row in effects.of_scope(self._rows, scope)]
 

@@ -23,12 +23,14 @@ class ScopeCache:
     def __init__(self, *, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._version = -1
+        self._epoch = 0
         self._values: OrderedDict[str, dict[str, MemoryRow]] = OrderedDict()
         self._bytes: dict[str, int] = {}
 
     def at(self, version: int) -> None:
         """Says that the table is at this version: what is held of another one is dropped."""
         if version != self._version:
+            self._epoch += 1
             self._values.clear()
             self._bytes.clear()
             self._version = version
@@ -40,6 +42,11 @@ class ScopeCache:
     @property
     def version(self) -> int:
         return self._version
+
+    @property
+    def epoch(self) -> int:
+        """Another number after whatever another writer did, or may have done."""
+        return self._epoch
 
     def missing(self, values: Collection[str]) -> set[str]:
         return {value for value in values if value not in self._values}

@@ -54,6 +54,11 @@ class Tally:
 class PartitionView(Protocol):
     """Memory rows and ledger of one partition at ONE version: what a batch is decided from."""
 
+    @property
+    def epoch(self) -> int | None:
+        """Two views of one epoch differ only by what this owner committed between them, so that what it knows of a session
+        is still true. None: nothing can be said."""
+
     def rows(self, scope: str) -> Sequence[MemoryRow]:
         """Every row of the scope, tombstones included (also those that an Erase left under its record key), by offset
         and span. `content`, `summary`, `metadata`, `agent_role`, `parent`, `importance` and `summariser` are left out:

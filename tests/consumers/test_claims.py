@@ -38,3 +38,8 @@ def test_part_of_what_was_said_is_held_by_it_unless_it_is_negated() -> None:
     assert held_by(claims("Acme charges $49 a month"), whole)
     assert not held_by(claims("Acme charges $59 a month"), whole)
     assert not held_by(claims("Acme never charges $49 a month"), whole)
+
+
+def test_a_letter_that_only_looks_like_one_of_a_number_is_no_number_and_no_fault() -> None:
+    assert claims("\u017fix seats") == claims("seats")
+    assert claims("SIX seats") == claims("6 seats")

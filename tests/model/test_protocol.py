@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from crewmem_consumers import steps
 from crewmem_consumers.decide import Decider
+from crewmem_consumers.sessions import Sessions
 from crewmem_producers.names import Scope
 from crewmem_store.lance import LanceStore
 from crewmem_store.memory import MemoryStore
@@ -101,7 +102,8 @@ def in_a_store(log: Log, make: Callable[[Callable[[str], None]], Store]) -> dict
     part = store.partition("g1", 0, dimensions=4)
     items = [item(log, place, erased=False) for place in range(len(log))]
     ids = {one.event.id for one in items if one.event}
-    plan = Decider(part.view(scopes={SCOPE}, ce_ids=ids), partition=0, dimensions=4, embedder="").decide(items)
+    view = part.view(scopes={SCOPE}, ce_ids=ids)
+    plan = Decider(view, partition=0, sessions=Sessions(view, dimensions=4), embedder="").decide(items)
     part.commit(rows=plan.rows, updates=plan.updates, ledger=plan.ledger)
     store.close()
     assert list(found) == list(steps.WRITES)
