@@ -18,6 +18,7 @@ from crewmem_consumers.decide import Decider, Plan
 from crewmem_consumers.draft import Draft
 from crewmem_consumers.item import Item
 from crewmem_consumers.outcomes import Fate
+from crewmem_consumers.sessions import Sessions
 from crewmem_producers.names import Scope
 from crewmem_store import effects
 from crewmem_store.memory import MemoryView
@@ -179,7 +180,7 @@ class Protocol:
 
         def decide(some: Sequence[Item]) -> Plan:
             view = MemoryView(rows, entries)
-            return decider(view, partition=0, dimensions=4, embedder="").decide(some)
+            return decider(view, partition=0, sessions=Sessions(view, dimensions=4), embedder="").decide(some)
 
         if self.without is not Guard.OWN_EFFECTS:
             return decide(items)
