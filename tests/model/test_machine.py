@@ -297,4 +297,6 @@ def test_control_a_position_that_is_stored_before_its_rows_is_found_out(monkeypa
 
     monkeypatch.setattr(MemoryPartition, "commit", ledger_first)
     with pytest.raises((AssertionError, KeyError)):
-        run_state_machine_as_test(Machine, settings=settings(TestInMemory.settings, database=None))
+        run_state_machine_as_test(
+            Machine, settings=settings(TestInMemory.settings, database=None, derandomize=True, max_examples=300)
+        )
