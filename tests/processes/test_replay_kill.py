@@ -105,7 +105,9 @@ async def test_a_consumer_that_is_killed_while_it_builds_is_stood_in_for(home: S
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("step", [pytest.param(step, marks=[] if step == ROWS_MERGED else pytest.mark.slow) for step in WRITES])
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("step", WRITES)
 async def test_on_kafka_the_consumers_that_are_left_go_on(tmp_path: Path, namespace: str, kafka: str, step: str) -> None:
     with stack(tmp_path / "stack", namespace=namespace, bootstrap=kafka, partitions=2) as made:
         await prepared(made)

@@ -354,6 +354,8 @@ def test_walks_beside_an_owner_that_writes_forgets_and_tidies_up_close(tmp_path:
         assert found.closes, found.misfits
         walks += 1
     owner.join()
+    found = asyncio.run(verify(Growing(pipeline.log), store.reader("g1"), pipeline.generation, keyring=plain_keyring()))
+    assert found.closes, found.misfits
     assert found.partitions[0].end == 180
 
 

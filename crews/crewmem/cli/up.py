@@ -52,7 +52,7 @@ def _print_ready(started: Started) -> None:
     if started.new_key:
         say(f"key       {started.new_key}   (shown this once)")
     if started.new_master_key:
-        say(f"master key {started.home / MASTER_KEY_NAME}")
+        say(f"master key  {started.home / MASTER_KEY_NAME}")
         note(
             "keep a copy of the master key elsewhere: without it nobody can read this log again, and no replay can",
             style="yellow",
