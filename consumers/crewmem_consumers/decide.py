@@ -54,7 +54,7 @@ class Decider:
     def _ledger_row(self, item: Item) -> LedgerRow:
         event, offset = item.event, item.record.offset
         if event is None:
-            return outcomes.erased(item) if item.erased else outcomes.dead_letter(item)
+            return self._erased(item) if item.erased else outcomes.dead_letter(item)
         if event.key is None:
             return outcomes.applied(item)
         first = self._first(event, offset)
@@ -71,6 +71,13 @@ class Decider:
                 self._forget(event, body, event.scope, offset)
                 return outcomes.applied(item)
         return outcomes.of_spans(item, self._spans(item, event.scope))
+
+    def _erased(self, item: Item) -> LedgerRow:
+        """It cannot be read, and its id counts all the same: a repeat of it is one whether it comes in this batch or later."""
+        entry = outcomes.erased(item)
+        if entry.ce_id is not None:
+            self._seen.setdefault((entry.scope_key, entry.ce_id), entry.offset)
+        return entry
 
     def _first(self, event: Event, offset: int) -> int | None:
         """The offset at which this event was processed before; a dead letter was not processed."""

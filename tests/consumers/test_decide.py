@@ -7,6 +7,7 @@ import pytest
 from crewmem_producers.events import Event
 from crewmem_producers.names import memory_id
 from crewmem_store.rows import Outcome
+from support.keyrings import OpensAllBut
 from support.pipeline import (
     SESSION,
     START,
@@ -285,3 +286,11 @@ def test_what_happened_before_its_session_was_forgotten_stays_out_when_it_comes_
     pipeline.run(remember("new", number=6), remember("of another session", number=1, session="other"))
     assert pipeline.outcomes() == ["applied", "forgotten", "stored", "stored"]
     assert pipeline.texts() == ["(2026-01-02): new"]
+
+
+@pytest.mark.parametrize("cuts", [[], [1]])
+def test_a_repeat_of_an_event_that_nobody_can_open_is_a_repeat_in_the_same_batch_too(cuts: list[int]) -> None:
+    pipeline = Pipeline()
+    pipeline.keyring = OpensAllBut(0)
+    pipeline.run(remember("erased", number=0), remember("erased", number=0), cuts=cuts)
+    assert pipeline.outcomes() == ["forgotten", "duplicate"] and not pipeline.texts()

@@ -24,6 +24,7 @@ from crewmem_producers.events import (
     SpanRef,
     TaskOutput,
 )  # fmt: skip
+from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.names import Scope
 from crewmem_store.embedder import Embedder
@@ -56,6 +57,7 @@ class Pipeline:
     ) -> None:  # fmt: skip
         self.log: list[LoggedRecord] = []
         self.letters = Letters()
+        self.keyring: Keyring = plain_keyring()
         self.embedder = embedder or HashingEmbedder()
         self.checkpoint = checkpoint
         self.store = MemoryStore(checkpoint=lambda name: self.checkpoint(name))
@@ -75,7 +77,7 @@ class Pipeline:
     def ingestor(self) -> Ingestor:
         """A new one, as after a restart."""
         return Ingestor(
-            generation=self.generation, partition=0, embedder=self.embedder, dead_letters=self.letters, keyring=plain_keyring(),
+            generation=self.generation, partition=0, embedder=self.embedder, dead_letters=self.letters, keyring=self.keyring,
             store=self.store.partition("g1", 0, dimensions=self.embedder.dimensions), default_rules=self.rules,
             checkpoint=lambda name: self.checkpoint(name),
         )  # fmt: skip
