@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from crewmem_producers import codec
 from crewmem_producers.errors import InvalidEvent
 from crewmem_producers.events import LATER_FACTS
 from crewmem_producers.log import EventLog, LoggedRecord, Position
+from crewmem_producers.log_reading import pages
 from crewmem_store.letter_states import LetterState, fact
 
 COPY_OF = "crewmem-redriven"
@@ -25,7 +25,7 @@ class Afterwards:
 
     def note(self, record: LoggedRecord) -> None:
         """Takes one record of the log into account."""
-        if (copied := record.header(COPY_OF)) is not None and (position := parse_position(copied)) is not None:
+        if (copied := record.header(COPY_OF)) is not None and (position := Position.parse(copied)) is not None:
             self.copies.add(position)
         if record.header("ce_type") in LATER_FACTS:
             try:
@@ -41,18 +41,3 @@ async def read_afterwards(log: EventLog, partition: int, *, start: int) -> After
         for record in records:
             found.note(record)
     return found
-
-
-async def pages(log: EventLog, partition: int, *, start: int = 0) -> AsyncIterator[list[LoggedRecord]]:
-    """Every record of the partition from `start` to its end as it is now. Raises LogUnavailable."""
-    end = (await log.end()).get(partition, 0)
-    while start < end and (records := await log.read(partition, start)):
-        yield [record for record in records if record.offset < end]
-        start = records[-1].offset + 1
-
-
-def parse_position(text: str) -> Position | None:
-    """`<partition>/<offset>` (or with a colon) as a position; None for any other text."""
-    partition, separator, offset = text.replace(":", "/").partition("/")
-    numbers = partition.isdecimal() and offset.isdecimal() and partition.isascii() and offset.isascii()
-    return Position(int(partition), int(offset)) if separator and numbers else None

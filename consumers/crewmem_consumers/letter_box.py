@@ -12,9 +12,9 @@ from crewmem_producers import codec
 from crewmem_producers.errors import InvalidEvent, KeyErased, KeyMissing
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import EventLog, LoggedRecord, Position
+from crewmem_producers.log_reading import pages
 from crewmem_store.letter_states import LetterState
 
-from crewmem_consumers.afterwards import pages, parse_position
 from crewmem_consumers.letters import CUT, PREFIX
 from crewmem_consumers.redrive import Ref
 
@@ -50,7 +50,7 @@ class Letter:
     def json(self, now: datetime) -> dict[str, Any]:
         """What `crewmem dlq list --json` shows of it."""
         return {
-            "position": {"partition": self.position.partition, "offset": self.position.offset}, "event_id": self.event_id,
+            "position": self.position._asdict(), "event_id": self.event_id,
             "type": self.type, "reason": self.reason, "detail": self.detail, "state": self.state.value,
             "tenant": self.tenant, "session": self.session, "sealed": self.sealed, "bytes": self.bytes,
             "time": codec.format_time(self.time), "age_seconds": round(self.age_seconds(now)),
@@ -84,7 +84,7 @@ def read(record: LoggedRecord, *, keyring: Keyring) -> Letter | None:
 
 
 def _position(record: LoggedRecord) -> Position | None:
-    return parse_position(f"{record.header(PREFIX + 'partition')}/{record.header(PREFIX + 'offset')}")
+    return Position.parse(f"{record.header(PREFIX + 'partition')}/{record.header(PREFIX + 'offset')}")
 
 
 def _time(record: LoggedRecord) -> datetime:

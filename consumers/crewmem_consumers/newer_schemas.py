@@ -11,6 +11,7 @@ from crewmem_producers import codec
 from crewmem_producers.errors import InvalidEvent, KeyErased, KeyMissing, LogUnavailable, NewerSchema
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import EventLog, LoggedRecord, Position
+from crewmem_producers.log_reading import record_at
 from crewmem_store import letter_states
 from crewmem_store.letter_states import LetterState
 from crewmem_store.rows import LedgerRow
@@ -104,7 +105,7 @@ class NewerSchemas:
 
     async def _is_known(self, row: LedgerRow) -> bool:
         """Whether the record is of a version that this program reads; what becomes of it then is for the pipeline to say."""
-        record = await self._record(row.offset)
+        record = await record_at(self._log, Position(self._partition, row.offset))
         if record is None:
             return False  # the log was cut off: there is nothing to put on it again
         await self._keyring.prepare([record])
@@ -116,13 +117,9 @@ class NewerSchemas:
             return True
         return True
 
-    async def _record(self, offset: int) -> LoggedRecord | None:
-        """From the events' log, which keeps every record."""
-        found = await self._log.read(self._partition, offset, limit=1)
-        return found[0] if found and found[0].offset == offset else None
-
     async def _fetch(self, ref: Ref) -> LoggedRecord:
-        record = await self._record(ref.position.offset)
+        """From the events' log, which keeps every record."""
+        record = await record_at(self._log, ref.position)
         if record is None:
-            raise LogUnavailable(f"the log has no record at {ref.position.partition}/{ref.position.offset} any more")
+            raise LogUnavailable(f"the log has no record at {ref.position} any more")
         return record

@@ -9,12 +9,11 @@ from crewmem_producers.codec import decode
 from crewmem_producers.errors import InvalidEvent
 from crewmem_producers.events import RulesApplied
 from crewmem_producers.log import EventLog, LoggedRecord
+from crewmem_producers.log_reading import pages
 from crewmem_store.rows import LedgerRow
 
 from crewmem_consumers.errors import RuleError
 from crewmem_consumers.rules import RuleSet
-
-READ_RECORDS = 1000
 
 
 async def newest_rules(
@@ -28,12 +27,10 @@ async def newest_rules(
     known = [(row.created_at, row.detail) for row in before if row.created_at is not None and row.detail is not None]
     newest = max(known, default=None)
     for partition, end in ends.items():
-        at = first[partition]
-        while at < end and (records := await log.read(partition, at, limit=READ_RECORDS)):
+        async for records in pages(log, partition, start=first[partition], end=end):
             for found in map(_rules_in, records):
                 if found is not None and (newest is None or found[0] >= newest[0]):
                     newest = found
-            at = records[-1].offset + 1
     return newest[1] if newest else None
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from crewmem_producers.log import EventLog, LoggedRecord
+from crewmem_producers.log import EventLog, LoggedRecord, Position
+from crewmem_producers.log_reading import record_at
 
 LOOKS = 5
 LOOK_SECONDS = 1.0
@@ -28,7 +29,7 @@ class PartitionLog:
         for look in range(LOOKS):
             if look:
                 await asyncio.sleep(self._look_seconds)
-            found = await self._log.read(self._partition, offset, limit=1)
-            if found and found[0].offset == offset:
-                return found[0]
+            found = await record_at(self._log, Position(self._partition, offset))
+            if found is not None:
+                return found
         return None

@@ -78,7 +78,7 @@ async def _append(
 def copy(record: LoggedRecord | Record, position: Position) -> Record:
     """The record as it was first on the log, and a header that says of which position it is the copy."""
     kept = tuple((name, value) for name, value in record.headers if not name.startswith(PREFIX) and name != COPY_OF)
-    header = (COPY_OF, f"{position.partition}/{position.offset}".encode())
+    header = (COPY_OF, str(position).encode())
     return Record(record.key, record.value, (*kept, header), partition=position.partition)
 
 

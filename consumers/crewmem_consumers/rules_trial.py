@@ -9,6 +9,7 @@ from datetime import datetime
 
 from crewmem_producers.events import utc_now
 from crewmem_producers.log import EventLog, LoggedRecord, Record
+from crewmem_producers.log_reading import pages
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_store import generations, search, switch
@@ -25,7 +26,6 @@ from crewmem_consumers.rules import RuleSet
 from crewmem_consumers.trial_partition import TrialPartition
 from crewmem_consumers.trial_report import Tally, Trial
 
-READ_RECORDS = 500
 LEDGER_ROWS = 5_000
 
 
@@ -60,13 +60,11 @@ async def try_rules(
         for partition, end in at.items():
             one = _Partition(parts, active, rules, embedder=embedder, partition=partition, end=end, since=since, tally=tally)
             await asyncio.to_thread(one.begin)
-            position = first[partition]
-            while position < end and (records := await parts.log.read(partition, position, limit=READ_RECORDS)):
+            async for records in pages(parts.log, partition, start=first[partition], end=end):
                 await parts.keyring.prepare(records)
                 await asyncio.to_thread(one.decide, records)
-                done += records[-1].offset + 1 - position
-                position = records[-1].offset + 1
-                progress(min(done, total), total)
+                progress(done + records[-1].offset + 1 - first[partition], total)
+            done += end - first[partition]
             await asyncio.to_thread(one.compare)
         return tally.trial()
 
@@ -120,7 +118,7 @@ class _Partition:
 
     def decide(self, records: Sequence[LoggedRecord]) -> None:
         """Raises StoreUnavailable, KeyMissing."""
-        tried = [record for record in records if record.offset < self._end and self._is_tried(record)]
+        tried = [record for record in records if self._is_tried(record)]
         if tried:
             self._ingestor.process(tried)
 

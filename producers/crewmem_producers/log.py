@@ -23,10 +23,20 @@ _RECORD_OVERHEAD = 256
 
 
 class Position(NamedTuple):
-    """A place on the log."""
+    """A place on the log; as text `3/1207`."""
 
     partition: int
     offset: int
+
+    def __str__(self) -> str:
+        return f"{self.partition}/{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> Position | None:
+        """`<partition>/<offset>`, or with a colon between them; None for any other text."""
+        partition, separator, offset = text.replace(":", "/").partition("/")
+        numbers = partition.isdecimal() and offset.isdecimal() and partition.isascii() and offset.isascii()
+        return cls(int(partition), int(offset)) if separator and numbers else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from crewmem_consumers.afterwards import COPY_OF, Afterwards, parse_position, read_afterwards
+from crewmem_consumers.afterwards import COPY_OF, Afterwards, read_afterwards
 from crewmem_consumers.item import Rejection
 from crewmem_consumers.letters import letter
 from crewmem_consumers.redrive import GROUP, Ref, copy, discard, redrive
@@ -154,9 +154,3 @@ def test_a_copy_has_none_of_the_letters_own_headers() -> None:
     logged = LoggedRecord(0, 7, b"k", None, (("ce_id", b"a"), (COPY_OF, b"0/3")), 0)
     sent = letter(logged, Rejection("null_body", "none"))
     assert copy(sent, Position(0, 7)) == Record(b"k", None, (("ce_id", b"a"), (COPY_OF, b"0/7")), partition=0)
-
-
-@pytest.mark.parametrize("text", ["", "3", "3/", "/4", "a/b", "-1/2", "1/2/3", "²/1"])
-def test_what_is_no_position_is_none(text: str) -> None:
-    assert parse_position(text) is None
-    assert parse_position("3/14") == parse_position("3:14") == Position(3, 14)

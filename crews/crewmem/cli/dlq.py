@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from crewmem.cli.console import err, note, print_json, print_table, say
 from crewmem.cli.letter_text import described, for_terminal, shortened
-from crewmem.cli.letters import Desk, at, check, condition_of, desk, select
+from crewmem.cli.letters import Desk, check, condition_of, desk, select
 from crewmem.cli.options import AsJson
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Settle:
             return
         verb = f"would be {self.becomes}" if dry_run else self.becomes
         for letter in done[:_LINES]:
-            say(f"{verb}: {at(letter.position)} {for_terminal(letter.event_id)}".rstrip())
+            say(f"{verb}: {letter.position} {for_terminal(letter.event_id)}".rstrip())
         if len(done) != 1:
             say(f"{len(done)} dead letters {verb}")
         for state, count in sorted(Counter(letter.state.value for letter in others).items()):
@@ -201,4 +201,4 @@ def _row(letter: Letter) -> tuple[Any, ...]:
     kind = (letter.type or "").removeprefix("crewmem.")
     logged = f"{letter.time:%Y-%m-%d %H:%M}"
     cells = (letter.reason, kind, letter.event_id, letter.tenant, session, logged, letter.state, shortened(letter.detail))
-    return at(letter.position), *map(for_terminal, cells)
+    return str(letter.position), *map(for_terminal, cells)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from crewmem_producers.codec import decode
 from crewmem_producers.events import RulesApplied
 from crewmem_producers.keyring import Keyring
-from crewmem_producers.log import EventLog, LoggedRecord
+from crewmem_producers.log import EventLog, LoggedRecord, Position
+from crewmem_producers.log_reading import record_at
 
 from crewmem.cli.errors import UnknownEvent
 
@@ -93,10 +94,10 @@ def _explained(partition: int, row: LedgerRow, spans: tuple[Explanation, ...], c
 
 
 async def _record(log: EventLog, partition: int, row: LedgerRow) -> LoggedRecord:
-    records = await log.read(partition, row.offset, limit=1)
-    if not records or records[0].offset != row.offset:
+    record = await record_at(log, Position(partition, row.offset))
+    if record is None:
         raise UnknownEvent(f"the log has no record at {partition}:{row.offset} any more, so there is nothing to explain")
-    return records[0]
+    return record
 
 
 def _rules(row: LedgerRow, partition: int, reader: StoreReader, generation: Generation) -> RuleSet:

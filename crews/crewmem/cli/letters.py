@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from crewmem_producers.errors import LogUnavailable, SettingsError
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import EventLog, LoggedRecord, Position
+from crewmem_producers.log_reading import record_at
 from crewmem_producers.settings import StoreSettings
 
 from crewmem.cli import parts
@@ -49,11 +50,11 @@ class Desk:
         """
         from crewmem_consumers.letters import CUT
 
-        record = await _at(self.dead_letter_log, letter.place)
+        record = await record_at(self.dead_letter_log, letter.place)
         if record is not None and record.header(CUT) is not None:
-            record = await _at(self.log, letter.position)
+            record = await record_at(self.log, letter.position)
         if record is None:
-            raise LogUnavailable(f"the dead letter of {at(letter.position)} is not on its log any more")
+            raise LogUnavailable(f"the dead letter of {letter.position} is not on its log any more")
         return record
 
     async def _states(self, partition: int) -> _States:
@@ -142,22 +143,10 @@ def check(letters: Sequence[Letter], *, partitions: int) -> None:
     for letter in letters:
         if letter.position.partition >= partitions:
             raise SettingsError(
-                f"the dead letter {at(letter.position)} is of another log: this one has {partitions} partitions. Leave it out "
+                f"the dead letter {letter.position} is of another log: this one has {partitions} partitions. Leave it out "
                 f"with --where 'partition < {partitions}'"
             )
 
 
-async def _at(log: EventLog, place: Position) -> LoggedRecord | None:
-    found = await log.read(place.partition, place.offset, limit=1)
-    return found[0] if found and found[0].position == place else None
-
-
-def at(position: Position) -> str:
-    """A position as people type it."""
-    return f"{position.partition}/{position.offset}"
-
-
 def _is(letter: Letter, id: str) -> bool:
-    from crewmem_consumers.afterwards import parse_position
-
-    return letter.event_id == id or letter.position == parse_position(id)
+    return letter.event_id == id or letter.position == Position.parse(id)

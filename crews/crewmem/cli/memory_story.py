@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from crewmem_producers.codec import format_time
 from crewmem_producers.events import SessionForgotten
 from crewmem_producers.keyring import Keyring
-from crewmem_producers.log import EventLog
+from crewmem_producers.log import EventLog, Position
+from crewmem_producers.log_reading import record_at
 
 if TYPE_CHECKING:
     from crewmem_store.rows import LedgerRow, MemoryRow
@@ -72,11 +73,11 @@ class MemoryStories:
         if fact.type == SessionForgotten.type and fact.created_at is not None:
             forgets.erase(scope_key, fact.offset, fact.created_at)
             return forgets.cover(scope_key, row)
-        records = await self._log.read(self._partition, fact.offset, limit=1)
-        if not records or records[0].offset != fact.offset:
+        record = await record_at(self._log, Position(self._partition, fact.offset))
+        if record is None:
             return False
-        await self._keyring.prepare(records)
-        named = read_forget(records[0], self._keyring)
+        await self._keyring.prepare([record])
+        named = read_forget(record, self._keyring)
         if named is not None:
             forgets.name(named)
         return forgets.cover(scope_key, row)

@@ -14,6 +14,7 @@ from crewmem_producers.errors import InvalidEvent, KeyErased, KeyMissing
 from crewmem_producers.events import RulesApplied
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import EventLog, LoggedRecord, Position
+from crewmem_producers.log_reading import pages, record_at
 
 from crewmem.cli.errors import UnknownEvent
 from crewmem.cli.explain import explain_spans
@@ -54,9 +55,7 @@ def _is_told(one: Mapping[str, Any]) -> bool:
 
 
 async def _positions(asked: str, sources: Sources) -> list[Position]:
-    from crewmem_consumers.afterwards import parse_position
-
-    position = parse_position(asked)
+    position = Position.parse(asked)
     if position is not None:
         return [position] if position.partition < sources.log.partitions else []
     found: set[Position] = set()
@@ -67,8 +66,6 @@ async def _positions(asked: str, sources: Sources) -> list[Position]:
 
 async def _waiting(event_id: str, sources: Sources) -> set[Position]:
     """Where the event lies on the part of the log that a generation has not processed yet."""
-    from crewmem_consumers.afterwards import pages
-
     found: set[Position] = set()
     for partition in range(sources.log.partitions):
         last = [await asyncio.to_thread(reader.last_offset, partition) for _, reader in sources.generations]
@@ -78,8 +75,7 @@ async def _waiting(event_id: str, sources: Sources) -> set[Position]:
 
 
 async def _record(position: Position, sources: Sources) -> dict[str, Any]:
-    records = await sources.log.read(position.partition, position.offset, limit=1)
-    record = records[0] if records and records[0].offset == position.offset else None
+    record = await record_at(sources.log, position)
     if record is not None:
         await sources.keyring.prepare([record])
     generations = [await _generation(one, reader, position, record, sources) for one, reader in sources.generations]

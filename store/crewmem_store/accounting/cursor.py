@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from crewmem_producers.log import EventLog, LoggedRecord
-
 from crewmem_store.rows import LedgerRow
 from crewmem_store.store import StoreReader
 
@@ -45,13 +43,6 @@ class Cursor(Generic[T]):
         while self._held and self._held[0].offset < end:
             taken.append(self._held.popleft())
         return taken
-
-
-async def records(log: EventLog, partition: int, *, start: int, end: int) -> AsyncIterator[list[LoggedRecord]]:
-    """The records from `start` to before `end`. Raises LogUnavailable."""
-    while start < end and (page := await log.read(partition, start)):
-        yield [record for record in page if record.offset < end]
-        start = page[-1].offset + 1
 
 
 async def ledger(reader: StoreReader, partition: int, *, end: int) -> AsyncIterator[Sequence[LedgerRow]]:

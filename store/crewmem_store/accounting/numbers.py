@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from crewmem_producers.log import EventLog
+from crewmem_producers.log_reading import pages
 
 from crewmem_store import generations, letter_states
 from crewmem_store.generations import Generation
@@ -109,11 +110,7 @@ def _gaps(offsets: Offsets, first: int) -> Iterator[tuple[int, int]]:
 
 async def _records_in(log: EventLog, partition: int, start: int, stop: int) -> int:
     """How many records the log has from `start` to before `stop`."""
-    count = 0
-    while start < stop and (page := await log.read(partition, start)):
-        count += sum(record.offset < stop for record in page)
-        start = page[-1].offset + 1
-    return count
+    return sum([len(page) async for page in pages(log, partition, start=start, end=stop)])
 
 
 def _letters(reader: StoreReader, partition: int, tally: Tally) -> dict[str, int]:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from crewmem_producers.errors import StoreUnavailable
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import EventLog, LoggedRecord
+from crewmem_producers.log_reading import pages
 
 from crewmem_store import effects, generations
 from crewmem_store.accounting import cursor
@@ -128,7 +129,7 @@ class _Walk:
         return counted
 
     async def _records(self, *, start: int, end: int) -> AsyncIterator[list[Seen]]:
-        async for page in cursor.records(self._log, self._partition, start=start, end=end):
+        async for page in pages(self._log, self._partition, start=start, end=end):
             await self._keyring.prepare(page)
             yield [self._seen(record) for record in page]
 
@@ -166,8 +167,7 @@ class _Walk:
     async def _later_forgets(self, start: int) -> Forgets:
         """What the log says behind the walk: the store may have done it already."""
         later = Forgets()
-        end = (await self._log.end())[self._partition]
-        async for page in cursor.records(self._log, self._partition, start=start, end=end):
+        async for page in pages(self._log, self._partition, start=start):
             await self._keyring.prepare(page)
             for record in page:
                 later.note(record, self._keyring)
