@@ -28,6 +28,7 @@ from crewmem_store.lance import LanceStore
 from crewmem_store.memory import MemoryStore
 from crewmem_store.store import StoreReader
 from support.keyrings import plain_keyring
+from support.logged import remembered_record
 
 SCRIPT = Path(__file__).with_name("consume.py")
 PATIENCE_SECONDS = 300.0
@@ -86,10 +87,17 @@ class Stack:
         """Starts a consumer; on Kafka `name` is its static membership."""
         static = {"group_instance_id": name} if self.bootstrap else {}
         spec["settings"] = self.settings(**static) | spec.get("settings", {})
-        with (self.home / f"consumer-{len(self.processes)}.out").open("wb") as out:
+        with self._said_in(len(self.processes)).open("wb") as out:
             process = subprocess.Popen([sys.executable, SCRIPT, json.dumps(spec)], stdout=out, stderr=out, env=environment())
         self.processes.append(process)
         return process
+
+    def said(self, process: subprocess.Popen[bytes]) -> str:
+        """All that this process has said."""
+        return self._said_in(self.processes.index(process)).read_text()
+
+    def _said_in(self, number: int) -> Path:
+        return self.home / f"consumer-{number}.out"
 
     def output(self) -> str:
         """What the consumers said, for a failing test."""
@@ -102,6 +110,15 @@ class Stack:
             await log.append(records)
         finally:
             await log.close()
+
+    async def publish_until_dead(self, process: subprocess.Popen[bytes]) -> None:
+        """Publishes to every partition until the process has killed itself: one that owns any comes to its step so."""
+        for number in range(1_000, 4_000, 10):
+            if process.poll() is not None:
+                break
+            await self.publish([remembered_record(number + one, session=f"s{one}") for one in range(10)])
+            await asyncio.sleep(1)
+        assert process.poll() == -signal.SIGKILL, self.output()
 
     async def prepare(self) -> None:
         """Makes the topics, or the SQLite file."""
