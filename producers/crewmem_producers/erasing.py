@@ -1,15 +1,17 @@
 """Erasing a session from an immutable log: its data keys go, then the log says so.
 
-`erasure/<record key>` in the registry is the plan and the proof of it: `{event_id, time, grave, done}`. It is written first
-and says everything that a later step needs, so that a run which was killed is finished by the next one and not begun anew:
-the same event under the same id, which consumers count once. `grave` is the id of a data key that is born erased: what a
-publisher that was offline still sends of the session is sealed under it, and can be read by nobody.
+`erasure/<record key>` in the registry is the plan and the proof of it: `{event_id, time, grave, done, keys}`. It is written
+first and says everything that a later step needs, so that a run which was killed is finished by the next one and not begun
+anew: the same event under the same id, which consumers count once. `grave` is the id of a data key that is born erased: what a
+publisher that was offline still sends of the session is sealed under it, and can be read by nobody. A data key that `keys`
+names is erased whatever its own record says: on Kafka a rotation that was stopped at the wrong moment may have written a
+wrapped key over the erased one, and compaction may have left that one alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from crewmem_producers import data_keys
@@ -33,12 +35,13 @@ STEPS = (PLANNED, KEYS_ERASED, FORGOTTEN, LATE_KEYS_ERASED, NOTED)
 @dataclass(frozen=True, slots=True)
 class Erasure:
     """One erasure of a session. `scope_key` is its record key; what happened up to `time`, or lies before the event
-    `event_id` on the log, is taken away; `grave` is the data key that is born erased."""
+    `event_id` on the log, is taken away; `grave` is the data key that is born erased; `keys` are those that are erased."""
 
     scope_key: str
     event_id: str
     time: datetime
     grave: str
+    keys: tuple[str, ...] = ()
     done: bool = False
 
 
@@ -48,7 +51,27 @@ def erasure_of(registry: Registry, scope_key: str) -> Erasure | None:
     if value is None:
         return None
     time = datetime.fromisoformat(value["time"])
-    return Erasure(scope_key, value["event_id"], time, value["grave"], bool(value["done"]))
+    return Erasure(scope_key, value["event_id"], time, value["grave"], tuple(value["keys"]), bool(value["done"]))
+
+
+def has_erased(registry: Registry, scope_key: str, id: str) -> bool:
+    """Whether the session's erasure names this data key."""
+    value = registry.get(PREFIX + scope_key)
+    return value is not None and id in value["keys"]
+
+
+async def enforce(registry: Registry) -> int:
+    """Erases every data key that an erasure names and that is there again; how many. Raises RegistryUnavailable."""
+    back = [
+        (id, erasure)
+        for key in registry.items(PREFIX)
+        if (erasure := erasure_of(registry, key.removeprefix(PREFIX))) is not None
+        for id in erasure.keys
+        if (value := registry.get(data_keys.PREFIX + id)) is not None and not data_keys.is_erased(value)
+    ]
+    for id, erasure in back:
+        await registry.put(data_keys.PREFIX + id, _erased(erasure))
+    return len(back)
 
 
 async def erase(
@@ -69,7 +92,8 @@ async def erase(
     planned = erasure_of(registry, scope_key)
     if planned is None or planned.done:
         planned = Erasure(scope_key, new_event_id(), clock(), new_key_id(scope_key))
-        await _note(registry, planned, done=False)
+    planned = replace(planned, keys=tuple(sorted({*planned.keys, *data_keys.of_scope(registry, scope_key)})))
+    await _note(registry, planned)
     checkpoint(PLANNED)
     await registry.put(data_keys.PREFIX + planned.grave, _erased(planned))
     await _erase_keys(registry, planned)
@@ -84,14 +108,16 @@ async def erase(
     await registry.refresh()
     await _erase_keys(registry, planned)
     checkpoint(LATE_KEYS_ERASED)
-    await _note(registry, planned, done=True)
+    erased = (id for id, value in data_keys.of_scope(registry, scope_key).items() if data_keys.is_erased(value))
+    done = replace(planned, keys=tuple(sorted(erased)), done=True)
+    await _note(registry, done)
     checkpoint(NOTED)
-    return planned, position, len(data_keys.of_scope(registry, scope_key)) - 1
+    return done, position, len(done.keys) - 1
 
 
 async def touch(registry: Registry, erasure: Erasure) -> None:
     """Writes the erasure's note again: Kafka cleans a segment only once a later record has begun another."""
-    await _note(registry, erasure, done=True)
+    await _note(registry, erasure)
 
 
 async def _erase_keys(registry: Registry, erasure: Erasure) -> None:
@@ -104,6 +130,9 @@ def _erased(erasure: Erasure) -> dict[str, str]:
     return {"erased": format_time(erasure.time), "scope_key": erasure.scope_key}
 
 
-async def _note(registry: Registry, erasure: Erasure, *, done: bool) -> None:
-    value = {"event_id": erasure.event_id, "time": format_time(erasure.time), "grave": erasure.grave, "done": done}
+async def _note(registry: Registry, erasure: Erasure) -> None:
+    value = {
+        "event_id": erasure.event_id, "time": format_time(erasure.time), "grave": erasure.grave, "done": erasure.done,
+        "keys": list(erasure.keys),
+    }  # fmt: skip
     await registry.put(PREFIX + erasure.scope_key, value)

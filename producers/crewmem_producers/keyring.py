@@ -9,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from crewmem_producers.data_keys import PREFIX, is_erased, wrapping_info
+from crewmem_producers.erasing import has_erased
 from crewmem_producers.errors import InvalidEvent, KeyErased, KeyMissing
 from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.master_key import MasterSource
@@ -64,7 +65,7 @@ class Keyring:
                 f"the data key {id} is not in the registry (yet): an event that it seals is waited for. If this lasts, the "
                 "registry has lost records: restore it (`crewmem backup restore`)."
             )
-        if is_erased(value):
+        if is_erased(value) or has_erased(self._registry, scope_key, id):
             with self._lock:
                 self._ciphers.pop(id, None)
             raise KeyErased("the event's session was erased, and with it the key that opens the event")

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from crewmem_producers import erasing
 from crewmem_producers.codec import format_time
 from crewmem_producers.errors import CrewmemError
 from crewmem_producers.events import utc_now
@@ -26,7 +27,10 @@ GONE_AFTER = timedelta(seconds=180)
 
 
 async def announce(registry: Registry, keyring: Keyring, *, source: str, clock: Callable[[], datetime] = utc_now) -> None:
-    """Says which master keys this process holds, again when they change, until it is cancelled. Without any it says nothing."""
+    """Says which master keys this process holds, again when they change, until it is cancelled. Without any it says nothing.
+
+    Whoever opens events also sees to it that no data key is there again which an erasure names.
+    """
     said: tuple[str, ...] = ()
     due = float("-inf")
     while True:
@@ -35,6 +39,7 @@ async def announce(registry: Registry, keyring: Keyring, *, source: str, clock: 
             try:
                 value = {"masters": list(held), "seen_at": format_time(clock())}
                 await registry.put(f"{PREFIX}{source}/{os.getpid()}", value)
+                await erasing.enforce(registry)
                 said, due = held, now + RENEW_SECONDS
             except CrewmemError as error:
                 logger.debug("which master keys are held here could not be said: %s", error)

@@ -27,6 +27,8 @@ class KafkaRegistry:
         self._log = KafkaLog(settings, topic=registry_topic(settings.namespace), timeout_seconds=timeout_seconds)
         self._view: dict[str, Value] = {}
         self._next = 0
+        self._overwritten: set[str] = set()
+        """Keys whose erasure has a later record that is none."""
         self._reading = asyncio.Lock()
         self._follower = Follower(self.refresh, seconds=follow_seconds)
 
@@ -46,13 +48,10 @@ class KafkaRegistry:
     async def put(self, key: str, value: Value) -> None:
         """Writes durably; this process sees it at once. Raises RegistryUnavailable."""
         try:
-            await self._log.append([Record(key.encode(), json.dumps(value).encode(), partition=0)])
+            await self._log.append([_record(key, value)])
         except LogUnavailable as error:
             raise _unavailable(error) from error
         await self.refresh()
-        if is_final(held := self._view[key]) and not is_final(value):
-            # Compaction would keep the newest record only: the erasure is made the newest again.
-            await self.put(key, held)
 
     async def refresh(self) -> None:
         """Returns once the local view holds everything that was written before. Raises RegistryUnavailable."""
@@ -65,6 +64,7 @@ class KafkaRegistry:
                         self._apply(record)
                     # Nothing left to read: compaction has taken the last offsets away.
                     self._next = records[-1].offset + 1 if records else end
+                await self._put_right()
         except LogUnavailable as error:
             raise _unavailable(error) from error
 
@@ -79,6 +79,13 @@ class KafkaRegistry:
         await self._follower.stop()
         await self._log.close()
 
+    async def _put_right(self) -> None:
+        """Compaction keeps the newest record only: an erasure that was written over is made the newest again, by whoever sees
+        it, since the one that wrote over it may have been killed."""
+        for key in sorted(self._overwritten):
+            await self._log.append([_record(key, self._view[key])])
+            self._overwritten.discard(key)
+
     def _apply(self, record: LoggedRecord) -> None:
         try:
             key, value = (record.key or b"").decode(), json.loads(record.value or b"null")
@@ -87,8 +94,15 @@ class KafkaRegistry:
         if isinstance(value, dict):
             if is_final(value) or not is_final(self._view.get(key, {})):
                 self._view[key] = value
+                self._overwritten.discard(key)
+            else:
+                self._overwritten.add(key)
         else:
             logger.warning("the registry's record at offset %d is no JSON object and changes nothing", record.offset)
+
+
+def _record(key: str, value: Value) -> Record:
+    return Record(key.encode(), json.dumps(value).encode(), partition=0)
 
 
 def _unavailable(error: LogUnavailable) -> RegistryUnavailable:

@@ -10,12 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from crewmem_producers import openers
+from crewmem_producers import erasing, openers
 from crewmem_producers.codec import format_time
 from crewmem_producers.data_keys import PREFIX, RETIRED, is_erased, wrapping_info
 from crewmem_producers.errors import NewKeyUnknown
 from crewmem_producers.master_key import MasterKeys
 from crewmem_producers.registry import Registry, Value
+
+CHECKED, REWRAPPED, MASTER_RETIRED = "openers_checked", "data_key_rewrapped", "master_retired"
+STEPS = (CHECKED, REWRAPPED, MASTER_RETIRED)
+"""In this order, the second once a data key; a crash test stops a process at each of them."""
 
 Progress = Callable[[int, int], None]
 """Called with how many of how many data keys are done."""
@@ -31,19 +35,23 @@ class Rotated:
 
 
 async def rotate(
-    registry: Registry, masters: MasterKeys, *, now: datetime, progress: Progress = lambda done, total: None
-) -> Rotated:
-    """Wraps every data key with the current master key.
+    registry: Registry, masters: MasterKeys, *, now: datetime, progress: Progress = lambda done, total: None,
+    checkpoint: Callable[[str], None] = lambda step: None,
+) -> Rotated:  # fmt: skip
+    """Wraps every data key with the current master key; one that an erasure names is erased again, should it be back.
 
     Raises NewKeyUnknown, with nothing changed, while a process that opens events does not hold it; RegistryUnavailable.
     """
     await registry.refresh()
     await _check_openers(registry, masters, now)
-    todo = {key: value for key, value in registry.items(PREFIX).items() if _is_elsewhere(value, masters)}
+    await erasing.enforce(registry)
+    checkpoint(CHECKED)
+    todo = [key for key, value in registry.items(PREFIX).items() if _is_elsewhere(value, masters)]
     done = 0
-    for done, (key, value) in enumerate(todo.items(), start=1):
-        await _rewrap(registry, masters, key, value)
-        progress(done, len(todo))
+    for at, key in enumerate(todo, start=1):
+        done += await _rewrap(registry, masters, key)
+        checkpoint(REWRAPPED)
+        progress(at, len(todo))
     others = Counter(
         str(value["master"]) for value in registry.items(PREFIX).values()
         if not is_erased(value) and value["master"] not in masters.fingerprints
@@ -51,12 +59,15 @@ async def rotate(
     return Rotated(done, dict(others))
 
 
-async def retire(registry: Registry, masters: MasterKeys, *, now: datetime) -> tuple[str, ...]:
+async def retire(
+    registry: Registry, masters: MasterKeys, *, now: datetime, checkpoint: Callable[[str], None] = lambda step: None
+) -> tuple[str, ...]:
     """Forbids sealing for every master key that is held here but the current one; their fingerprints. Rotate once more
     afterwards: a data key that was put meanwhile is in the registry by then, and no other comes. Raises RegistryUnavailable."""
     old = masters.fingerprints[1:]
     for fingerprint in old:
         await registry.put(RETIRED + fingerprint, {"retired": format_time(now), "successor": masters.current.fingerprint})
+    checkpoint(MASTER_RETIRED)
     return old
 
 
@@ -69,12 +80,17 @@ async def _check_openers(registry: Registry, masters: MasterKeys, now: datetime)
         )
 
 
-async def _rewrap(registry: Registry, masters: MasterKeys, key: str, value: Value) -> None:
+async def _rewrap(registry: Registry, masters: MasterKeys, key: str) -> bool:
+    """Whether there was still something to do: another rotation, or an erase, may have come before."""
+    value = registry.get(key)
+    if value is None or not _is_elsewhere(value, masters):
+        return False
     info = wrapping_info(key.removeprefix(PREFIX), str(value["scope_key"]))
     secret = masters.unwrap(str(value["wrapped"]), fingerprint=str(value["master"]), info=info)
     public = masters.current
     # A key that is erased meanwhile stays erased: the registry takes nothing over an erasure.
     await registry.put(key, {**value, "wrapped": public.wrap(secret, info=info), "master": public.fingerprint})
+    return True
 
 
 def _is_elsewhere(value: Value, masters: MasterKeys) -> bool:

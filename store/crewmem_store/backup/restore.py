@@ -10,11 +10,12 @@ from typing import Any
 from crewmem_producers import data_keys, erasing
 from crewmem_producers.codec import encode, format_time
 from crewmem_producers.events import Event, SessionForgotten, utc_now
-from crewmem_producers.log import EventLog, LoggedRecord, Record
+from crewmem_producers.log import EventLog, LoggedRecord, Position, Record
+from crewmem_producers.log_reading import record_at
 from crewmem_producers.registry import Registry
 
 from crewmem_store import generations
-from crewmem_store.backup.manifest import EVENTS, LETTERS
+from crewmem_store.backup.manifest import EVENTS, LETTERS, Show
 from crewmem_store.backup.verify import Verified, records_of, verify
 from crewmem_store.errors import BackupBroken, BackupRefused
 from crewmem_store.files import Files
@@ -27,7 +28,6 @@ NOT_RESTORED = ("producer/",)
 """What was true of a moment only."""
 
 BATCH_BYTES = 8 * 1024 * 1024
-Show = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,9 @@ async def _start(files: Files, found: Verified, topic: str, partition: int, log:
         return 0
     kept_end = found.manifest.end(topic, partition)
     last = min(end, kept_end) - 1
-    there = await log.read(partition, last, limit=1) if last >= 0 else []
+    there = await record_at(log, Position(partition, last)) if last >= 0 else None
     kept = await asyncio.to_thread(_record_at, files, found, topic, partition, last)
-    if first or not there or kept is None or there[0].offset != last or there[0].crc != kept.crc:
+    if first or there is None or kept is None or there.crc != kept.crc:
         raise BackupRefused(
             f"the log of {topic} {partition} is not empty, and what is there is not of this backup: restore into a new home "
             "or namespace, before `crewmem up`, `crewmem topics create` or a publisher writes to it"
@@ -107,7 +107,7 @@ async def _restore_registry(registry: Registry, found: Verified) -> int:
         there = registry.get(key)
         if key.startswith(NOT_RESTORED) or not _is_of_use(key, found.registry):
             continue
-        if key in gone or _is_erased_here(registry, value):
+        if key in gone or _is_erased_here(registry, key, value):
             if there is None or not data_keys.is_erased(there):
                 await registry.put(key, value if data_keys.is_erased(value) else _erased(value))
         elif there is None:
@@ -115,12 +115,10 @@ async def _restore_registry(registry: Registry, found: Verified) -> int:
     return sum(key in found.registry for key in gone)
 
 
-def _is_erased_here(registry: Registry, value: Mapping[str, Any]) -> bool:
-    """Whether the data key belongs to a session that the target erased after the key was made."""
-    if "wrapped" not in value:
-        return False
-    erasure = erasing.erasure_of(registry, str(value.get("scope_key")))
-    return erasure is not None and str(value.get("created_at")) <= format_time(erasure.time)
+def _is_erased_here(registry: Registry, key: str, value: Mapping[str, Any]) -> bool:
+    """Whether it is a data key that an erasure of the target names."""
+    scope_key = str(value.get("scope_key"))
+    return key.startswith(data_keys.PREFIX) and erasing.has_erased(registry, scope_key, key.removeprefix(data_keys.PREFIX))
 
 
 def _is_of_use(key: str, registry: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -142,8 +140,7 @@ def _known_here(registry: Registry, found: Verified) -> list[Event]:
         erasure = erasing.erasure_of(registry, scope_key)
         if erasure is None or found.registry.get(key, {}).get("event_id") == value.get("event_id"):
             continue
-        keys = sorted(id for id, one in data_keys.of_scope(registry, scope_key).items() if data_keys.is_erased(one))
-        body = SessionForgotten(erased_keys=keys)
+        body = SessionForgotten(erased_keys=list(erasure.keys))
         events.append(Event(body, None, id=erasure.event_id, time=erasure.time, source="restore", record_key=scope_key))
     return events
 
