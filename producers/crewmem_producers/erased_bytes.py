@@ -9,6 +9,7 @@ from contextlib import closing
 from crewmem_producers.connect import sqlite_path
 from crewmem_producers.data_keys import PREFIX
 from crewmem_producers.errors import RegistryUnavailable, Unavailable
+from crewmem_producers.log_reading import pages
 from crewmem_producers.settings import KafkaSettings
 
 
@@ -38,10 +39,8 @@ async def _on_kafka(settings: KafkaSettings, key_ids: Collection[str]) -> int:
     log, found = KafkaLog(settings, topic=registry_topic(settings.namespace)), 0
     try:
         await log.start()
-        at, end = 0, (await log.end())[0]
-        while at < end and (records := await log.read(0, at)):
+        async for records in pages(log, 0):
             found += sum(record.key in names and b'"wrapped"' in (record.value or b"") for record in records)
-            at = records[-1].offset + 1
     except Unavailable as error:
         raise RegistryUnavailable(f"the registry's topic cannot be read: {error}") from error
     finally:

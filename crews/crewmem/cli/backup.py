@@ -112,12 +112,5 @@ async def _restore(settings: StoreSettings, place: str) -> Restored:
 @asynccontextmanager
 async def _others(settings: StoreSettings) -> AsyncIterator[tuple[EventLog, Registry]]:
     """Dead letters and registry, started."""
-    from crewmem_producers.connect import open_dead_letter_log
-
-    letters = open_dead_letter_log(settings)
-    try:
-        await letters.start()
-        async with parts.registry(settings) as registry:
-            yield letters, registry
-    finally:
-        await letters.close()
+    async with parts.dead_letter_log(settings) as letters, parts.registry(settings) as registry:
+        yield letters, registry

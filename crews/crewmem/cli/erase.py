@@ -15,6 +15,7 @@ from crewmem_producers.erasing import Erasure
 from crewmem_producers.errors import StoreUnavailable
 from crewmem_producers.freshness import Mark
 from crewmem_producers.log import EventLog, Position
+from crewmem_producers.log_reading import pages
 from crewmem_producers.names import Scope, memory_id, partition_of
 from crewmem_producers.outbox import Outbox
 from crewmem_producers.registry import Registry
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from crewmem_store.store import Store
 
 LOOK_SECONDS = 2.0
-READ_RECORDS = 500
 
 
 @dataclass(slots=True)
@@ -138,16 +138,9 @@ def _in_outboxes(settings: CrewSettings, scope: Scope) -> list[str]:
 
 async def _cannot(settings: CrewSettings, scope: Scope, log: EventLog, position: Position) -> list[str]:
     """What is on the log in plain text: no erasing takes that away."""
-    from crewmem_producers.connect import open_dead_letter_log
-
-    letters = open_dead_letter_log(settings)
-    try:
-        await letters.start()
-        plain = await _plain(log, scope, position.partition, position.offset)
-        ends = await letters.end()
-        plain += await _plain(letters, scope, position.partition, ends[position.partition])
-    finally:
-        await letters.close()
+    plain = await _plain(log, scope, position.partition, end=position.offset)
+    async with parts.dead_letter_log(settings) as letters:
+        plain += await _plain(letters, scope, position.partition, end=(await letters.end())[position.partition])
     if not plain:
         return []
     return [
@@ -156,13 +149,12 @@ async def _cannot(settings: CrewSettings, scope: Scope, log: EventLog, position:
     ]
 
 
-async def _plain(log: EventLog, scope: Scope, partition: int, end: int) -> int:
+async def _plain(log: EventLog, scope: Scope, partition: int, *, end: int) -> int:
     """How many records of the session below `end` are not sealed."""
-    key, found, at = scope.key.encode(), 0, (await log.first())[partition]
+    key, found, first = scope.key.encode(), 0, (await log.first())[partition]
     with progress_bar() as show:
-        while at < end and (records := await log.read(partition, at, limit=READ_RECORDS)):
-            of_session = [record for record in records if record.key == key and record.offset < end]
+        async for records in pages(log, partition, start=first, end=end):
+            of_session = [record for record in records if record.key == key]
             found += sum(key_id(record) is None and record.header("ce_type") not in NEVER_SEALED for record in of_session)
-            at = records[-1].offset + 1
-            show("looking for what is not sealed", min(at, end), end)
+            show("looking for what is not sealed", records[-1].offset + 1, end)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from crewmem_producers.errors import SettingsError
 from crewmem_producers.log import EventLog
@@ -15,18 +15,16 @@ from crewmem_producers.settings import CrewSettings, KafkaSettings, StoreSetting
 if TYPE_CHECKING:
     from crewmem_store.store import Store
 
+P = TypeVar("P", EventLog, Registry)
+
 
 @asynccontextmanager
 async def event_log(settings: KafkaSettings) -> AsyncIterator[EventLog]:
     """The event log, started. Raises LogUnavailable, LogRefused."""
     from crewmem_producers.connect import open_log
 
-    log = open_log(settings)
-    try:
-        await log.start()
+    async with _started(open_log(settings)) as log:
         yield log
-    finally:
-        await log.close()
 
 
 @asynccontextmanager
@@ -48,12 +46,8 @@ async def dead_letter_log(settings: KafkaSettings) -> AsyncIterator[EventLog]:
     """The dead letters' log, started. Raises LogUnavailable, LogRefused."""
     from crewmem_producers.connect import open_dead_letter_log
 
-    log = open_dead_letter_log(settings)
-    try:
-        await log.start()
+    async with _started(open_dead_letter_log(settings)) as log:
         yield log
-    finally:
-        await log.close()
 
 
 @asynccontextmanager
@@ -61,12 +55,8 @@ async def registry(settings: KafkaSettings) -> AsyncIterator[Registry]:
     """The registry, started. Raises RegistryUnavailable."""
     from crewmem_producers.connect import open_registry
 
-    opened = open_registry(settings)
-    try:
-        await opened.start()
+    async with _started(open_registry(settings)) as opened:
         yield opened
-    finally:
-        await opened.close()
 
 
 @asynccontextmanager
@@ -79,6 +69,16 @@ async def store(settings: StoreSettings) -> AsyncIterator[Store]:
         yield opened
     finally:
         await asyncio.to_thread(opened.close)
+
+
+@asynccontextmanager
+async def _started(part: P) -> AsyncIterator[P]:
+    """The part, started, and closed in the end: also one that did not start."""
+    try:
+        await part.start()
+        yield part
+    finally:
+        await part.close()
 
 
 def call(settings: CrewSettings, method: Literal["GET", "POST", "DELETE"], path: str, **what: Any) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from collections.abc import Callable
 
 from crewmem_producers.codec import format_time
 from crewmem_producers.events import utc_now
-from crewmem_producers.log import EventLog, LoggedRecord
+from crewmem_producers.log import EventLog, LoggedRecord, Position
+from crewmem_producers.log_reading import record_at
 from crewmem_producers.registry import Registry
 
 from crewmem_store.backup import manifest as manifests
 from crewmem_store.backup import segments
-from crewmem_store.backup.manifest import EVENTS, LETTERS, Manifest
+from crewmem_store.backup.manifest import EVENTS, LETTERS, Manifest, Show
 from crewmem_store.errors import BackupRefused
 from crewmem_store.files import Files
 
@@ -24,8 +25,6 @@ SEGMENT_BYTES = 16 * 1024 * 1024
 SEGMENT_WRITTEN, REGISTRY_WRITTEN, MANIFEST_WRITTEN = "segment_written", "registry_written", "manifest_written"
 STEPS = (SEGMENT_WRITTEN, REGISTRY_WRITTEN, MANIFEST_WRITTEN)
 """A crash test stops a process at each of them; the next run completes what it left."""
-
-Show = Callable[[str, int, int], None]
 
 
 async def create(
@@ -77,8 +76,8 @@ async def _check_same_log(
     last = found.segments[topic][partition][-1]
     data = await asyncio.to_thread(manifests.checked, files, last)
     kept = segments.unpack(data, partition=partition, name=last.name)[-1]
-    there = await log.read(partition, kept.offset, limit=1) if end > kept.offset else []
-    if not there or there[0].offset != kept.offset or there[0].crc != kept.crc:
+    there = await record_at(log, Position(partition, kept.offset)) if end > kept.offset else None
+    if there is None or there.crc != kept.crc:
         raise BackupRefused(
             f"the log of {place} is not the one that was backed up (it was wiped, shortened or refilled before {at}): "
             "restore the backup, or choose another place for a new one"

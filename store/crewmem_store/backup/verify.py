@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,9 @@ from crewmem_producers.log import LoggedRecord
 
 from crewmem_store.backup import manifest as manifests
 from crewmem_store.backup import segments
-from crewmem_store.backup.manifest import EVENTS, TOPICS, Manifest, Part
+from crewmem_store.backup.manifest import EVENTS, TOPICS, Manifest, Part, Show
 from crewmem_store.errors import BackupBroken
 from crewmem_store.files import Files
-
-Show = Callable[[str, int, int], None]
 
 
 @dataclass(slots=True)
