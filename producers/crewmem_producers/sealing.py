@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from crewmem_producers.data_keys import PREFIX, DataKey, DataKeyMaker
-from crewmem_producers.erasing import erasure_of
+from crewmem_producers.erasing import Erasure, erasure_of
 from crewmem_producers.events import CONTROL_BODIES, SessionForgotten
 from crewmem_producers.log import Record
 from crewmem_producers.registry import Registry
@@ -30,15 +29,24 @@ class Sealer:
         Every data key is in the registry, and was read not to be erased, when this returns. Raises RegistryUnavailable,
         MasterRetired: nothing was sealed, and nothing is ever sent plain instead.
         """
-        scope_keys = {_scope_key(record) for record in records if _is_to_seal(record)}
-        keys = await self._keys.of(scope_keys) if scope_keys else {}
-        return [self._sealed(record, keys[_scope_key(record)]) if _is_to_seal(record) else record for record in records]
+        scope_keys = [_scope_key(record) if _is_to_seal(record) else None for record in records]
+        wanted = {scope_key for scope_key in scope_keys if scope_key is not None}
+        if not wanted:
+            return list(records)
+        keys = await self._keys.of(wanted)
+        graves = {scope_key: _grave(self._keys.registry, scope_key) for scope_key in wanted}
+        return [
+            record if scope_key is None else _sealed(record, keys[scope_key], graves[scope_key])
+            for record, scope_key in zip(records, scope_keys, strict=True)
+        ]
 
-    def _sealed(self, record: Record, key: DataKey) -> Record:
-        buried = _buried(record, self._keys.registry)
-        id, sealing = (key.id, key.cipher) if buried is None else (buried, cipher(os.urandom(SECRET_BYTES)))
-        value = seal(record.value or b"", cipher=sealing, record=record)
-        return replace(record, value=value, headers=(*record.headers, (KEY_HEADER, id.encode())))
+
+def _sealed(record: Record, key: DataKey, grave: Erasure | None) -> Record:
+    id, sealing = key.id, key.cipher
+    if grave is not None and _is_buried(record, grave):
+        id, sealing = grave.grave, cipher(os.urandom(SECRET_BYTES))
+    value = seal(record.value or b"", cipher=sealing, record=record)
+    return Record(record.key, value, (*record.headers, (KEY_HEADER, id.encode())), record.partition)
 
 
 def _is_to_seal(record: Record) -> bool:
@@ -54,13 +62,15 @@ def _scope_key(record: Record) -> str:
     return (record.key or b"").decode()
 
 
-def _buried(record: Record, registry: Registry) -> str | None:
-    """The data key, born erased, of what happened before its session was erased and comes to the log only now: from a
-    publisher that was offline. What is sealed under it can be read by nobody."""
-    erasure = erasure_of(registry, _scope_key(record))
-    if erasure is None or registry.get(PREFIX + erasure.grave) is None:
-        return None
+def _grave(registry: Registry, scope_key: str) -> Erasure | None:
+    """The session's erasure, once the data key is there that is born erased: for what happened before and comes to the log
+    only now, from a publisher that was offline. What is sealed under it can be read by nobody."""
+    erasure = erasure_of(registry, scope_key)
+    return erasure if erasure is not None and registry.get(PREFIX + erasure.grave) is not None else None
+
+
+def _is_buried(record: Record, erasure: Erasure) -> bool:
     try:
-        return erasure.grave if datetime.fromisoformat(header(record, "ce_time") or "") <= erasure.time else None
+        return datetime.fromisoformat(header(record, "ce_time") or "") <= erasure.time
     except (ValueError, TypeError):  # no time, or none that can be compared: decoding says what is wrong with it
-        return None
+        return False
