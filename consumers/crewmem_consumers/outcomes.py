@@ -7,18 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from crewmem_producers.events import EventDiscarded, EventRedriven, RulesApplied
-from crewmem_store.rows import LedgerRow, Outcome
+from crewmem_store.rows import ERASED, OF_SPANS, REPEAT, LedgerRow, Outcome
 
 from crewmem_consumers.item import Item
 from crewmem_consumers.redaction import redact_name, redact_text
-
-ERASED = "erased"
-"""Reason of a record whose data key was erased with its session."""
-
-REPEAT = "repeat"
-"""Reason of a record whose event was processed at a smaller offset."""
-
-_RANK = (Outcome.STORED, Outcome.DUPLICATE, Outcome.FORGOTTEN, Outcome.DROPPED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +35,7 @@ class Fate:
 def of_spans(item: Item, fates: Mapping[str, Fate]) -> LedgerRow:
     """`stored` if any span is, else `duplicate` if any is, else `forgotten` if any is, else `dropped`."""
     present = {fate.outcome for fate in fates.values()}
-    outcome = next((outcome for outcome in _RANK if outcome in present), Outcome.DROPPED)
+    outcome = next((outcome for outcome in OF_SPANS if outcome in present), Outcome.DROPPED)
     deciding = next((fate for fate in fates.values() if fate.outcome is outcome), None)
     return _row(
         item, outcome, rule=deciding.rule if deciding else None,

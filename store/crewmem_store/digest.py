@@ -43,12 +43,14 @@ def digest(reader: StoreReader, *, partitions: int, progress: Callable[[int], No
 
 
 def _partition(reader: StoreReader, partition: int, progress: Callable[[int], None]) -> list[bytes]:
-    for _ in range(ATTEMPTS - 1):
+    left = ATTEMPTS
+    while True:
+        left -= 1
         try:
             return _once(reader, partition, progress)
         except StoreUnavailable:
-            continue
-    return _once(reader, partition, progress)
+            if not left:
+                raise
 
 
 def _once(reader: StoreReader, partition: int, progress: Callable[[int], None]) -> list[bytes]:

@@ -77,14 +77,14 @@ class Database:
     def at_newest(self, name: str, work: Callable[[Any], T], default: T) -> T:
         """What `work` makes of the table at its newest version (`default`: there is none), once more on a newer one when a
         clean-up took the files of the first."""
-        for _ in range(READ_ATTEMPTS - 1):
-            table = self.table(name)
+        left = READ_ATTEMPTS
+        while True:
+            table, left = self.table(name), left - 1
             try:
                 return default if table is None else work(table)
             except StoreUnavailable:
-                continue
-        table = self.table(name)
-        return default if table is None else work(table)
+                if not left:
+                    raise
 
     def create(self, name: str, data: pa.Table) -> bool:
         """Makes a table that holds `data` from its first version on; False when another process was quicker."""

@@ -25,6 +25,15 @@ class Outcome(StrEnum):
     APPLIED = "applied"
 
 
+OF_SPANS = (Outcome.STORED, Outcome.DUPLICATE, Outcome.FORGOTTEN, Outcome.DROPPED)
+"""What a span can end as. Its record's outcome is the first of these that any of its spans has."""
+
+ERASED = "erased"
+"""Reason of a FORGOTTEN record that nobody can open: its data key was erased with its session."""
+REPEAT = "repeat"
+"""Reason of a DUPLICATE record whose event was processed at a smaller offset."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryRow:
     """One span that reached the write.

@@ -10,10 +10,7 @@ import numpy.typing as npt
 
 from crewmem_store.accounting.forgets import Forgets
 from crewmem_store.accounting.marks import Column, Marks, mark
-from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
-
-ERASED, REPEAT = "erased", "repeat"
-"""Reasons of ledger rows: the record's key was erased with its session; its event was processed at a smaller offset."""
+from crewmem_store.rows import ERASED, REPEAT, LedgerRow, MemoryRow, Outcome
 
 _YEAR_1 = datetime(1, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -12,11 +12,9 @@ from crewmem_producers.names import memory_id
 
 from crewmem_store import effects
 from crewmem_store.accounting.forgets import Forgets, Named
-from crewmem_store.accounting.history import ERASED, History
+from crewmem_store.accounting.history import History
 from crewmem_store.accounting.misfits import Kind
-from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
-
-_RANK = (Outcome.STORED, Outcome.DUPLICATE, Outcome.FORGOTTEN, Outcome.DROPPED)
+from crewmem_store.rows import ERASED, OF_SPANS, LedgerRow, MemoryRow, Outcome
 
 
 class Found(Protocol):
@@ -101,7 +99,7 @@ class Positions:
             self._found(Kind.CONTRADICTION, entry.offset, said, event_id=entry.ce_id)
         if fates:
             present = {fate["outcome"] for fate in fates}
-            outcome = next((outcome for outcome in _RANK if outcome in present), None)
+            outcome = next((outcome for outcome in OF_SPANS if outcome in present), None)
             if outcome is not entry.outcome:
                 said = f"it says {entry.outcome}, its spans say {', '.join(sorted(present))}"
                 self._found(Kind.CONTRADICTION, entry.offset, said, event_id=entry.ce_id)
