@@ -63,7 +63,8 @@ class Keyring:
         if value is None:
             raise KeyMissing(
                 f"the data key {id} is not in the registry (yet): an event that it seals is waited for. If this lasts, the "
-                "registry has lost records: restore it (`crewmem backup restore`)."
+                "registry has lost records: restore them with `crewmem backup restore`, or, where there is no backup, give up "
+                f"what the key sealed with `crewmem keys lost {id}`"
             )
         if is_erased(value) or has_erased(self._registry, scope_key, id):
             with self._lock:
@@ -82,7 +83,9 @@ class Keyring:
                 f"an event is sealed, and no master key is held here: set CREWMEM_MASTER_KEY to the key of fingerprint {master}"
             )
         if not isinstance(wrapped, str) or not isinstance(master, str):
-            raise KeyMissing(f"the registry's record of the data key {id} is damaged: restore the registry")
+            raise KeyMissing(
+                f"the registry's record of the data key {id} is damaged: give up what it sealed with `crewmem keys lost {id}`"
+            )
         if value.get("scope_key") != scope_key:
             raise InvalidEvent("the body is sealed with a data key of another session", reason="bad_seal")
         found = cipher(masters.unwrap(wrapped, fingerprint=master, info=wrapping_info(id, scope_key)))

@@ -5,6 +5,7 @@ CrewmemError
 ├── HomeInUse     another `crewmem up` runs on the same folder
 ├── MasterKeyLost the key that sealed this log is gone
 ├── KeysLeft      data keys open with a master key that is not here
+├── KeyNotLost    a data key that is there, or that no record names
 ├── AddressInUse  something else listens where the service should
 ├── UnknownEvent  no event of that id has been processed
 └── UnknownLetter no dead letter of that id or position
@@ -29,6 +30,10 @@ class MasterKeyLost(CrewmemError):
 
 class KeysLeft(CrewmemError):
     """Some data keys open with master keys that are not held here. Add those to CREWMEM_MASTER_KEY and rotate again."""
+
+
+class KeyNotLost(CrewmemError):
+    """What is not lost is not given up; the message says where the key is. `crewmem keys lost` shows those that are."""
 
 
 class AddressInUse(CrewmemError):

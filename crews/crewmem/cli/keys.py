@@ -10,7 +10,7 @@ import typer
 from crewmem_producers.events import utc_now
 from crewmem_producers.settings import KafkaSettings, load
 
-from crewmem.cli import master_keys, parts
+from crewmem.cli import lost_keys, master_keys, parts
 from crewmem.cli.console import note, print_json, print_table, say
 from crewmem.cli.options import AsJson
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="API keys of the recall service, and the master key that seals the log.", no_args_is_help=True)
 app.command()(master_keys.master)
 app.command("rotate-master")(master_keys.rotate_master)
+app.command()(lost_keys.lost)
 _EVERY_SESSION = ["*"]
 _USUAL_RIGHTS = ["read", "write"]
 
