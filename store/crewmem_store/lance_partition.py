@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from crewmem_producers.errors import StoreUnavailable
 from lancedb.expr import col, lit
 
-from crewmem_store import effects, lance_filters
+from crewmem_store import effects, lance_filters, purge
 from crewmem_store.durability import Durability
 from crewmem_store.files import Files
 from crewmem_store.lance_database import Database, TableShape
@@ -21,7 +21,6 @@ from crewmem_store.lance_table import OwnedTable
 from crewmem_store.lance_view import LanceView
 from crewmem_store.maintenance import REST, Maintenance
 from crewmem_store.memory import no_checkpoint
-from crewmem_store.purge import purge
 from crewmem_store.rows import LedgerRow, MemoryRow
 from crewmem_store.scope_cache import ScopeCache, views
 from crewmem_store.store import Summary
@@ -227,11 +226,12 @@ class LancePartition:
         try:
             self._erase_again()
             markers = self._unpurged()
-            left = purge(self._memory, self._files, make_durable=self._make_durable, now=self._wall()) if markers else []
-            self._checkpoint("files_purged")
+            left = self._purged() if markers else []
+            self._checkpoint(purge.FILES_PURGED)
             if markers and not left:
                 where = lance_filters.one_of("id", markers)
                 self._memory.update(where.to_sql(), {"summary": effects.PURGED})
+                self._checkpoint(purge.NOTED)
         except StoreUnavailable as error:
             left = [str(error)]
         for sentence in left:
@@ -239,6 +239,11 @@ class LancePartition:
         ended = self._clock()
         self._purge_rest = ended + REST * (ended - began)
         self._purge_at = max(ended + PURGE_SECONDS, self._purge_rest) if left else None
+
+    def _purged(self) -> list[str]:
+        return purge.purge(
+            self._memory, self._files, make_durable=self._make_durable, now=self._wall(), checkpoint=self._checkpoint
+        )
 
     def _unpurged(self) -> set[str]:
         """The ids of erasures' markers whose sessions may still be in files."""

@@ -17,28 +17,41 @@ from crewmem_store.lance_table import OwnedTable
 STRAY_SECONDS = 900.0
 """A file that no version names may belong to a write that is under way; after so long it was cut off."""
 
+SETTLED, OLD_REMOVED, REWRITTEN = "table_settled", "old_versions_removed", "table_rewritten"
+FILES_PURGED, NOTED = "files_purged", "purge_noted"
+STEPS = (SETTLED, OLD_REMOVED, REWRITTEN, FILES_PURGED, NOTED)
+"""In this order; the third only where joining files left deleted rows, and then the first two again. The last two are the
+partition's own. A crash test stops an owner at each of them."""
+
+Checkpoint = Callable[[str], None]
+
 _ALL_BUT_THE_NEWEST = timedelta(milliseconds=1)
 
 
-def purge(table: OwnedTable, files: Files, *, make_durable: Callable[[], None], now: float) -> list[str]:
+def purge(
+    table: OwnedTable, files: Files, *, make_durable: Callable[[], None], now: float, checkpoint: Checkpoint
+) -> list[str]:
     """Leaves only what the newest version holds; gives what must still be waited for, one sentence each.
 
     `make_durable` is called before old versions are removed, so that no note names one of them; `now` in epoch seconds.
     Raises StoreUnavailable.
     """
-    _only_the_newest(table, make_durable)
+    _only_the_newest(table, make_durable, checkpoint)
     if _deleted_rows(table, files):
         table.rewrite()
-        _only_the_newest(table, make_durable)
+        checkpoint(REWRITTEN)
+        _only_the_newest(table, make_durable, checkpoint)
     left = [f"{table.name} has files with deleted rows"] if _deleted_rows(table, files) else []
     return left + _without_strays(table, files, now)
 
 
-def _only_the_newest(table: OwnedTable, make_durable: Callable[[], None]) -> None:
+def _only_the_newest(table: OwnedTable, make_durable: Callable[[], None], checkpoint: Checkpoint) -> None:
     table.settle()
     table.reindex()
     make_durable()
+    checkpoint(SETTLED)
     table.clean_up(_ALL_BUT_THE_NEWEST)
+    checkpoint(OLD_REMOVED)
 
 
 def _deleted_rows(table: OwnedTable, files: Files) -> bool:
