@@ -10,7 +10,7 @@ from crewmem_producers.registry import Registry
 
 from crewmem_store import generations
 from crewmem_store.embedder import Embedder
-from crewmem_store.errors import EmbedderMismatch, UnknownGeneration
+from crewmem_store.errors import EmbedderMismatch
 from crewmem_store.generations import Generation
 
 OpenEmbedder = Callable[[str], Embedder]
@@ -63,7 +63,5 @@ class EmbedderShelf:
 
         Raises EmbedderMismatch, EmbedderUnavailable, MissingExtra.
         """
-        try:
-            return self.of(generations.active(registry))
-        except UnknownGeneration:
-            return self.named(default)
+        active = generations.active_or_none(registry)
+        return self.named(default) if active is None else self.of(active)

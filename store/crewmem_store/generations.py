@@ -77,11 +77,20 @@ def named(registry: Registry, name: str) -> Generation:
 
 def active(registry: Registry) -> Generation:
     """The generation that answers recalls. Raises UnknownGeneration before the first consumer has started."""
-    record = registry.get(ACTIVE)
-    for generation in live(registry):
-        if record is not None and generation.name == record.get("generation"):
-            return generation
-    raise UnknownGeneration("no generation is active yet: start a consumer (`crewmem consume` or `crewmem up`)")
+    generation = active_or_none(registry)
+    if generation is None:
+        raise UnknownGeneration("no generation is active yet: start a consumer (`crewmem consume` or `crewmem up`)")
+    return generation
+
+
+def active_or_none(registry: Registry) -> Generation | None:
+    """The generation that answers recalls; None before the first consumer has started."""
+    return next((generation for generation in live(registry) if is_active(registry, generation.name)), None)
+
+
+def is_active(registry: Registry, name: str) -> bool:
+    """Whether that generation answers recalls."""
+    return (registry.get(ACTIVE) or {}).get("generation") == name
 
 
 def next_name(registry: Registry) -> str:

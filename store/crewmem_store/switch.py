@@ -73,7 +73,7 @@ async def activate(
     now; UnknownGeneration; PartitionsChanged; Unavailable.
     """
     await registry.refresh()
-    chosen, before = generations.named(registry, name), _active(registry)
+    chosen, before = generations.named(registry, name), generations.active_or_none(registry)
     generations.check_layout(chosen, partitions=log.partitions)
     if before is not None and before.name != name:
         wanted = await positions(log, store.reader(before.name))
@@ -135,14 +135,6 @@ async def _reached(
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _active(registry: Registry) -> Generation | None:
-    try:
-        return generations.active(registry)
-    except UnknownGeneration:
-        return None
-
-
 def _refuse_active(registry: Registry, name: str) -> None:
-    record = registry.get(generations.ACTIVE)
-    if record is not None and record["generation"] == name:
+    if generations.is_active(registry, name):
         raise GenerationInUse(f"{name} answers recalls: activate another one first (`crewmem generations activate`)")

@@ -37,16 +37,12 @@ def show(
 async def _tell(event: str, settings: StoreSettings) -> list[dict[str, Any]]:
     from crewmem_producers.connect import open_keyring
     from crewmem_store import generations
-    from crewmem_store.errors import UnknownGeneration
 
     async with parts.existing_log(settings) as log, parts.registry(settings) as registry, parts.store(settings) as store:
-        try:
-            active = generations.active(registry).name
-        except UnknownGeneration:
-            active = None
+        active = generations.active_or_none(registry)
         live = [(one, store.reader(one.name)) for one in generations.live(registry)]
-        keyring = open_keyring(settings, registry)
-        return await story(event, sources=Sources(log=log, keyring=keyring, generations=live, active=active, now=utc_now()))
+        keyring, name = open_keyring(settings, registry), active.name if active else None
+        return await story(event, sources=Sources(log=log, keyring=keyring, generations=live, active=name, now=utc_now()))
 
 
 def _print_record(record: dict[str, Any]) -> None:

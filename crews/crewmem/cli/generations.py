@@ -61,21 +61,16 @@ def _line(found: dict[str, Any]) -> tuple[object, ...]:
 
 async def _list() -> list[dict[str, Any]]:
     from crewmem_store import generations, switch
-    from crewmem_store.errors import UnknownGeneration
 
     async with _opened() as open:
-        try:
-            active = generations.active(open.registry).name
-        except UnknownGeneration:
-            active = None
         first, ends = await open.log.first(), await open.log.end()
         found = []
         for one in generations.live(open.registry):
             at = await switch.positions(open.log, open.store.reader(one.name))
             found.append(
-                {"name": one.name, "active": one.name == active, "embedder": one.embedder, "dimensions": one.dimensions,
-                 "created_at": one.created_at, "since": one.since, "processed": sum(at[p] - first[p] for p in at),
-                 "lag": sum(ends[p] - at[p] for p in at)}
+                {"name": one.name, "active": generations.is_active(open.registry, one.name), "embedder": one.embedder,
+                 "dimensions": one.dimensions, "created_at": one.created_at, "since": one.since,
+                 "processed": sum(at[p] - first[p] for p in at), "lag": sum(ends[p] - at[p] for p in at)}
             )  # fmt: skip
         return found
 

@@ -93,20 +93,15 @@ async def desk(settings: StoreSettings) -> AsyncIterator[Desk]:
     """Opens what dead letters are looked at with. Raises SettingsError where there is no log, Unavailable."""
     from crewmem_producers.connect import open_keyring
     from crewmem_store import generations
-    from crewmem_store.errors import UnknownGeneration
 
     async with AsyncExitStack() as opened:
         log = await opened.enter_async_context(parts.existing_log(settings))
         dead_letter_log = await opened.enter_async_context(parts.dead_letter_log(settings))
         registry = await opened.enter_async_context(parts.registry(settings))
-        keyring = open_keyring(settings, registry)
-        try:
-            active = generations.active(registry).name
-        except UnknownGeneration:
-            yield Desk(log=log, dead_letter_log=dead_letter_log, reader=None, keyring=keyring)
-            return
-        store = await opened.enter_async_context(parts.store(settings))
-        yield Desk(log=log, dead_letter_log=dead_letter_log, reader=store.reader(active), keyring=keyring)
+        active, reader = generations.active_or_none(registry), None
+        if active is not None:
+            reader = (await opened.enter_async_context(parts.store(settings))).reader(active.name)
+        yield Desk(log=log, dead_letter_log=dead_letter_log, reader=reader, keyring=open_keyring(settings, registry))
 
 
 def condition_of(where: str | None) -> LetterCondition | None:

@@ -95,15 +95,11 @@ async def run(
 async def once_there_is_a_view(registry: Registry, stop: asyncio.Event, serve: Callable[[], Awaitable[None]]) -> None:
     """Serves once the consumer has made the first generation: who is told `ready` can recall what is remembered next."""
     from crewmem_store import generations
-    from crewmem_store.errors import UnknownGeneration
 
     while not stop.is_set():
-        try:
-            generations.active(registry)
-        except UnknownGeneration:
-            await asyncio.sleep(_LOOK_SECONDS)
-        else:
+        if generations.active_or_none(registry) is not None:
             return await serve()
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
 async def _together(stop: asyncio.Event, *runs: Coroutine[Any, Any, None]) -> None:

@@ -53,18 +53,15 @@ def _outcomes(counts: dict[str, int] | Counter[str]) -> str:
 
 async def _measure(settings: StoreSettings) -> list[dict[str, Any]]:
     from crewmem_store import generations
-    from crewmem_store.errors import UnknownGeneration
     from crewmem_store.service.progress import measure
 
     async with parts.existing_log(settings) as log, parts.registry(settings) as registry, parts.store(settings) as store:
-        try:
-            active = generations.active(registry).name
-        except UnknownGeneration:
+        if generations.active_or_none(registry) is None:
             return []
         found = []
         for generation in generations.live(registry):
             measured = await measure(log, store.reader(generation.name), now=utc_now())
-            found.append(_described(generation, measured, is_active=generation.name == active))
+            found.append(_described(generation, measured, is_active=generations.is_active(registry, generation.name)))
         return found
 
 
