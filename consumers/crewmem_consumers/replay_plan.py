@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from crewmem_producers.registry import Registry
 from crewmem_store import generations, switch
 from crewmem_store.errors import UnknownGeneration
 from crewmem_store.generations import Generation
@@ -16,7 +18,13 @@ from crewmem_consumers.newest_rules import newest_rules
 from crewmem_consumers.opening import Collaborators
 from crewmem_consumers.partition_log import PartitionLog
 from crewmem_consumers.split import SPLITTER
-from crewmem_consumers.steps import GENERATION_SAVED, PLANNED, Checkpoint
+from crewmem_consumers.steps import GENERATION_SAVED, NAME_CLAIMED, PLANNED, Checkpoint
+
+log = logging.getLogger("crewmem.replay")
+
+SAVE_SECONDS = 10.0
+"""So long after a name was claimed its generation is in the registry, or whoever claimed it has died."""
+LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +39,37 @@ class Plan:
 async def plan(
     parts: Collaborators, *, wanted: str | None, default: str, since: str | None, checkpoint: Checkpoint
 ) -> Plan:  # fmt: skip
-    """Goes on with the newest generation when it is the unfinished one of a replay of the same making; else adds one.
+    """Goes on with the newest generation when it is the unfinished one of a replay of the same making; else adds one. Of
+    several that plan at once one adds it, and the others go on with it.
 
     The embedder is the one of the name `wanted`, else that of the generation that answers, else the `default`.
     Raises TooManyGenerations, EmbedderUnavailable, and Unavailable.
     """
-    await parts.registry.refresh()
+    taken: set[str] = await _left_over(parts)
+    while True:
+        await parts.registry.refresh()
+        planned = await _planned(parts, wanted=wanted, default=default, since=since, taken=taken)
+        name = planned.new.name
+        checkpoint(PLANNED)
+        if planned.new in generations.live(parts.registry):
+            return planned
+        if await generations.claim(parts.registry, name):
+            checkpoint(NAME_CLAIMED)
+            await generations.save(parts.registry, planned.new)
+            checkpoint(GENERATION_SAVED)
+            return planned
+        if not await _was_saved(parts.registry, name):
+            taken.add(name)  # whoever claimed it has died
+
+
+async def _planned(
+    parts: Collaborators, *, wanted: str | None, default: str, since: str | None, taken: Collection[str]
+) -> Plan:
     first, ends = await parts.log.first(), await parts.log.end()
     old = _active(parts)
     rules = await _rules(parts, old, first=first, ends=ends)
     made = Generation(
-        name=generations.next_name(parts.registry),
+        name=generations.next_name(parts.registry, taken=taken),
         **await _embedder(parts, old, wanted, default),
         partitions=parts.log.partitions,
         splitter=SPLITTER,
@@ -49,24 +77,47 @@ async def plan(
         rules_until={str(partition): end for partition, end in ends.items()} if rules else {},
         since=since,
     )
-    checkpoint(PLANNED)
     live = generations.live(parts.registry)
-    if live and old is not None and await _is_unfinished(live[-1], made, parts, old):
+    if live and await _is_unfinished(live[-1], made, parts, old):
         return Plan(old, live[-1], ends)
     if len(live) >= generations.MAX_LIVE:
         spare = " or ".join(one.name for one in live if old is None or one.name != old.name)
         raise TooManyGenerations(
             f"{len(live)} generations are live, which is the most: let go of {spare} first, with `crewmem generations drop`"
         )
-    await generations.save(parts.registry, made)
-    checkpoint(GENERATION_SAVED)
     return Plan(old, made, ends)
 
 
-async def _is_unfinished(found: Generation, made: Generation, parts: Collaborators, old: Generation) -> bool:
+async def _left_over(parts: Collaborators) -> set[str]:
+    """Generations that have tables and that the registry does not know: what is left of a registry that was lost, or those of
+    another log that uses this store by mistake. So nothing is built into them, and nothing is taken away."""
+    await parts.registry.refresh()
+    found = await asyncio.to_thread(parts.store.generations)
+    unknown = {name for name in found if not generations.is_known(parts.registry, name)}
+    for name in sorted(unknown):
+        log.warning(
+            "the store has tables of %s, which the registry does not know: if no other log uses this store, "
+            "`crewmem generations drop %s` removes them", name, name,
+        )  # fmt: skip
+    return unknown
+
+
+async def _was_saved(registry: Registry, name: str) -> bool:
+    """Waits for the generation that another process is about to save; False when that does not come about."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + SAVE_SECONDS
+    while loop.time() < deadline:
+        await registry.refresh()
+        if generations.is_known(registry, name):
+            return True
+        await asyncio.sleep(LOOK_SECONDS)
+    return False
+
+
+async def _is_unfinished(found: Generation, made: Generation, parts: Collaborators, old: Generation | None) -> bool:
     """Whether a replay of the same making left this one, from the log as it is."""
     return (
-        found.name != old.name
+        (old is None or found.name != old.name)
         and not found.answered
         and _making(found) == _making(made)
         and await _fits(found, parts)

@@ -30,10 +30,11 @@ COPIED = "redrive_copied"
 """Called by a redrive between the copies of dead letters and the events that say so: a crash there makes no second copy."""
 
 PLANNED = "planned"
+NAME_CLAIMED = "name_claimed"
 GENERATION_SAVED = "generation_saved"
-REPLAY = (PLANNED, GENERATION_SAVED, *STEPS, switch.CAUGHT_UP, switch.ACTIVATED)
-"""The stages of a replay: what is to be built is known, and is in the registry; it is consumed like any generation, here or
-by the consumers that run; it has caught up; it answers."""
+REPLAY = (PLANNED, NAME_CLAIMED, GENERATION_SAVED, *STEPS, switch.CAUGHT_UP, switch.ACTIVATED)
+"""The stages of a replay: what is to be built is known, has a name that no other replay has, and is in the registry; it is
+consumed like any generation, here or by the consumers that run; it has caught up; it answers."""
 
 Checkpoint = Callable[[str], None]
 """Told the name of each step as it is reached."""

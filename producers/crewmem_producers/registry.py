@@ -1,6 +1,7 @@
 """The registry: the small mutable state that every service and consumer follows.
 
-Keys are `apikey/<sha256>`, `datakey/<id>`, `generation/<gen>`, `active`, `producer/<source>`; values are JSON objects.
+Keys are `apikey/<sha256>`, `datakey/<id>`, `generation/<gen>`, `generation-claim/<gen>/<id>`, `active`,
+`producer/<source>`; values are JSON objects.
 `registry_sqlite.SqliteRegistry` and `registry_kafka.KafkaRegistry` keep the contract;
 `tests/producers/conformance_registry.py` is its suite.
 """
@@ -37,7 +38,8 @@ class Registry(Protocol):
         """The value in the local view, or None."""
 
     def items(self, prefix: str) -> dict[str, Value]:
-        """Every key of the local view that starts with `prefix`, with its value."""
+        """Every key of the local view that starts with `prefix`, with its value. Keys that are written once stand in the order
+        in which they were written, the same in every process."""
 
     async def close(self) -> None:
         """Stops following; safe to call twice."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import uuid
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from crewmem_store.errors import EmbedderMismatch, PartitionsChanged, StoreRefus
 LAYOUT_VERSION = 1
 ACTIVE = "active"
 PREFIX = "generation/"
+CLAIM = "generation-claim/"
 MAX_LIVE = 3
 
 
@@ -67,6 +69,11 @@ def of(registry: Registry, name: str) -> Generation:
     return Generation.parse(record)
 
 
+def is_known(registry: Registry, name: str) -> bool:
+    """Whether there ever was a generation of that name."""
+    return registry.get(PREFIX + name) is not None
+
+
 def named(registry: Registry, name: str) -> Generation:
     """The live generation of that name. Raises UnknownGeneration."""
     generation = of(registry, name)
@@ -93,9 +100,17 @@ def is_active(registry: Registry, name: str) -> bool:
     return (registry.get(ACTIVE) or {}).get("generation") == name
 
 
-def next_name(registry: Registry) -> str:
-    """`g<n>`, never used before."""
-    return f"g{max((int(key.removeprefix(PREFIX)[1:]) for key in registry.items(PREFIX)), default=0) + 1}"
+def next_name(registry: Registry, *, taken: Collection[str] = ()) -> str:
+    """`g<n>`, larger than that of every generation that there ever was and of those that are `taken`."""
+    names = [key.removeprefix(PREFIX) for key in registry.items(PREFIX)]
+    return f"g{max((int(name[1:]) for name in (*names, *taken)), default=0) + 1}"
+
+
+async def claim(registry: Registry, name: str) -> bool:
+    """Whether the name is this caller's: of all that ever claim it, the first one has it. Raises RegistryUnavailable."""
+    mine = f"{CLAIM}{name}/{uuid.uuid4().hex}"
+    await registry.put(mine, {"claimed_at": format_time(utc_now())})
+    return next(iter(registry.items(f"{CLAIM}{name}/"))) == mine
 
 
 async def save(registry: Registry, generation: Generation) -> None:

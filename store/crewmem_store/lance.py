@@ -6,6 +6,7 @@ their sums (`led_g1_p07_closed`), and one note of the store itself (`crewmem_not
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 
@@ -26,6 +27,7 @@ from crewmem_store.store import StoreNote
 
 NOTE = "crewmem_note"
 _NOTE_SCHEMA = pa.schema([pa.field("namespace", pa.string()), pa.field("layout_version", pa.int64())])
+_TABLE = re.compile(r"(mem|led)_(?P<generation>g\d+)_p\d")
 LOCK_SECONDS = 60.0
 """An owner that was paused while it opened a partition must not keep the next one waiting for ever."""
 
@@ -97,6 +99,10 @@ class LanceStore:
 
     def reader(self, generation: str) -> LanceReader:
         return LanceReader(self._database, generation, cache_bytes=self._reader_cache_bytes)
+
+    def generations(self) -> set[str]:
+        found = (_TABLE.match(name) for prefix in ("mem_", "led_") for name in self._database.names(prefix))
+        return {match["generation"] for match in found if match}
 
     def drop(self, generation: str) -> None:
         for prefix in (f"mem_{generation}_p", f"led_{generation}_p"):

@@ -72,6 +72,10 @@ class MemoryStore:
     def reader(self, generation: str) -> MemoryReader:
         return MemoryReader(generation, tables=self._tables, dimensions=self._dimensions, lock=self._lock)
 
+    def generations(self) -> set[str]:
+        with self._lock:
+            return {generation for generation, _ in self._tables}
+
     def drop(self, generation: str) -> None:
         with self._lock:
             for place in [place for place in self._tables if place[0] == generation]:

@@ -179,6 +179,9 @@ class Store(Protocol):
     def reader(self, generation: str) -> StoreReader:
         """That generation for reading; partitions that nobody has written yet are empty."""
 
+    def generations(self) -> set[str]:
+        """The names of the generations that have tables."""
+
     def drop(self, generation: str) -> None:
         """Removes the generation's tables; harmless when there are none."""
 

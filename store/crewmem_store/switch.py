@@ -105,6 +105,9 @@ async def drop(
     UnknownGeneration, Unavailable.
     """
     await registry.refresh()
+    if not generations.is_known(registry, name) and name in await asyncio.to_thread(store.generations):
+        await asyncio.to_thread(store.drop, name)  # what is left of a registry that was lost
+        return
     gone = generations.of(registry, name)
     _refuse_active(registry, name)
     await generations.save(registry, replace(gone, dropped=True))

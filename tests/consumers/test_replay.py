@@ -3,105 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from crewmem_consumers.consumer import run
 from crewmem_consumers.errors import TooManyGenerations
-from crewmem_consumers.health import Health
 from crewmem_consumers.ingestor import Ingestor, Processed
-from crewmem_consumers.replay import Progress, Replayed, replay
+from crewmem_consumers.replay import Progress
 from crewmem_consumers.rules import default_rules
 from crewmem_producers.codec import encode
 from crewmem_producers.connect import open_log, open_registry
 from crewmem_producers.errors import LogUnavailable, StoreUnavailable
 from crewmem_producers.events import Event, MemoryForgotten, SpanRef
-from crewmem_producers.log import EventLog, LoggedRecord
-from crewmem_producers.registry import Registry
+from crewmem_producers.log import LoggedRecord
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_store import generations, switch
-from crewmem_store.embedder_hashing import HashingEmbedder
-from crewmem_store.embedder_shelf import OpenEmbedder
-from crewmem_store.memory import MemoryStore
-from crewmem_store.rows import Vector
 from crewmem_store.service.server import served
 from support.awaiting import until
 from support.llm_endpoint import Endpoint
 from support.logged import content_of, remembered, remembered_record, rules_record
 from support.pipeline import kickoff
-
-
-class CountingEmbedder(HashingEmbedder):
-    """Notes what it was asked for."""
-
-    def __init__(self, *, dimensions: int = 384) -> None:
-        super().__init__(dimensions=dimensions)
-        self.name = f"hashing{dimensions}"
-        self.texts: list[str] = []
-
-    def embed(self, texts: Sequence[str]) -> Vector:
-        self.texts += texts
-        return super().embed(texts)
-
-
-@dataclass
-class Machine:
-    settings: ConsumerSettings
-    log: EventLog
-    registry: Registry
-    store: MemoryStore = field(default_factory=MemoryStore)
-    embedder: CountingEmbedder | None = field(default_factory=CountingEmbedder)
-    open_embedder: OpenEmbedder | None = None
-    health: Health = field(default_factory=Health)
-    progress: list[Progress] = field(default_factory=list)
-
-    async def replay(self, **how: Any) -> Replayed:
-        return await replay(
-            self.settings, progress=self.progress.append, log=self.log, registry=self.registry, store=self.store,
-            embedder=self.embedder, open_embedder=self.open_embedder, **how,
-        )  # fmt: skip
-
-    @contextlib.asynccontextmanager
-    async def consuming(self) -> AsyncIterator[None]:
-        stop = asyncio.Event()
-        task = asyncio.create_task(
-            run(
-                self.settings, stop=stop, log=self.log, registry=self.registry, store=self.store, embedder=self.embedder,
-                open_embedder=self.open_embedder, health=self.health,
-            )
-        )  # fmt: skip
-        try:
-            await until(lambda: self.health.starting is None or task.done(), what="the consumer consumes")
-            yield
-        finally:
-            stop.set()
-            await asyncio.wait_for(task, 60)
-
-    def positions(self) -> dict[str, int]:
-        """How far each live generation is."""
-        live = generations.live(self.registry)
-        return {generation.name: self.store.reader(generation.name).last_offset(0) + 1 for generation in live}
-
-    def contents(self, generation: str) -> dict[str, str | None]:
-        return {row.event_id: row.text for row in self.store.reader(generation).rows(["default/s"], partitions=[0]).rows}
+from support.replaying import CountingEmbedder, Machine, machine_in
 
 
 @pytest.fixture
 async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
-    settings = ConsumerSettings(home=tmp_path)
-    log, registry = open_log(settings), open_registry(settings)
-    await log.start()
-    await registry.start()
-    made = Machine(settings, log, registry)
-    made.store.open(namespace=settings.namespace)
-    yield made
-    await registry.close()
-    await log.close()
+    async with machine_in(tmp_path) as made:
+        yield made
 
 
 async def test_the_first_replay_needs_no_generation_before_it(machine: Machine) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crewmem_consumers.steps import GENERATION_SAVED, LEDGER_WRITTEN, PLANNED, REPLAY, ROWS_MERGED, STEPS, WRITES
+from crewmem_consumers.steps import GENERATION_SAVED, LEDGER_WRITTEN, NAME_CLAIMED, PLANNED, REPLAY, ROWS_MERGED, STEPS, WRITES
 from crewmem_producers.connect import open_registry
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_store import generations, switch
@@ -21,7 +21,7 @@ from processes.test_consumer_kill import eventful_log
 from support.awaiting import until
 from support.logged import remembered_record
 
-ONCE = (PLANNED, GENERATION_SAVED, switch.CAUGHT_UP, switch.ACTIVATED)
+ONCE = (PLANNED, NAME_CLAIMED, GENERATION_SAVED, switch.CAUGHT_UP, switch.ACTIVATED)
 """Reached once a replay; the others once a batch."""
 IN_CI = (GENERATION_SAVED, ROWS_MERGED, switch.CAUGHT_UP, switch.ACTIVATED)
 BATCHES_BEFORE = 2
@@ -83,7 +83,18 @@ async def test_a_replay_that_was_killed_at_any_stage_goes_on_where_it_was(home: 
     begun = home.account("g2")
     assert len(begun.ledger) >= (BATCHES_BEFORE if step in STEPS else 0)
     await home.publish([remembered_record(number, session=f"s{number % 5}") for number in range(1000, 1010)])
-    await finished(home, generation="g3" if step == switch.ACTIVATED else "g2")
+    # A name that was claimed by one that died is never used.
+    await finished(home, generation="g3" if step in (NAME_CLAIMED, switch.ACTIVATED) else "g2")
+
+
+@pytest.mark.slow
+async def test_two_that_are_started_at_once_build_one_generation_together(home: Stack) -> None:
+    commands = [home.start(replay=True) for _ in range(2)]
+    for command in commands:
+        assert await exit_code(command) == 0, home.output()
+    assert await active(home) == "g2"
+    assert tables_of("g3", home) == []
+    assert compare(home.account("g2"), await home.clean()) == []
 
 
 async def test_the_control_that_stores_its_position_first_is_caught(home: Stack) -> None:

@@ -66,6 +66,20 @@ class RegistryConformance:
         await writer.close()
         await reader.close()
 
+    async def test_keys_that_are_written_once_stand_in_one_order_for_everyone(self, open_registry: OpenRegistry) -> None:
+        registries = [open_registry() for _ in range(3)]
+        for registry in registries:
+            await registry.start()
+        await asyncio.gather(*(registries[n % 3].put(f"claim/{n * 7 % 15:02d}", {"n": n}) for n in range(15)))
+        registries.append(open_registry())
+        await registries[3].start()
+        for registry in registries:
+            await registry.refresh()
+        orders = {tuple(registry.items("claim/")) for registry in registries}
+        assert len(orders) == 1 and len(orders.pop()) == 15
+        for registry in registries:
+            await registry.close()
+
     async def test_the_last_of_writes_at_once_is_what_everyone_sees(self, open_registry: OpenRegistry) -> None:
         registries = [open_registry() for _ in range(3)]
         for registry in registries:

@@ -203,6 +203,14 @@ class StoreConformance:
         assert not store.reader("g1").rows({ALICE}, partitions={PARTITION}).rows
         assert store.reader("g10").last_offset(PARTITION) == 2
 
+    def test_the_generations_that_have_tables_are_listed(self, store: Store) -> None:
+        assert store.generations() == set()
+        put(owner(store, generation="g1"), memory(1), ledger=[entry(1)])
+        put(owner(store, generation="g10"), memory(2), ledger=[entry(2)])
+        assert store.generations() == {"g1", "g10"}
+        store.drop("g1")
+        assert store.generations() == {"g10"}
+
     # The view
 
     def test_a_view_has_the_scopes_and_events_that_were_asked_for(self, part: PartitionStore) -> None:
