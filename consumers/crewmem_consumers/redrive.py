@@ -36,9 +36,10 @@ Fetch = Callable[[Ref], Awaitable[LoggedRecord | Record]]
 
 async def redrive(
     letters: Iterable[Ref], *, log: EventLog, fetch: Fetch, source: str, checkpoint: Checkpoint = no_checkpoint,
-    progress: Callable[[int], None] = lambda letters: None,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> list[Position]:  # fmt: skip
-    """Puts these letters on the log again, those that were redriven before left out; the positions of the others.
+    """Puts these letters on the log again, those that were redriven before left out; the positions of the others, of which
+    `progress` is told how many there are so far.
 
     Doing it twice, or going on after a crash, appends no record twice. Raises LogUnavailable; EventTooLarge, ValueError
     for a position of another log.
@@ -49,7 +50,7 @@ async def redrive(
         for group in _groups([ref for ref in refs if behind.states.get(ref.position) is not LetterState.REDRIVEN]):
             await _append(group, behind, log=log, fetch=fetch, source=source, checkpoint=checkpoint)
             done += [ref.position for ref in group]
-            progress(len(group))
+            progress(len(done))
     return done
 
 

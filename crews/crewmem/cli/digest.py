@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from crewmem_producers.settings import StoreSettings, load
-from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.progress import SpinnerColumn, TextColumn
 
 from crewmem.cli import parts
-from crewmem.cli.console import err, note, print_json, say
+from crewmem.cli.console import note, print_json, say
 from crewmem.cli.errors import CheckFailed
 from crewmem.cli.options import AsJson
+from crewmem.cli.progress import bar_of
 
 if TYPE_CHECKING:
     from crewmem_store.digest import Digest
@@ -46,8 +47,7 @@ async def _digest(settings: StoreSettings, name: str | None) -> tuple[str, Diges
 
     async with parts.registry(settings) as registry, parts.store(settings) as store:
         generation = generations.active(registry) if name is None else generations.named(registry, name)
-        columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:,.0f} rows"))
-        with Progress(*columns, console=(shown := err()), transient=True, disable=not shown.is_terminal) as bar:
+        with bar_of(SpinnerColumn(), TextColumn("{task.description} {task.completed:,.0f} rows")) as bar:
             task = bar.add_task(f"reading {generation.name}:", total=None)
             found = await asyncio.to_thread(
                 compute, store.reader(generation.name), partitions=generation.partitions,

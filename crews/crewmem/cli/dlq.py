@@ -12,12 +12,12 @@ import typer
 from crewmem_producers.errors import SettingsError
 from crewmem_producers.events import utc_now
 from crewmem_producers.settings import StoreSettings, load
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from crewmem.cli.console import err, note, print_json, print_table, say
+from crewmem.cli.console import note, print_json, print_table, say
 from crewmem.cli.letter_text import described, for_terminal, shortened
 from crewmem.cli.letters import Desk, check, condition_of, desk, select
 from crewmem.cli.options import AsJson
+from crewmem.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from crewmem_consumers.letter_box import Letter
@@ -163,12 +163,10 @@ async def _redriven(desk: Desk, letters: Sequence[Letter], source: str) -> list[
     async def fetch(ref: Ref) -> LoggedRecord:
         return await desk.sent(places[ref.position])
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=(shown := err()), transient=True, disable=not shown.is_terminal) as bar:
-        task = bar.add_task("redriving", total=len(letters))
+    with progress_bar() as show:
         return await append(
             [letter.ref for letter in letters], log=desk.log, fetch=fetch, source=source,
-            progress=lambda count: bar.advance(task, count),
+            progress=lambda done: show("redriving", done, len(letters)),
         )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,12 +12,12 @@ from crewmem_producers.errors import SettingsError
 from crewmem_producers.events import utc_now
 from crewmem_producers.master_key import MasterKeys
 from crewmem_producers.settings import KafkaSettings, load
-from rich.progress import Progress
 
 from crewmem.cli import parts
-from crewmem.cli.console import err, note, print_json, say
+from crewmem.cli.console import note, print_json, say
 from crewmem.cli.errors import KeysLeft
 from crewmem.cli.options import AsJson
+from crewmem.cli.progress import progress_bar
 
 
 def master(
@@ -75,17 +76,13 @@ async def _rotated(settings: KafkaSettings, masters: MasterKeys, *, retire: bool
     from crewmem_producers import rotation
 
     async with parts.registry(settings) as registry:
-        with Progress(console=err(), transient=True) as bar:
-            task = bar.add_task("wrapping data keys", total=None)
-
-            def show(done: int, total: int) -> None:
-                bar.update(task, completed=done, total=total)
-
-            first = await rotation.rotate(registry, masters, now=utc_now(), progress=show)
+        with progress_bar() as show:
+            progress = partial(show, "wrapping data keys")
+            first = await rotation.rotate(registry, masters, now=utc_now(), progress=progress)
             if not retire:
                 return _Done(first.rewrapped, dict(first.left))
             old = await rotation.retire(registry, masters, now=utc_now())
-            late = await rotation.rotate(registry, masters, now=utc_now(), progress=show)
+            late = await rotation.rotate(registry, masters, now=utc_now(), progress=progress)
     return _Done(first.rewrapped + late.rewrapped, dict(late.left), old)
 
 

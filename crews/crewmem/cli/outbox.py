@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from crewmem_producers.errors import ServiceUnavailable, SettingsError, TransportRefused
 from crewmem_producers.settings import CrewSettings, load
-from rich.progress import Progress
 
-from crewmem.cli.console import err, note, print_json, print_table, say
+from crewmem.cli.console import note, print_json, print_table, say
 from crewmem.cli.options import AsJson
+from crewmem.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from crewmem_producers.outbox import OutboxStatus
@@ -90,11 +90,10 @@ def retry(as_json: AsJson = False) -> None:
 def _drained(publisher: Publisher, waiting: int, timeout_seconds: float) -> OutboxStatus:
     """The status once nothing waits or the time is over."""
     end = time.monotonic() + timeout_seconds
-    with Progress(console=(shown := err()), transient=True, disable=not shown.is_terminal) as progress:
-        task = progress.add_task("sending", total=waiting)
+    with progress_bar() as show:
         while True:
             now = publisher.status()
-            progress.update(task, completed=max(waiting - now.depth, 0))
+            show("sending", max(waiting - now.depth, 0), waiting)
             if not now.depth or time.monotonic() >= end:
                 return now
             time.sleep(_LOOK_SECONDS)

@@ -15,13 +15,19 @@ from crewmem.cli.console import err
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """A bar on stderr with the rate and the time that is left: call it with what is done, how much, and of how much."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, console=(shown := err()), transient=True, disable=not shown.is_terminal) as bar:
+    with bar_of(*columns) as bar:
         task = bar.add_task("opening", total=None)
 
         def show(what: str, done: int, total: int) -> None:
             bar.update(task, description=what, completed=done, total=total)
 
         yield show
+
+
+def bar_of(*columns: ProgressColumn) -> Progress:
+    """A bar of these columns on stderr that goes when it is done; nothing where there is no terminal."""
+    console = err()
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 class _Rate(ProgressColumn):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,8 +53,7 @@ async def _try(settings: ConsumerSettings, rules: RuleSet, *, since: str | None,
     async with parts.existing_log(settings) as log:
         with progress_bar() as show:
             return await run(
-                settings, rules, since=start, samples=samples, log=log,
-                progress=lambda done, total: show("deciding", done, total),
+                settings, rules, since=start, samples=samples, log=log, progress=partial(show, "deciding")
             )  # fmt: skip
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
 from crewmem_producers.settings import ConsumerSettings, load
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from crewmem.cli.console import err, note, print_json, print_table
+from crewmem.cli.console import note, print_json, print_table
 from crewmem.cli.options import AsJson
+from crewmem.cli.progress import progress_bar
 from crewmem.cli.sizing.measured import RATES
 from crewmem.cli.sizing.rates import Rates
 from crewmem.cli.sizing.sums import Need, need
@@ -55,10 +56,8 @@ def rows(needs: Sequence[Need]) -> list[tuple[str, ...]]:
 def _measured(words: int) -> Rates:
     from crewmem.cli.sizing.measure import measure as run
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=(shown := err()), transient=True, disable=not shown.is_terminal) as bar:
-        task = bar.add_task("measuring", total=1.0)
-        return run(words, settings=load(ConsumerSettings), progress=lambda share: bar.update(task, completed=share))
+    with progress_bar() as show:
+        return run(words, settings=load(ConsumerSettings), progress=partial(show, "measuring"))
 
 
 def _gb(gb: float) -> str:

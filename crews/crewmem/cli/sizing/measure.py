@@ -37,6 +37,9 @@ from crewmem_store.store import StoreReader
 
 from crewmem.cli.sizing.rates import Point, Rates
 
+Progress = Callable[[int, int], None]
+"""Told how many kickoffs are done, and of how many."""
+
 KICKOFFS = 200
 ROLES = ("Researcher", "Analyst", "Writer")
 SESSIONS = 10
@@ -45,11 +48,9 @@ ROW_BYTES = 2_000
 _LOOK_SECONDS = 0.02
 
 
-def measure(words: int, *, settings: ConsumerSettings, progress: Callable[[float], None] = lambda share: None) -> Rates:
-    """One point, from KICKOFFS kickoffs whose outputs have so many words together, with the embedder of the settings.
-
-    `progress` is told the share that is done. Raises EmbedderUnavailable.
-    """
+def measure(words: int, *, settings: ConsumerSettings, progress: Progress = lambda done, total: None) -> Rates:
+    """One point, from KICKOFFS kickoffs whose outputs have so many words together, with the embedder of the settings. Raises
+    EmbedderUnavailable."""
     embedder = open_embedder(settings.embedder, threads=settings.embedder_threads)
     embedder.embed(["warm"] * 8)
     with tempfile.TemporaryDirectory() as folder:
@@ -96,9 +97,7 @@ class _Took:
     memory_bytes: int
 
 
-async def _consumed(
-    settings: ConsumerSettings, records: Sequence[Record], embedder: Embedder, progress: Callable[[float], None]
-) -> _Took:
+async def _consumed(settings: ConsumerSettings, records: Sequence[Record], embedder: Embedder, progress: Progress) -> _Took:
     """Until every record is in the ledger."""
     log, registry, store = open_log(settings), open_registry(settings), open_store(settings)
     await log.start()
@@ -111,7 +110,7 @@ async def _consumed(
         while (position := _position(health)) < len(records):
             if task.done():
                 task.result()
-            progress(position / len(records))
+            progress(position, len(records))
             await asyncio.sleep(_LOOK_SECONDS)
         seconds = time.process_time() - began
         stop.set()
