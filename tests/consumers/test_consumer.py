@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,76 +12,38 @@ import httpx
 import pytest
 from crewmem_consumers.consumer import run
 from crewmem_consumers.errors import ConsumerRunning
-from crewmem_consumers.health import Health, create_app
+from crewmem_consumers.health import create_app
 from crewmem_consumers.opening import only_consumer
-from crewmem_producers.connect import open_dead_letter_log, open_log, open_registry
+from crewmem_producers.connect import open_dead_letter_log, open_log
 from crewmem_producers.errors import RegistryUnavailable, StoreUnavailable
 from crewmem_producers.log import EventLog, Record
 from crewmem_producers.registry import Registry
-from crewmem_producers.settings import ConsumerSettings
 from crewmem_store import generations
 from crewmem_store.embedder_hashing import HashingEmbedder
 from crewmem_store.errors import EmbedderMismatch, LogMismatch, PartitionsChanged
-from crewmem_store.memory import MemoryStore
 from crewmem_store.rows import Outcome
 from crewmem_store.service.server import served
 from support.awaiting import until
 from support.kafka import free_port
 from support.llm_endpoint import Endpoint
 from support.logged import remembered_record
+from support.machine import PATIENCE_SECONDS, Machine, machine_in
 
 
-@dataclass
-class Machine:
-    """One machine's log, registry and store, and a consumer that can be started and stopped."""
-
-    settings: ConsumerSettings
-    log: EventLog
-    registry: Registry
-    store: MemoryStore = field(default_factory=MemoryStore)
-    embedder: HashingEmbedder = field(default_factory=HashingEmbedder)
-    health: Health = field(default_factory=Health)
-
-    @asynccontextmanager
-    async def consuming(self) -> AsyncIterator[asyncio.Task[None]]:
-        stop = asyncio.Event()
-        self.health = Health()
-        task = asyncio.create_task(
-            run(
-                self.settings, stop=stop, log=self.log, registry=self.registry, store=self.store,
-                embedder=self.embedder, health=self.health,
-            )
-        )  # fmt: skip
-        try:
-            yield task
-        finally:
-            stop.set()
-            await asyncio.wait([task], timeout=60)
-            assert task.done(), "the consumer does not stop"
-
-    async def fails(self) -> BaseException | None:
-        """What a consumer that ends by itself raises."""
-        async with self.consuming() as task:
-            await asyncio.wait([task], timeout=60)
-            return task.exception()
-
-    async def processed(self, offset: int, *, generation: str = "g1") -> None:
-        await until(
-            lambda: self.store.reader(generation).last_offset(0) >= offset, what=f"{generation} has processed {offset}"
-        )  # fmt: skip
+async def fails(machine: Machine) -> Exception | None:
+    """What a consumer that ends by itself raises."""
+    try:
+        async with machine.consuming() as task:
+            await asyncio.wait([task], timeout=PATIENCE_SECONDS)
+    except Exception as error:
+        return error
+    return None
 
 
 @pytest.fixture
 async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
-    settings = ConsumerSettings(home=tmp_path, batch_wait_ms=0)
-    log, registry = open_log(settings), open_registry(settings)
-    await log.start()
-    await registry.start()
-    machine = Machine(settings, log, registry)
-    machine.store.open(namespace=settings.namespace)
-    yield machine
-    await registry.close()
-    await log.close()
+    async with machine_in(tmp_path, Machine, batch_wait_ms=0) as made:
+        yield made
 
 
 async def test_what_is_published_is_remembered(machine: Machine) -> None:
@@ -143,7 +104,7 @@ async def test_a_wiped_log_is_refused_with_the_remedy_and_nothing_is_skipped(mac
         await machine.processed(4)
     machine.log = await _another_log(machine)
     await machine.log.append([remembered_record(number) for number in range(100, 103)])
-    error = await machine.fails()
+    error = await fails(machine)
     assert isinstance(error, LogMismatch)
     assert "crewmem replay" in str(error)
     assert machine.store.reader("g1").last_offset(0) == 4
@@ -155,7 +116,7 @@ async def test_a_refilled_log_is_refused_with_the_remedy(machine: Machine) -> No
         await machine.processed(4)
     machine.log = await _another_log(machine)
     await machine.log.append([remembered_record(number) for number in range(100, 120)])
-    assert isinstance(await machine.fails(), LogMismatch)
+    assert isinstance(await fails(machine), LogMismatch)
 
 
 async def _another_log(machine: Machine) -> EventLog:
@@ -170,7 +131,7 @@ async def test_another_embedder_is_refused_with_the_remedy(machine: Machine) -> 
     async with machine.consuming():
         await until(lambda: machine.health.starting is None, what="it consumes")
     machine.embedder = HashingEmbedder(dimensions=16)
-    error = await machine.fails()
+    error = await fails(machine)
     assert isinstance(error, EmbedderMismatch)
     assert "crewmem replay --embedder" in str(error)
 
@@ -179,14 +140,14 @@ async def test_another_number_of_partitions_is_refused(machine: Machine) -> None
     async with machine.consuming():
         await until(lambda: machine.health.starting is None, what="it consumes")
     await generations.save(machine.registry, replace(generations.active(machine.registry), partitions=12))
-    assert isinstance(await machine.fails(), PartitionsChanged)
+    assert isinstance(await fails(machine), PartitionsChanged)
 
 
 async def test_a_generation_of_another_splitter_is_refused_with_the_remedy(machine: Machine) -> None:
     async with machine.consuming():
         await until(lambda: machine.health.starting is None, what="it consumes")
     await generations.save(machine.registry, replace(generations.active(machine.registry), splitter=2))
-    assert "crewmem replay" in str(await machine.fails())
+    assert "crewmem replay" in str(await fails(machine))
 
 
 async def test_a_generation_that_nobody_reads_and_that_cannot_go_on_is_left_out_and_said_so(machine: Machine) -> None:
@@ -202,7 +163,7 @@ async def test_a_generation_that_nobody_reads_and_that_cannot_go_on_is_left_out_
 
 async def test_a_second_consumer_of_the_same_machine_is_refused(machine: Machine) -> None:
     with only_consumer(machine.settings):
-        assert isinstance(await machine.fails(), ConsumerRunning)
+        assert isinstance(await fails(machine), ConsumerRunning)
 
 
 async def test_a_store_that_goes_away_is_waited_for_and_health_says_so(

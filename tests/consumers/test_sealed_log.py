@@ -2,39 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from crewmem_consumers.consumer import run
-from crewmem_consumers.health import Health
 from crewmem_consumers.replay import replay
 from crewmem_producers import data_keys, master_key
-from crewmem_producers.connect import open_dead_letter_log, open_log, open_registry, open_sealer
-from crewmem_producers.log import EventLog, Record
-from crewmem_producers.registry import Registry
+from crewmem_producers.connect import open_dead_letter_log, open_registry, open_sealer
+from crewmem_producers.log import Record
 from crewmem_producers.sealed_body import key_id
-from crewmem_producers.settings import MASTER_KEY_NAME, ConsumerSettings
-from crewmem_store.embedder_hashing import HashingEmbedder
-from crewmem_store.memory import MemoryStore
+from crewmem_producers.settings import MASTER_KEY_NAME
 from crewmem_store.rows import Outcome
 from support.awaiting import until
 from support.logged import content_of, remembered_record
+from support.machine import Machine, machine_in
 
 
-@dataclass
-class Machine:
-    """A log, a registry, a store, and the master key in the home folder."""
-
-    settings: ConsumerSettings
-    log: EventLog
-    registry: Registry
-    store: MemoryStore = field(default_factory=MemoryStore)
-    embedder: HashingEmbedder = field(default_factory=HashingEmbedder)
-    health: Health = field(default_factory=Health)
+class SealedMachine(Machine):
+    """Its master key is in the home folder."""
 
     @property
     def key_file(self) -> Path:
@@ -47,24 +33,6 @@ class Machine:
 
     async def append(self, *records: Record, sealed: bool = True) -> None:
         await self.log.append(await self.sealed(*records) if sealed else records)
-
-    @asynccontextmanager
-    async def consuming(self) -> AsyncIterator[None]:
-        stop, self.health = asyncio.Event(), Health()
-        task = asyncio.create_task(
-            run(
-                self.settings, stop=stop, log=self.log, registry=self.registry, store=self.store, embedder=self.embedder,
-                health=self.health,
-            )
-        )  # fmt: skip
-        try:
-            yield
-        finally:
-            stop.set()
-            await asyncio.wait_for(task, 60)
-
-    async def processed(self, offset: int) -> None:
-        await until(lambda: self.store.reader("g1").last_offset(0) >= offset, what=f"{offset} is processed")
 
     async def consume(self, offset: int) -> None:
         async with self.consuming():
@@ -90,20 +58,13 @@ class Machine:
 
 
 @pytest.fixture
-async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
+async def machine(tmp_path: Path) -> AsyncIterator[SealedMachine]:
     (tmp_path / MASTER_KEY_NAME).write_text(master_key.generate())
-    settings = ConsumerSettings(home=tmp_path, batch_wait_ms=0)
-    log, registry = open_log(settings), open_registry(settings)
-    await log.start()
-    await registry.start()
-    made = Machine(settings, log, registry)
-    made.store.open(namespace=settings.namespace)
-    yield made
-    await registry.close()
-    await log.close()
+    async with machine_in(tmp_path, SealedMachine, batch_wait_ms=0) as made:
+        yield made
 
 
-async def test_a_sealed_log_and_one_that_was_plain_before_are_remembered_alike(machine: Machine) -> None:
+async def test_a_sealed_log_and_one_that_was_plain_before_are_remembered_alike(machine: SealedMachine) -> None:
     await machine.append(remembered_record(0), sealed=False)
     await machine.append(remembered_record(1), remembered_record(2))
     await machine.append(remembered_record(3), sealed=False)
@@ -114,7 +75,7 @@ async def test_a_sealed_log_and_one_that_was_plain_before_are_remembered_alike(m
 
 
 async def test_data_keys_of_another_process_are_found_without_a_word_of_waiting(
-    machine: Machine, caplog: pytest.LogCaptureFixture
+    machine: SealedMachine, caplog: pytest.LogCaptureFixture
 ) -> None:
     elsewhere = open_registry(machine.settings)
     await elsewhere.start()
@@ -128,7 +89,7 @@ async def test_data_keys_of_another_process_are_found_without_a_word_of_waiting(
     assert "waits" not in caplog.text
 
 
-async def test_a_replay_of_a_sealed_log_is_what_was_there_before(machine: Machine) -> None:
+async def test_a_replay_of_a_sealed_log_is_what_was_there_before(machine: SealedMachine) -> None:
     await machine.append(*(remembered_record(number) for number in range(5)))
     await machine.consume(4)
     done = await replay(
@@ -137,7 +98,7 @@ async def test_a_replay_of_a_sealed_log_is_what_was_there_before(machine: Machin
     assert machine.contents(generation=done.generation) == machine.contents()
 
 
-async def test_what_was_changed_on_the_way_is_a_dead_letter_with_its_bytes_and_holds_up_nothing(machine: Machine) -> None:
+async def test_what_was_changed_on_the_way_is_a_dead_letter_with_its_bytes_and_holds_up_nothing(machine: SealedMachine) -> None:
     one, two = await machine.sealed(remembered_record(0), remembered_record(1, session="other"))
     value = one.value or b""
     flipped = replace(one, value=value[:20] + bytes([value[20] ^ 1]) + value[21:])
@@ -150,7 +111,7 @@ async def test_what_was_changed_on_the_way_is_a_dead_letter_with_its_bytes_and_h
     assert [letter.value for letter in await machine.letters()] == [flipped.value, swapped.value, unknown.value, b""]
 
 
-async def test_an_event_whose_key_was_erased_is_forgotten_and_leaves_no_row(machine: Machine) -> None:
+async def test_an_event_whose_key_was_erased_is_forgotten_and_leaves_no_row(machine: SealedMachine) -> None:
     one, two = await machine.sealed(remembered_record(0), remembered_record(1, session="other"))
     await machine.erase(one)
     await machine.append(one, two, sealed=False)
@@ -162,7 +123,7 @@ async def test_an_event_whose_key_was_erased_is_forgotten_and_leaves_no_row(mach
     assert await machine.letters() == []
 
 
-async def test_without_the_master_key_the_worker_waits_says_so_and_goes_on_when_it_is_back(machine: Machine) -> None:
+async def test_without_the_master_key_the_worker_waits_says_so_and_goes_on_when_it_is_back(machine: SealedMachine) -> None:
     await machine.append(remembered_record(0))
     right = machine.key_file.read_text()
     machine.key_file.write_text(master_key.generate())
@@ -178,7 +139,7 @@ async def test_without_the_master_key_the_worker_waits_says_so_and_goes_on_when_
     assert machine.outcomes() == [(Outcome.STORED, None)] and await machine.letters() == []
 
 
-async def test_a_data_key_that_the_registry_does_not_have_is_waited_for(machine: Machine) -> None:
+async def test_a_data_key_that_the_registry_does_not_have_is_waited_for(machine: SealedMachine) -> None:
     [one] = await machine.sealed(remembered_record(0))
     name = f"{data_keys.PREFIX}{key_id(one)}"
     value = machine.registry.get(name)
