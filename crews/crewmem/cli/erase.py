@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crewmem_producers import data_keys, erased_bytes, erasing
+from crewmem_producers import erased_bytes, erasing
 from crewmem_producers.erasing import Erasure
 from crewmem_producers.errors import StoreUnavailable
 from crewmem_producers.freshness import Mark
@@ -61,7 +61,7 @@ async def erase(settings: CrewSettings, store_settings: StoreSettings, session: 
             found.cannot = await _cannot(settings, scope, log, position)
             while True:
                 found.pending = [
-                    *await _in_the_registry(settings, registry, erasure),
+                    *await _in_the_registry(settings, erasure),
                     *await _in_the_store(store, registry, erasure),
                     *await asyncio.to_thread(_in_outboxes, settings, scope),
                 ]
@@ -85,8 +85,8 @@ def _is_there(uri: str) -> bool:
     return "://" in uri or Path(uri).expanduser().is_dir()
 
 
-async def _in_the_registry(settings: CrewSettings, registry: Registry, erasure: Erasure) -> list[str]:
-    left = await erased_bytes.left(settings, data_keys.of_scope(registry, erasure.scope_key).keys())
+async def _in_the_registry(settings: CrewSettings, erasure: Erasure) -> list[str]:
+    left = await erased_bytes.left(settings, erasure.keys)
     return [left] if left else []
 
 
