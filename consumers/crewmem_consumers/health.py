@@ -31,6 +31,8 @@ class PartitionStatus:
     head_timestamp_ms: int | None = None
     waits: dict[str, Away] = field(default_factory=dict)
     """What is waited for, by who noticed it (`log`, `work`)."""
+    in_doubt: bool = False
+    """Whether the log may have become another one: the worker compares it with its ledger before it goes on."""
     refused: str | None = None
     llm_backlog: int = 0
     """Memories whose LLM summary is still to be made."""

@@ -33,6 +33,8 @@ REBALANCE_TIMEOUT_MS = 60_000
 STATIC_SESSION_MS = 30_000
 """A static member that restarts within this keeps its partitions; one that does not loses them after it."""
 DYNAMIC_SESSION_MS = 10_000
+METADATA_MS = 10_000
+"""How soon a topic that was deleted and made anew is noticed. Meanwhile a member of the group may own nothing, in silence."""
 POLL_MS = 100
 MAX_RECORDS = 1000
 LOOK_SECONDS = 3.0
@@ -49,6 +51,7 @@ def open_broker(settings: ConsumerSettings) -> KafkaBroker:
         security=security(settings),
         consumer_only=True,
         allow_auto_create_topics=False,
+        metadata_max_age_ms=METADATA_MS,
         apply_types=False,
         logger=_logger(),
         log_level=logging.DEBUG,

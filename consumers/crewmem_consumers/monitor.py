@@ -26,7 +26,8 @@ SHORT_LOOKS = 8
 class Monitor:
     """Fills the statuses' `end` and, where nothing was read yet, the age of what waits.
 
-    `on_mismatch(generation, error)` is told when the log ends before a position for good.
+    `on_mismatch(generation, error)` is told when the log ends before a position for good. One that was away, or too short for
+    a while, may have been refilled meanwhile: its partitions are put in doubt.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class Monitor:
             self._health.waits_for("log", error)
             self._outage.say(error)
             return
+        for place, status in self._health.partitions.items():
+            status.in_doubt |= "log" in self._health.waits or self._is_long_enough_again(place, status)
         self._health.waits_for("log", None)
         self._outage.say(None)
         self._check_lengths()
@@ -79,10 +82,12 @@ class Monitor:
         if found and status.head_timestamp_ms is None:
             status.head_timestamp_ms = found[0].timestamp_ms
 
+    def _is_long_enough_again(self, place: tuple[str, int], status: PartitionStatus) -> bool:
+        return self._short[place] > 0 and not _is_too_short(status)
+
     def _check_lengths(self) -> None:
         for place, status in self._health.partitions.items():
-            too_short = status.end is not None and status.position is not None and status.end < status.position
-            self._short[place] = self._short[place] + 1 if too_short else 0
+            self._short[place] = self._short[place] + 1 if _is_too_short(status) else 0
             if self._short[place] == SHORT_LOOKS:
                 error = LogMismatch(
                     f"partition {status.partition} of the log ends at {status.end}, and {status.generation} has processed it "
@@ -90,3 +95,7 @@ class Monitor:
                     "now with `crewmem replay`."
                 )
                 self._on_mismatch(status.generation, error)
+
+
+def _is_too_short(status: PartitionStatus) -> bool:
+    return status.end is not None and status.position is not None and status.end < status.position

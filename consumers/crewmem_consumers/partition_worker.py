@@ -168,7 +168,11 @@ class PartitionWorker:
             pipeline = await self._patience.until_done(self._adopt)
             while not self._stop_asked.is_set():
                 self._thread.look()
-                if batch := await self._collect():
+                batch = await self._collect()
+                if self.status.in_doubt:
+                    self.status.in_doubt = False
+                    await self._patience.until_done(self._verify, pipeline)
+                if batch:
                     await self._patience.until_done(self._process, pipeline, batch)
                 await self._patience.until_done(self.on_thread, pipeline.idle)
         except Stopped:
@@ -181,17 +185,21 @@ class PartitionWorker:
             await self._close()
 
     async def _adopt(self) -> Pipeline:
-        """Opens the partition and checks that the log is the one that its ledger was made from."""
+        """Opens the partition and says where to read on."""
         if self._opened is None:
             self._opened = await self.on_thread(self._open_partition)
         pipeline = self._opened.pipeline
-        position = await self.on_thread(pipeline.position)
-        before = await self._log.record_at(position - 1) if position else None
-        await self.on_thread(lambda: pipeline.verify(before))
-        position = position or await self._log.first()
+        position = await self._verify(pipeline) or await self._log.first()
         self.status.position = self.expected = position
         self._on_ready(position)
         return pipeline
+
+    async def _verify(self, pipeline: Pipeline) -> int:
+        """Checks that the log is the one that the ledger was made from; gives the ledger's position. Raises LogMismatch."""
+        position = await self.on_thread(pipeline.position)
+        before = await self._log.record_at(position - 1) if position else None
+        await self.on_thread(lambda: pipeline.verify(before))
+        return position
 
     async def _close(self) -> None:
         try:

@@ -145,7 +145,7 @@ async def test_a_log_that_stays_too_short_is_refused_with_the_remedy() -> None:
 
 
 async def test_a_log_that_is_short_for_a_moment_is_not_refused() -> None:
-    monitor, _, log, _ = watched(3, position=10)
+    monitor, _, log, status = watched(3, position=10)
     for _ in range(3 * SHORT_LOOKS):
         log.at = 3
         for _ in range(SHORT_LOOKS - 1):
@@ -153,3 +153,15 @@ async def test_a_log_that_is_short_for_a_moment_is_not_refused() -> None:
         log.at = 10
         await monitor.look()
     assert refused == []
+    assert status.in_doubt, "it may have been refilled meanwhile"
+
+
+async def test_a_log_that_was_away_may_be_another_one() -> None:
+    monitor, _, log, status = watched(10, position=10)
+    await monitor.look()
+    assert not status.in_doubt
+    log.away = True
+    await monitor.look()
+    log.away = False
+    await monitor.look()
+    assert status.in_doubt

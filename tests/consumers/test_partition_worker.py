@@ -63,6 +63,26 @@ async def test_reading_begins_at_the_pipelines_position_and_the_record_before_it
         assert [one and one.offset for one in pipeline.verified] == [6]
 
 
+async def test_a_log_in_doubt_is_verified_before_anything_more_of_it_is_processed() -> None:
+    pipeline = FakePipeline(position=3)
+    async with working(pipeline, log=partition_log(record(2), record(2))) as worker:
+        worker.status.in_doubt = True
+        pipeline.verify_errors.append(LogMismatch("the log was refilled"))
+        worker.offer([record(3)])
+        with pytest.raises(LogMismatch):
+            await asyncio.wait_for(asyncio.shield(worker.task), 60)
+        assert pipeline.seen == [] and worker.status.refused == "the log was refilled"
+
+
+async def test_a_log_in_doubt_that_is_the_same_is_read_on() -> None:
+    pipeline = FakePipeline(position=3)
+    async with working(pipeline, log=partition_log(record(2), LogUnavailable("not yet"), record(2))) as worker:
+        worker.status.in_doubt = True
+        worker.offer([record(3)])
+        await until(lambda: pipeline.seen == [3], what="it goes on")
+        assert [one and one.offset for one in pipeline.verified] == [2, 2] and not worker.status.in_doubt
+
+
 async def test_records_that_were_offered_before_are_not_taken_again() -> None:
     pipeline = FakePipeline(position=3)
     async with working(pipeline) as worker:
