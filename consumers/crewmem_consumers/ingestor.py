@@ -143,7 +143,7 @@ class Ingestor:
         if self._stopped(self._reading(records, items), stopping):
             return False
         for group in _groups(items):
-            if self._stopped(self._thinking(_drafts(group)), stopping):
+            if self._stopped(self._thinking(group), stopping):
                 return False
             written.append(self._write(group))
         return True
@@ -164,18 +164,23 @@ class Ingestor:
         self._select(items)
         yield steps.SELECTED
 
-    def _thinking(self, drafts: Sequence[Draft]) -> Iterator[str | None]:
-        """What may take seconds. Yields each step that is reached, and None where it may be stopped in between."""
-        self._known.load({str(draft.event.scope) for draft in drafts})
-        redact(drafts)
+    def _thinking(self, items: Sequence[Item]) -> Iterator[str | None]:
+        """What may take seconds, for what an older generation does not know. Yields each step that is reached, and None where
+        it may be stopped in between."""
+        self._known.load(items[0].record.offset, items[-1].record.offset)
+        self._known.fill(items)
+        drafts = _drafts(items)
+        new = [draft for draft in drafts if draft.content is None]
+        redact(new)
         yield steps.REDACTED
-        uncut = [draft for draft in drafts if not self._known.cut(draft)]
-        for start in range(0, len(uncut), STRIDE):
-            echo.cut(uncut[start : start + STRIDE], vectors=self._vectors)
+        for start in range(0, len(new), STRIDE):
+            echo.cut(new[start : start + STRIDE], vectors=self._vectors)
             yield None
-        summarise(drafts, embedder=self._embedder)
+        summarise([draft for draft in drafts if not draft.text], embedder=self._embedder)
         yield steps.SUMMARISED
-        present = sorted((draft for draft in drafts if draft.content is not None), key=lambda draft: len(draft.text))
+        present = sorted(
+            (draft for draft in drafts if draft.content is not None and draft.vector is None), key=lambda draft: len(draft.text)
+        )
         for start in range(0, len(present), STRIDE):
             embed(present[start : start + STRIDE], vectors=self._vectors)
             yield None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from crewmem_producers.events import KickoffCompleted
@@ -11,66 +11,74 @@ from crewmem_producers.names import memory_id
 from crewmem_store.embedder import Embedder
 from crewmem_store.generations import Generation
 from crewmem_store.rows import MemoryRow, Vector
-from crewmem_store.store import Store, StoreReader
+from crewmem_store.store import Made, Store, StoreReader
 
 from crewmem_consumers.draft import Draft
+from crewmem_consumers.item import Item
+from crewmem_consumers.making import made_by
 from crewmem_consumers.metrics import Metrics
 
-MOST_BYTES = 32 * 2**20
-"""Over so much what is kept in memory is let go of, and loaded again by session."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """Of one memory what may be taken over."""
-
-    source_hash: str | None
-    text: str | None
-    content: str | None
-    summary: str | None
-    summariser: str
+WINDOW = 2_000
+"""Positions that are read at once, and of which what was made is held: some 10 to 20 MB."""
 
 
 class Known:
-    """Looks things up in one older generation, session by session; without one it knows nothing. Belongs to one worker."""
+    """Looks things up in one older generation, as its partition is walked; without one it knows nothing. Belongs to one
+    worker."""
 
-    def __init__(self, *, partition: int, fingerprint: str, reader: StoreReader | None = None) -> None:
-        """`fingerprint` is that of the embedder in use: vectors, and what was decided by them, are taken from no other."""
+    def __init__(
+        self, *, partition: int, fingerprint: str, reader: StoreReader | None = None, metrics: Metrics | None = None
+    ) -> None:
+        """`fingerprint` is that of the embedder in use: vectors, and what was decided by them, are taken from no other.
+        `metrics` counts the vectors."""
         self._partition = partition
         self._fingerprint = fingerprint
         self._reader = reader
-        self._loaded: set[str] = set()
-        self._made: dict[str, _Made] = {}
+        self._metrics = metrics
+        self._covered = range(0)
+        self._made: dict[str, Made] = {}
         self._vectors: dict[str, Vector] = {}
-        self._bytes = 0
 
-    def load(self, scopes: Collection[str]) -> None:
-        """Loads what is known of these sessions. Blocks. Raises StoreUnavailable."""
-        if self._reader is None:
+    def load(self, first: int, last: int) -> None:
+        """Has at hand what is known of these positions. Blocks. Raises StoreUnavailable."""
+        if self._reader is None or (first in self._covered and last in self._covered):
             return
-        if self._bytes > MOST_BYTES:
-            self._loaded, self._made, self._vectors, self._bytes = set(), {}, {}, 0
-        missing = set(scopes) - self._loaded
-        if missing:
-            found = self._reader.rows(missing, partitions=[self._partition])
-            for row, vector in zip(found.rows, found.matrix, strict=True):
-                self._keep(row, vector)
-            self._loaded |= missing
+        end = max(last + 1, first + WINDOW)
+        # For what the older generation has not come to yet it is asked again.
+        self._covered = range(first, min(end, self._reader.last_offset(self._partition) + 1))
+        found = self._reader.made(self._partition, start=first, end=end) if self._covered else ()
+        self._made = {one.id: one for one in found}
+        self._vectors = {
+            one.text: one.vector for one in found if one.embedder == self._fingerprint and one.vector is not None
+        }  # fmt: skip
 
     def vector(self, text: str) -> Vector | None:
         """The vector of the text, of the embedder in use."""
         return self._vectors.get(text)
 
-    def cut(self, draft: Draft) -> bool:
-        """Fills in what was left of the same redacted text once echoes of what was recalled were cut; whether that is known."""
-        if not isinstance(draft.event.body, KickoffCompleted) or not draft.event.body.recalled:
-            return False  # nothing is to be cut, which takes no time to find out
-        id = memory_id(self._partition, str(draft.event.scope), draft.event.id, draft.span.name)
-        made = self._made.get(id)
-        if made is None or made.source_hash != draft.source_hash:
-            return False
-        draft.content = made.content
-        return True
+    def fill(self, items: Sequence[Item]) -> None:
+        """Fills in, of each draft, what was made of the same record by the same program under the same rule: `content` and
+        `source_hash`, and with the same embedder `extract`, `text` and `vector`."""
+        if not self._made:
+            return
+        kept = [(item.record.crc, item.selection.kept) for item in items if item.selection is not None and item.selection.kept]
+        for crc, drafts in kept:
+            for draft in drafts:
+                self._fill(draft, crc)
+        if self._metrics is not None:
+            self._metrics.vectors(embedded=0, reused=sum(draft.vector is not None for _, drafts in kept for draft in drafts))
+
+    def _fill(self, draft: Draft, crc: int) -> None:
+        made = self._made.get(memory_id(self._partition, str(draft.event.scope), draft.event.id, draft.span.name))
+        if made is None or made.crc != crc or made.made_by != made_by(draft.decision.keep):
+            return
+        if made.embedder == self._fingerprint:
+            draft.content, draft.source_hash = made.content, made.source_hash
+            prefix = draft.prefix
+            if made.vector is not None and made.text.startswith(prefix):
+                draft.extract, draft.text, draft.vector = made.text[len(prefix) :], made.text, made.vector
+        elif not isinstance(draft.event.body, KickoffCompleted) or not draft.event.body.recalled:
+            draft.content, draft.source_hash = made.content, made.source_hash  # no vector decided what was cut as an echo
 
     def with_summary(self, row: MemoryRow) -> MemoryRow:
         """The row with the LLM summary of the same memory, if its text is the same."""
@@ -79,23 +87,22 @@ class Known:
             return row
         return replace(row, summary=made.summary, summariser=made.summariser)
 
-    def _keep(self, row: MemoryRow, vector: Vector) -> None:
-        same = row.embedder == self._fingerprint
-        self._made[row.id] = _Made(row.source_hash if same else None, row.text, row.content, row.summary, row.summariser)
-        self._bytes += 500 + 2 * len(row.content or "") + len(row.text or "")
-        if same and row.text is not None:
-            self._vectors[row.text] = vector
-            self._bytes += vector.nbytes
 
-
-def known_of(generation: Generation, partition: int, *, store: Store, siblings: Sequence[Generation]) -> Known:
+def known_of(
+    generation: Generation,
+    partition: int,
+    *,
+    store: Store,
+    siblings: Sequence[Generation],
+    metrics: Metrics | None = None,
+) -> Known:
     """What the newest older sibling knows, of the same embedder if there is one: of a newer one nothing is taken, so that
     the generation that answers waits for none that is built."""
     older = [one for one in siblings if _number(one) < _number(generation) and one.partitions == generation.partitions]
     fingerprint = generation.embedder_fingerprint
     best = max(older, key=lambda one: (one.embedder_fingerprint == fingerprint, _number(one)), default=None)
     reader = None if best is None else store.reader(best.name)
-    return Known(partition=partition, fingerprint=fingerprint, reader=reader)
+    return Known(partition=partition, fingerprint=fingerprint, reader=reader, metrics=metrics)
 
 
 class KnowingEmbedder:

@@ -12,6 +12,7 @@ from crewmem_store import effects
 from crewmem_store.rows import MemoryRow, Outcome
 
 from crewmem_consumers.draft import Draft
+from crewmem_consumers.making import made_by
 from crewmem_consumers.redaction import redact_name, redact_value
 from crewmem_consumers.split import ERROR
 from crewmem_consumers.summarise import SUMMARISER
@@ -60,7 +61,7 @@ def stored(draft: Draft, *, partition: int, offset: int, embedder: str) -> Memor
         agent_role=draft.agent_role, task_key=draft.task_key, content=draft.content, text=draft.text,
         source_hash=draft.source_hash, vector=draft.vector, expires_at=expires_at(draft), importance=_importance(draft),
         key=key_of(draft), metadata=_metadata(draft.event), parent=_parent(draft.event), embedder=embedder,
-        summariser=SUMMARISER,
+        summariser=SUMMARISER, made_by=made_by(draft.decision.keep),
     )  # fmt: skip
 
 

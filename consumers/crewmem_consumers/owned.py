@@ -113,7 +113,7 @@ class OwnedPartitions:
 
     def _open(self, partition: int) -> Opened:
         store = self._store.partition(self.generation.name, partition, dimensions=self.generation.dimensions)
-        known = known_of(self.generation, partition, store=self._store, siblings=self._siblings())
+        known = known_of(self.generation, partition, store=self._store, siblings=self._siblings(), metrics=self._health.metrics)
         pipeline = Ingestor(
             generation=self.generation,
             partition=partition,

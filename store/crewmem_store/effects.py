@@ -95,7 +95,7 @@ def of_scope(rows: Iterable[MemoryRow], scope: str) -> list[MemoryRow]:
 def as_decided_from(row: MemoryRow) -> MemoryRow:
     """The row as a `PartitionView` shows it: without the columns that nothing is decided from."""
     return replace(
-        row, content=None, summary=None, metadata={}, agent_role=None, importance=0.5, summariser=""
+        row, content=None, summary=None, metadata={}, agent_role=None, importance=0.5, summariser="", made_by=""
     )  # fmt: skip
 
 

@@ -42,6 +42,11 @@ def of_tenant(tenant: str) -> Expr:
     return (col("scope") >= lit(f"{tenant}/")) & (col("scope") < lit(f"{tenant}0"))  # "0" follows "/"
 
 
+def of_offsets(start: int, end: int) -> Expr:
+    """From `start` to `end`, that one left out."""
+    return (col("offset") >= lit(start)) & (col("offset") < lit(end))
+
+
 def markers() -> Expr:
     """The rows that `effects.is_marker` names."""
     return equal("kind", effects.MARKER_KIND) & equal("outcome", Outcome.FORGOTTEN.value) & equal("span", effects.MARKER_SPAN)

@@ -16,11 +16,11 @@ from lancedb.expr import Expr, col, lit
 from crewmem_store import effects, lance_filters
 from crewmem_store.lance_database import Database, read
 from crewmem_store.lance_partition import ledger_prefix, memory_name
-from crewmem_store.lance_rows import DECIDED_FROM, MEMORY, WITHOUT_VECTOR, memory_rows, rows_without_vectors
+from crewmem_store.lance_rows import DECIDED_FROM, MADE, MEMORY, WITHOUT_VECTOR, made, memory_rows, rows_without_vectors
 from crewmem_store.ledger_reader import LedgerReader
 from crewmem_store.memory import SCAN_ROWS
 from crewmem_store.rows import LedgerRow, MemoryRow
-from crewmem_store.store import Rows, Tally
+from crewmem_store.store import Made, Rows, Tally
 
 T = TypeVar("T")
 
@@ -124,6 +124,12 @@ class LanceReader:
 
     def letters(self, partition: int) -> list[LedgerRow]:
         return self._ledger(partition).letters()
+
+    def made(self, partition: int, *, start: int, end: int) -> list[Made]:
+        """Rows first: what the ledger says then is of each of them, or not yet."""
+        where = lance_filters.with_text(lance_filters.of_offsets(start, end))
+        table = self._on(partition, lambda table: read(table, MADE, where), None)
+        return [] if table is None else made(table, self._ledger(partition).crcs(start=start, end=end))
 
     def scan(self, partition: int) -> Iterator[Sequence[MemoryRow]]:
         name = memory_name(self._generation, partition)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome, Vector
+from crewmem_store.store import Made
 
 _TIME = pa.timestamp("us", tz="UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -23,7 +24,7 @@ _MEMORY_COLUMNS: dict[str, Any] = {
     "vector": None, "created_at": _TIME, "expires_at": _TIME, "importance": pa.float64(), "key": pa.string(),
     "superseded_at": _TIME, "metadata": pa.string(), "event_id": pa.string(), "span": pa.string(), "parent": pa.string(),
     "offset": pa.int64(), "outcome": pa.string(), "duplicate_of": pa.string(), "embedder": pa.string(),
-    "summariser": pa.string(),
+    "summariser": pa.string(), "made_by": pa.string(),
 }  # fmt: skip
 _LEDGER_COLUMNS: dict[str, Any] = {
     "offset": pa.int64(), "ce_id": pa.string(), "type": pa.string(), "scope_key": pa.string(), "crc": pa.int64(),
@@ -33,9 +34,11 @@ _LEDGER_COLUMNS: dict[str, Any] = {
 
 MEMORY = tuple(_MEMORY_COLUMNS)
 LEDGER = tuple(_LEDGER_COLUMNS)
-NOT_DECIDED_FROM = frozenset({"content", "summary", "metadata", "agent_role", "importance", "summariser"})
+NOT_DECIDED_FROM = frozenset({"content", "summary", "metadata", "agent_role", "importance", "summariser", "made_by"})
 DECIDED_FROM = tuple(name for name in MEMORY if name not in NOT_DECIDED_FROM)
 """The columns of a `PartitionView`: what `effects.as_decided_from` leaves."""
+MADE = ("id", "offset", "text", "content", "summary", "source_hash", "vector", "embedder", "summariser", "made_by")
+"""The columns of `Made`, but for the ledger's."""
 WITHOUT_VECTOR = tuple(name for name in MEMORY if name != "vector")
 
 
@@ -83,6 +86,16 @@ def memory_rows(table: pa.Table) -> tuple[list[MemoryRow], Vector]:
     return [MemoryRow(**values) for values in _transposed(columns)], matrix
 
 
+def made(table: pa.Table, crcs: Mapping[int, int]) -> list[Made]:
+    """What may be taken over of rows with text; `crcs` are those of the records, by offset."""
+    matrix, present = _matrix(table.column("vector"))
+    columns = _memory_columns(table.drop_columns("vector"))
+    columns["vector"] = [vector if there else None for vector, there in zip(matrix, present, strict=True)]
+    columns["crc"] = [crcs.get(offset) for offset in columns["offset"]]
+    columns.setdefault("made_by", [""] * len(matrix))  # a table that was last opened for writing by an older program
+    return [Made(**values) for values in _transposed(columns)]
+
+
 def rows_without_vectors(table: pa.Table) -> list[MemoryRow]:
     """The rows of a table without the column `vector`, in (offset, span, id) order."""
     return [MemoryRow(**values) for values in _transposed(_memory_columns(_in_order(table)))]
@@ -94,10 +107,11 @@ def _in_order(table: pa.Table) -> pa.Table:
 
 def _memory_columns(table: pa.Table) -> dict[str, list[Any]]:
     columns = {name: _values(table, name) for name in table.column_names}
-    columns["outcome"] = [Outcome(value) for value in columns["outcome"]]
+    if "outcome" in columns:
+        columns["outcome"] = [Outcome(value) for value in columns["outcome"]]
     if "metadata" in columns:
         columns["metadata"] = [_mapping(value) for value in columns["metadata"]]
-    for name in ("embedder", "summariser"):
+    for name in ("embedder", "summariser", "made_by"):
         if name in columns:
             columns[name] = [value or "" for value in columns[name]]
     return columns

@@ -66,6 +66,13 @@ class LedgerReader:
                 found += self._on(segment, partial(ledger_reads.rows_from, start=start, limit=limit - len(found)), [])
         return found
 
+    def crcs(self, *, start: int, end: int) -> dict[int, int]:
+        """Offset -> CRC of the record, from `start` to `end`, that one left out."""
+        found: dict[int, int] = {}
+        for segment in range(start // SEGMENT_OFFSETS, (end - 1) // SEGMENT_OFFSETS + 1):
+            found |= self._on(segment, partial(ledger_reads.crcs, start=start, end=end), dict[int, int]())
+        return found
+
     def rules(self) -> LedgerRow | None:
         """The newest row of a `rules.applied` record that was applied."""
         found = (self._on(segment, ledger_reads.newest_rules, None) for segment in reversed(self._segments()))

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from crewmem_producers.events import FORGETS, LATER_FACTS, RulesApplied
 from lancedb.expr import Expr, col, lit
 
-from crewmem_store.lance_filters import equal, one_of
+from crewmem_store.lance_filters import equal, of_offsets, one_of
 from crewmem_store.lance_rows import LEDGER, ledger_rows
 from crewmem_store.rows import LedgerRow, Outcome
 from crewmem_store.store import Tally
@@ -74,6 +74,12 @@ def rows_from(read: Read, start: int, limit: int) -> list[LedgerRow]:
     if not offsets:
         return []
     return ledger_rows(read(LEDGER, (col("offset") >= lit(start)) & (col("offset") <= lit(offsets[-1]))))
+
+
+def crcs(read: Read, start: int, end: int) -> dict[int, int]:
+    """Offset -> CRC of the record, from `start` to `end`, that one left out."""
+    table = read(("offset", "crc"), of_offsets(start, end))
+    return dict(zip(table.column("offset").to_pylist(), table.column("crc").to_pylist(), strict=True))
 
 
 def letters(read: Read) -> list[LedgerRow]:

@@ -12,7 +12,7 @@ from crewmem_producers.events import FORGETS, LATER_FACTS, RulesApplied
 
 from crewmem_store import effects, note
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
-from crewmem_store.store import Rows, StoreNote, Summary, Tally
+from crewmem_store.store import Made, Rows, StoreNote, Summary, Tally
 from crewmem_store.updates import Update
 
 SCAN_ROWS = 2_000
@@ -273,6 +273,20 @@ class MemoryReader:
         with self._lock:
             rows = self._tables(partition).ledger_rows()
         return [row for row in rows if row.outcome is Outcome.DEAD_LETTER or row.type in LATER_FACTS]
+
+    def made(self, partition: int, *, start: int, end: int) -> list[Made]:
+        with self._lock:
+            rows = [row for row in self._tables(partition).effective_rows() if start <= row.offset < end]
+            crcs = {offset: row.crc for offset, row in self._tables(partition).ledger.items()}
+        return [
+            Made(
+                id=row.id, offset=row.offset, crc=crcs.get(row.offset), text=row.text, content=row.content, summary=row.summary,
+                source_hash=row.source_hash or "", vector=row.vector, embedder=row.embedder, summariser=row.summariser,
+                made_by=row.made_by,
+            )
+            for row in rows
+            if row.text is not None
+        ]  # fmt: skip
 
     def scan(self, partition: int) -> Iterator[list[MemoryRow]]:
         with self._lock:

@@ -40,7 +40,8 @@ class MemoryRow:
 
     A row with `text` None is a tombstone: born one (`outcome` is not STORED) or forgotten later; it is never recalled.
     `vector` is float32 of shape (d,), L2-normalised, of `text`. Times are aware, UTC. `importance` is 0 to 1.
-    `scope` is `str(Scope)`. `outcome` is what was decided at insertion and never changes.
+    `scope` is `str(Scope)`. `outcome` is what was decided at insertion and never changes. `made_by` names what made `content`
+    and `text` of the event, beside the embedder: equal records and equal `made_by` give equal ones.
     """
 
     id: str
@@ -68,6 +69,7 @@ class MemoryRow:
     parent: str | None = None
     embedder: str = ""
     summariser: str = ""
+    made_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,24 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """What of a memory may be taken over into another generation, and of which record it was made: the one of this CRC
+    (None: the ledger does not hold it yet)."""
+
+    id: str
+    offset: int
+    crc: int | None
+    text: str
+    content: str | None
+    summary: str | None
+    source_hash: str
+    vector: Vector | None
+    embedder: str
+    summariser: str
+    made_by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """A ledger in numbers. `offsets` is int64, sorted: one for each row, so an offset that is there twice is in it twice."""
 
@@ -61,8 +79,8 @@ class PartitionView(Protocol):
 
     def rows(self, scope: str) -> Sequence[MemoryRow]:
         """Every row of the scope, tombstones included (also those that an Erase left under its record key), by offset
-        and span. `content`, `summary`, `metadata`, `agent_role`, `parent`, `importance` and `summariser` are left out:
-        nothing is decided from them."""
+        and span. `content`, `summary`, `metadata`, `agent_role`, `parent`, `importance`, `summariser` and
+        `made_by` are left out: nothing is decided from them."""
 
     def ledger(self, ce_id: str) -> Sequence[LedgerRow]:
         """The ledger rows of that event id, by offset."""
@@ -158,6 +176,9 @@ class StoreReader(Protocol):
 
     def letters(self, partition: int) -> Sequence[LedgerRow]:
         """Every row of a dead letter, of a `crewmem.event.redriven` and of a `crewmem.event.discarded`, by offset."""
+
+    def made(self, partition: int, *, start: int, end: int) -> Sequence[Made]:
+        """What was made of the records of offsets `start` to `end` (that one left out): of each row with text."""
 
     def scan(self, partition: int) -> Iterator[Sequence[MemoryRow]]:
         """Every row of the partition, tombstones too, by offset and span, a few thousand at a time, all from ONE version.

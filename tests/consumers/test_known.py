@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import pytest
+from crewmem_consumers import memories
 from crewmem_consumers.ingestor import Ingestor
 from crewmem_consumers.known import KnowingEmbedder, known_of
 from crewmem_consumers.metrics import Metrics
@@ -29,10 +31,15 @@ class Counting(HashingEmbedder):
     def __init__(self, *, dimensions: int = 384) -> None:
         super().__init__(dimensions=dimensions)
         self.texts: list[str] = []
+        self.counted: list[str] = []
 
     def embed(self, texts: Sequence[str]) -> Vector:
         self.texts += texts
         return super().embed(texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        self.counted += texts
+        return super().count_tokens(texts)
 
 
 @dataclass
@@ -55,7 +62,7 @@ class Place:
             name=f"g{len(self.made) + 1}", embedder="hashing", embedder_fingerprint=embedder.fingerprint,
             dimensions=embedder.dimensions, partitions=1, rules=rules, rules_until={"0": len(self.log)} if rules else {},
         )  # fmt: skip
-        known = known_of(generation, 0, store=self.store, siblings=self.made)
+        known = known_of(generation, 0, store=self.store, siblings=self.made, metrics=self.metrics)
         Ingestor(
             generation=generation, partition=0, dead_letters=Letters(), keyring=plain_keyring(), known=known,
             store=self.store.partition(generation.name, 0, dimensions=embedder.dimensions),
@@ -86,6 +93,51 @@ def test_a_text_that_is_redacted_otherwise_is_not_taken_over() -> None:
     assert "jane.doe" in (place.rows("g1")[1].content or "")
     assert "jane.doe" not in (place.rows("g2")[1].content or "")
     assert "Globex" in (place.rows("g2")[1].content or "") and "Acme" not in (place.rows("g2")[1].content or "")
+
+
+LONG = " ".join(f"Finding {number}: Acme charges {number} dollars a seat for plan {number}." for number in range(60))
+
+
+def test_what_the_same_program_made_of_the_same_record_is_taken_over_whole() -> None:
+    place = Place()
+    place.put(kickoff(LONG), kickoff("My password is hunter22x. " + LONG, number=1))
+    assert place.build().counted, "both texts were longer than the window"
+    again = place.build()
+    assert (again.texts, again.counted) == ([], [])
+    assert [replace(row, vector=None) for row in place.rows("g2")] == [replace(row, vector=None) for row in place.rows("g1")]
+    assert "hunter22x" not in (place.rows("g2")[1].content or "")
+
+
+def test_what_another_program_made_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place()
+    place.put(kickoff(LONG))
+    with monkeypatch.context() as patch:
+        patch.setattr(memories, "made_by", lambda keep: "an older program")
+        place.build()
+    again = place.build()
+    assert again.counted and again.texts == [], "the text came out the same, so its vector is taken over"
+    assert place.rows("g1")[0].made_by != place.rows("g2")[0].made_by
+
+
+def test_nothing_is_taken_over_from_another_record_of_the_same_event() -> None:
+    place = Place()
+    place.put(kickoff(content_of(1)))
+    place.build()
+    place.log.clear()
+    place.put(kickoff(content_of(2)))
+    assert len(place.build().texts) == 1
+    assert [row.content for row in place.rows("g2")] == [content_of(2)]
+
+
+def test_what_the_rule_shortens_otherwise_is_shortened_again() -> None:
+    place = Place()
+    place.put(kickoff(LONG))
+    place.build()
+    rules = "version: 1\nrules:\n  - {name: all, when: 'true', action: keep, with: {summary: lead}, why: a test}\n"
+    place.build(rules=rules)
+    [first], [second] = place.rows("g1"), place.rows("g2")
+    assert first.text != second.text
+    assert "Finding 0:" in (second.text or "")
 
 
 def test_an_llm_summary_of_the_same_text_is_there_from_the_start() -> None:
