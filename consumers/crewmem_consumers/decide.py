@@ -10,7 +10,7 @@ from crewmem_producers.names import Scope, memory_id
 from crewmem_producers.spans import overlap
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
 from crewmem_store.store import PartitionView
-from crewmem_store.updates import Erase, EraseKey, Extend, Forget, SupersedeFailures, SupersedeKey, Update
+from crewmem_store.updates import Erase, EraseKey, Extend, Forget, SupersedeFailures, SupersedeKey, Update, in_few_writes
 
 from crewmem_consumers import memories, outcomes
 from crewmem_consumers.draft import Draft
@@ -49,6 +49,7 @@ class Decider:
         """The plan of a whole batch; `items` are in offset order."""
         for item in items:
             self._plan.ledger.append(self._ledger_row(item))
+        self._plan.updates = in_few_writes(self._plan.updates)
         return self._plan
 
     def _ledger_row(self, item: Item) -> LedgerRow:

@@ -6,8 +6,8 @@ that needs it is rendered (`to_sql`) and joined with a fixed text.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Any
 
@@ -16,7 +16,7 @@ from lancedb.expr import Expr, col, lit
 from crewmem_store import effects
 from crewmem_store.rows import Outcome
 from crewmem_store.store import Summary
-from crewmem_store.updates import Erase, Extend, Forget, NamedUpdate, SupersedeFailures, SupersedeKey
+from crewmem_store.updates import Erase, Extend, Forget, NamedUpdate, Supersede, SupersedeFailures, SupersedeKey
 
 _HAS_TEXT = "text IS NOT NULL"
 _CURRENT = "superseded_at IS NULL"
@@ -67,13 +67,8 @@ def not_summarised_by(summariser: str) -> str:
 def changes(update: NamedUpdate) -> tuple[str, dict[str, Any]]:
     """The `where` of the update, evaluated at commit, and the columns that it sets: `effects.apply` in SQL."""
     match update:
-        case SupersedeKey():
-            rows = equal("scope", update.scope) & equal("key", update.key) & _before(update.before_offset)
-            return _all(rows, _HAS_TEXT, _CURRENT), {"superseded_at": _utc(update.at)}
-        case SupersedeFailures():
-            rows = equal("scope", update.scope) & equal("kind", "failure") & equal("task_key", update.task_key)
-            rows &= _before(update.before_offset)
-            return _all(rows, _HAS_TEXT, _CURRENT), {"superseded_at": _utc(update.at)}
+        case SupersedeKey() | SupersedeFailures():
+            return _all(_superseded(update), _HAS_TEXT, _CURRENT), {"superseded_at": _utc(update.at)}
         case Extend():
             rows = equal("id", update.id) & _before(update.before_offset)
             if update.expires_at is None:
@@ -87,9 +82,30 @@ def changes(update: NamedUpdate) -> tuple[str, dict[str, Any]]:
             return rows.to_sql(), _ERASED | {"scope": effects.record_key(update.scope)}
 
 
+def superseding(updates: Sequence[Supersede]) -> tuple[str, dict[str, str]]:
+    """Several of them as one: the `where`, and the column's value in SQL, which is that of the first that touches the row.
+
+    Lance has no CASE: a condition is 1 or 0, and 0 counts as none. `scope` stands alone so that its index is used.
+    """
+    rows = one_of("scope", {update.scope for update in updates}) & any_of(map(_superseded, updates))
+    times = (f"nullif(cast({_superseded(one).to_sql()} as bigint), 0) * {_microseconds(one.at)}" for one in updates)
+    return _all(rows, _HAS_TEXT, _CURRENT), {"superseded_at": f"to_timestamp_micros(coalesce({', '.join(times)}))"}
+
+
 def summary_change(summary: Summary) -> tuple[str, dict[str, Any]]:
     """The same for an LLM summary. (Lance has no CASE, so each row has its own update.)"""
     return with_text(equal("id", summary.id)), {"summary": summary.summary, "summariser": summary.summariser}
+
+
+def _superseded(update: Supersede) -> Expr:
+    rows = equal("scope", update.scope) & _before(update.before_offset)
+    if isinstance(update, SupersedeKey):
+        return rows & equal("key", update.key)
+    return rows & equal("kind", "failure") & equal("task_key", update.task_key)
+
+
+def _microseconds(time: datetime) -> int:
+    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _before(offset: int) -> Expr:

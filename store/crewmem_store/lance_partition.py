@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 
 from crewmem_producers.errors import StoreUnavailable
 from lancedb.expr import col, lit
@@ -24,12 +25,14 @@ from crewmem_store.memory import no_checkpoint
 from crewmem_store.rows import LedgerRow, MemoryRow
 from crewmem_store.scope_cache import ScopeCache, views
 from crewmem_store.store import Summary
-from crewmem_store.updates import Erase, EraseKey, Forget, Update
+from crewmem_store.updates import Erase, EraseKey, Forget, Supersede, SupersedeFailures, SupersedeKey, Update
 
 log = logging.getLogger(__name__)
 
 CACHE_BYTES = 64 * 2**20
 SYNC_SECONDS = 1.0
+SUPERSEDED_AT_ONCE = 50
+"""Updates that are one write: its cost grows with their square, each row being held against each of them."""
 PURGE_SECONDS = 10.0
 """A purge that could not be finished is tried again after so long, or after `REST` times what it took."""
 
@@ -117,8 +120,12 @@ class LancePartition:
             elif updates:
                 self._cache.at(self._memory.refresh())
             self._checkpoint("rows_merged")
-            for update in updates:
-                self._apply(update)
+            for together, run in groupby(updates, key=lambda update: isinstance(update, SupersedeKey | SupersedeFailures)):
+                if together:
+                    self._supersede(list(run))  # type: ignore[arg-type]
+                else:
+                    for update in run:
+                        self._apply(update)
             self._checkpoint("updates_applied")
             if ledger:
                 self._ledger.write(ledger)
@@ -186,6 +193,13 @@ class LancePartition:
             changed = self._memory.update(*lance_filters.changes(update))
         if changed and isinstance(update, Forget | Erase):
             self._maintenance.forgot()
+
+    def _supersede(self, updates: Sequence[Supersede]) -> None:
+        """Writes those that do something, or may, some at once: each write costs the same for one row as for many."""
+        wanted = [update for update in updates if self._cache.apply(update) is not False]
+        for start in range(0, len(wanted), SUPERSEDED_AT_ONCE):
+            with self._carried():
+                self._memory.update_by(*lance_filters.superseding(wanted[start : start + SUPERSEDED_AT_ONCE]))
 
     @contextmanager
     def _carried(self) -> Iterator[None]:

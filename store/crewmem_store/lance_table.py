@@ -59,7 +59,7 @@ class OwnedTable:
         """Rows of the version that this is at. When a clean-up took its files, of the newest one."""
         return self._retrying(lance_database.read, self._handle, columns, where)
 
-    def count(self, where: str) -> int:
+    def count(self, where: str | None = None) -> int:
         with answering(f"counting rows of {self.name}"):
             return int(self._handle.count_rows(where))
 
@@ -70,6 +70,10 @@ class OwnedTable:
     def update(self, where: str, values: dict[str, Any]) -> int:
         """Sets the columns of the rows that match at commit; returns how many did."""
         return int(self._write("updating", lambda: self._handle.update(where=where, values=values)).rows_updated)
+
+    def update_by(self, where: str, values_sql: dict[str, str]) -> None:
+        """The same, each value an expression over the row."""
+        self._write("updating", lambda: self._handle.update(where=where, values_sql=values_sql))
 
     def compact(self) -> None:
         """Joins small files and brings the index up to date; every old version stays."""

@@ -6,6 +6,7 @@ A store applies each with its `where` evaluated at commit. All but `Forget` and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -65,7 +66,32 @@ class EraseKey:
     before_offset: int
 
 
+Supersede = SupersedeKey | SupersedeFailures
+
 NamedUpdate = SupersedeKey | SupersedeFailures | Extend | Forget | Erase
 """What one condition on the columns of a row can say."""
 
 Update = NamedUpdate | EraseKey
+
+
+def in_few_writes(updates: Sequence[Update]) -> list[Update]:
+    """The same effects in an order that takes few writes: up to each erasure first what is forgotten, all at once, then what
+    is superseded, one after the other, then what is extended, each row once.
+
+    Nothing else happens to a row that is forgotten; a later extension of a row is a longer one; and superseding looks at
+    nothing that extending changes.
+    """
+    found: list[Update] = []
+    start = 0
+    for place, update in enumerate(updates):
+        if isinstance(update, Erase | EraseKey):
+            found += [*_between_erasures(updates[start:place]), update]
+            start = place + 1
+    return found + _between_erasures(updates[start:])
+
+
+def _between_erasures(updates: Sequence[Update]) -> list[Update]:
+    forgotten = dict.fromkeys(id for update in updates if isinstance(update, Forget) for id in update.ids)
+    superseded = [update for update in updates if isinstance(update, SupersedeKey | SupersedeFailures)]
+    extended = {update.id: update for update in updates if isinstance(update, Extend)}
+    return [*([Forget(tuple(forgotten))] if forgotten else []), *superseded, *extended.values()]
