@@ -11,6 +11,7 @@ from crewmem_store.lance_rows import ledger_schema, ledger_table
 from crewmem_store.lance_table import OwnedTable
 from crewmem_store.ledger_reads import SEGMENT_OFFSETS, SUMS_SCHEMA, Sums
 from crewmem_store.rows import LedgerRow
+from crewmem_store.seen_ids import SeenRows
 
 LEDGER_SHAPE = TableShape(schema=ledger_schema(), key="offset", indexed="ce_id")
 SUMS_SHAPE = TableShape(schema=SUMS_SCHEMA, key="segment", indexed=None)
@@ -38,6 +39,7 @@ class Ledger:
         self._prefix = prefix
         self._sleep = sleep
         self._tables = {number: self._open(number) for number in segments(database.names(f"{prefix}_"), prefix)}
+        self._seen: dict[int, SeenRows] = {}
         self._sums_table = OwnedTable(database, sums_name(prefix), SUMS_SHAPE, sleep=sleep)
         self._sums: dict[int, Sums] = ledger_reads.all_sums(self._sums_table.read)
         self._close_full()
@@ -76,9 +78,11 @@ class Ledger:
         for number, table in sorted(self._tables.items()):
             sums = self._sums.get(number)
             if sums is None:
-                table.refresh()
-            if sums is None or sums.may_hold(ce_ids):
-                found += ledger_reads.of_events(table.read, ce_ids)
+                asked = self._seen.setdefault(number, SeenRows(table)).among(ce_ids)
+            else:
+                asked = list(ce_ids) if sums.may_hold(ce_ids) else []
+            if asked:
+                found += ledger_reads.of_events(table.read, asked)
         return found
 
     def write(self, rows: Sequence[LedgerRow]) -> None:
@@ -87,7 +91,10 @@ class Ledger:
         for number, part in groupby(ordered, key=lambda row: row.offset // SEGMENT_OFFSETS):
             if number not in self._tables:
                 self._tables[number] = self._open(number)
-            self._tables[number].merge(ledger_table(list(part), LEDGER_SHAPE.schema))
+            written = list(part)
+            self._tables[number].merge(ledger_table(written, LEDGER_SHAPE.schema))
+            if number in self._seen:
+                self._seen[number].written(written)
             self.position = max(self.position, ordered[-1].offset)
         self._close_full()
 
@@ -116,3 +123,4 @@ class Ledger:
                 table.refresh()
                 self._sums[number] = ledger_reads.add_up(table.read, number)
                 self._sums_table.merge(ledger_reads.sums_table(self._sums[number]))
+                self._seen.pop(number, None)
