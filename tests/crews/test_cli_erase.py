@@ -28,6 +28,7 @@ from support.raw_files import holding
 from typer.testing import CliRunner, Result
 
 SESSION, OTHER = "ann-geheim", "bob-bleibt"
+PLAIN = "Marker-Makrele drei"
 TEXTS = {SESSION: "Marker-Quastenflosser eins", OTHER: "Marker-Steinbutt zwei"}
 
 
@@ -82,6 +83,14 @@ async def newer_schema(settings: KafkaSettings, session: str) -> None:
     await log.append(records)
     await log.close()
     await registry.close()
+
+
+async def unsealed(settings: KafkaSettings, text: str) -> None:
+    """A memory on the log that nobody sealed."""
+    log = open_log(settings)
+    await log.start()
+    await log.append([codec.encode(Event(MemoryRemembered(content=text), Scope.of("default", OTHER)))])
+    await log.close()
 
 
 async def second_generation(settings: KafkaSettings) -> None:
@@ -184,6 +193,7 @@ def test_what_an_outbox_has_delivered_leaves_no_bytes_also_after_a_kill(tmp_path
 
 
 @pytest.mark.kafka
+@pytest.mark.timeout(600)
 def test_after_an_erase_no_raw_file_of_kafka_gives_the_session_back(
     home: Path, tmp_path: Path, new_broker: Callable[[], Broker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +220,11 @@ def test_after_an_erase_no_raw_file_of_kafka_gives_the_session_back(
         words = [TEXTS[SESSION], SESSION, *keys[SESSION]]
         before = holding(home, words) | holding(broker.folder, words)
         assert set().union(*before.values()) == set(words) and len(keys[SESSION]) >= 2
+        for session, text in TEXTS.items():
+            assert text in crewmem("recall", text, "--session", session).stdout
+        assert holding(broker.folder, [*TEXTS, *TEXTS.values()]) == {}, "what is sealed is nowhere there to be read"
+        asyncio.run(unsealed(settings, PLAIN))
+        assert holding(broker.folder, [PLAIN]), "what is not sealed would be found"
 
         erased = crewmem("forget", "--session", SESSION, "--erase", "--yes", "--wait", "180", "--json")
         assert (erased.exit_code, json.loads(erased.stdout)["pending"]) == (0, []), erased.stderr
