@@ -11,6 +11,7 @@ from crewmem_producers.data_keys import PREFIX
 from crewmem_producers.errors import RegistryUnavailable, Unavailable
 from crewmem_producers.log_reading import pages
 from crewmem_producers.settings import KafkaSettings
+from crewmem_producers.started import started
 
 
 async def left(settings: KafkaSettings, key_ids: Collection[str]) -> str | None:
@@ -36,15 +37,13 @@ async def _on_kafka(settings: KafkaSettings, key_ids: Collection[str]) -> int:
     from crewmem_producers.topics import registry_topic
 
     names = {f"{PREFIX}{id}".encode() for id in key_ids}
-    log, found = KafkaLog(settings, topic=registry_topic(settings.namespace)), 0
+    found = 0
     try:
-        await log.start()
-        async for records in pages(log, 0):
-            found += sum(record.key in names and b'"wrapped"' in (record.value or b"") for record in records)
+        async with started(KafkaLog(settings, topic=registry_topic(settings.namespace))) as log:
+            async for records in pages(log, 0):
+                found += sum(record.key in names and b'"wrapped"' in (record.value or b"") for record in records)
     except Unavailable as error:
         raise RegistryUnavailable(f"the registry's topic cannot be read: {error}") from error
-    finally:
-        await log.close()
     return found
 
 

@@ -18,6 +18,7 @@ from crewmem_producers.log import EventLog, Record
 from crewmem_producers.registry import Registry
 from crewmem_producers.sealing_registry import Sealing
 from crewmem_producers.settings import CrewSettings
+from crewmem_producers.started import started
 from crewmem_producers.transport import Delivered, Fate, Refused, RelayReport
 
 log = logging.getLogger(__name__)
@@ -124,18 +125,15 @@ class KafkaTransport:
             "transport": "kafka", "tenant": self._tenant, "depth": report.depth, "oldest_seconds": report.oldest_seconds,
             "version": report.version, "seen_at": format_time(self._now()),
         }  # fmt: skip
-        registry = self._open_registry()
         try:
-            await registry.start()
-            await registry.put(f"producer/{self._source}", value)
+            async with started(self._open_registry()) as registry:
+                await registry.put(f"producer/{self._source}", value)
         except CrewmemError as error:
             level = logging.DEBUG if self._report_failed else logging.WARNING
             log.log(level, "the state of the outbox could not be reported to the registry: %s", error)
             self._report_failed = True
         else:
             self._report_failed = False
-        finally:
-            await registry.close()
 
 
 def _record(event: Event) -> Record | Refused:

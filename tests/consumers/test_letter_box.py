@@ -16,6 +16,7 @@ from crewmem_consumers.letters import letter
 from crewmem_producers.errors import KeyErased, KeyMissing
 from crewmem_producers.log import LoggedRecord, Position, Record
 from crewmem_producers.log_sqlite import SqliteLog
+from crewmem_producers.started import started
 from crewmem_store.letter_states import LetterState
 from support.keyrings import plain_keyring
 from support.logged import remembered_record
@@ -25,10 +26,8 @@ LOGGED_MS = 1_767_323_045_000
 
 @pytest.fixture
 async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
-    log = SqliteLog(tmp_path / "log.sqlite3", topic="dlq", partitions=2)
-    await log.start()
-    yield log
-    await log.close()
+    async with started(SqliteLog(tmp_path / "log.sqlite3", topic="dlq", partitions=2)) as log:
+        yield log
 
 
 def sent(offset: int, record: Record | None = None, *, reason: str = "newer_schema") -> Record:

@@ -17,6 +17,7 @@ from crewmem_producers.events import Event
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import LoggedRecord, Position, Record
 from crewmem_producers.log_sqlite import SqliteLog
+from crewmem_producers.started import started
 from crewmem_store.memory import MemoryReader, MemoryStore
 from crewmem_store.rows import LedgerRow, Outcome
 from support.awaiting import until
@@ -48,10 +49,8 @@ class Keys(Keyring):
 
 @pytest.fixture
 async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
-    log = SqliteLog(tmp_path / "log.sqlite3", topic="t")
-    await log.start()
-    yield log
-    await log.close()
+    async with started(SqliteLog(tmp_path / "log.sqlite3", topic="t")) as log:
+        yield log
 
 
 def of_version(number: int, version: int) -> Record:

@@ -14,6 +14,7 @@ from crewmem_consumers.steps import COPIED
 from crewmem_producers.errors import LogUnavailable
 from crewmem_producers.log import LoggedRecord, Position, Record
 from crewmem_producers.log_sqlite import SqliteLog
+from crewmem_producers.started import started
 from crewmem_store.letter_states import LetterState
 from support.logged import remembered_record
 
@@ -29,10 +30,8 @@ def killed_at(step: str) -> None:
 
 @pytest.fixture
 async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
-    log = SqliteLog(tmp_path / "log.sqlite3", topic="t", partitions=3)
-    await log.start()
-    yield log
-    await log.close()
+    async with started(SqliteLog(tmp_path / "log.sqlite3", topic="t", partitions=3)) as log:
+        yield log
 
 
 async def letters_at(log: SqliteLog, count: int, *, partition: int = 1) -> list[Ref]:

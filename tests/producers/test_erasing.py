@@ -14,6 +14,7 @@ from crewmem_producers.keyring import Keyring
 from crewmem_producers.log_sqlite import SqliteLog
 from crewmem_producers.names import Scope
 from crewmem_producers.sealing import Sealer
+from crewmem_producers.started import started
 from support.registries import DictRegistry
 
 ANN, BOB = Scope.of("acme", "ann"), Scope.of("acme", "bob")
@@ -36,10 +37,8 @@ def sealer(registry: DictRegistry) -> Sealer:
 
 @pytest.fixture
 async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
-    log = SqliteLog(tmp_path / "log.sqlite3", topic="events")
-    await log.start()
-    yield log
-    await log.close()
+    async with started(SqliteLog(tmp_path / "log.sqlite3", topic="events")) as log:
+        yield log
 
 
 async def wrapped(registry: DictRegistry, scope: Scope) -> int:

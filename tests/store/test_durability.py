@@ -58,6 +58,12 @@ def newest_manifest(folder: Path, name: str) -> Path:
     return min((folder / f"{name}.lance" / "_versions").glob("*.manifest"))
 
 
+def tear(folder: Path, name: str, *, newest: int | None = None) -> None:
+    """Leaves nothing in the manifests of a table, or in so many of them; Lance counts down, so that the newest come first."""
+    for path in sorted((folder / f"{name}.lance" / "_versions").glob("*.manifest"))[:newest]:
+        path.write_bytes(b"")
+
+
 def test_the_boot_id_of_this_machine_is_always_the_same() -> None:
     assert boot_id()
     assert boot_id() == boot_id()
@@ -216,8 +222,7 @@ def test_torn_rows_after_the_note_are_written_again(folder: Path, clock: Clock) 
 def test_a_table_of_which_nothing_can_be_read_is_made_anew(folder: Path, clock: Clock) -> None:
     store = opened(folder, clock=clock)
     write(store, owner(store), 0)
-    for path in (folder / "led_g1_p07_0.lance" / "_versions").glob("*.manifest"):
-        path.write_bytes(b"")
+    tear(folder, "led_g1_p07_0")
     again = opened(folder, boot="boot-2")
     part = owner(again)
     assert part.last() is None
@@ -231,8 +236,7 @@ def test_a_ledger_goes_with_the_memory_table_of_which_nothing_can_be_read(folder
     part = owner(store)
     write(store, part, 0)
     part.close()
-    for path in (folder / "mem_g1_p07.lance" / "_versions").glob("*.manifest"):
-        path.write_bytes(b"")
+    tear(folder, "mem_g1_p07")
     again = opened(folder, boot=boot)
     part = owner(again)
     assert part.last() is None, "it is all computed again"
@@ -249,8 +253,7 @@ def test_a_ledger_of_which_an_older_table_cannot_be_read_is_computed_again_witho
     write(store, part, 0, 1)
     write(store, part, 262_144)
     part.close()
-    for path in (folder / "led_g1_p07_0.lance" / "_versions").glob("*.manifest"):
-        path.write_bytes(b"")
+    tear(folder, "led_g1_p07_0")
     again = opened(folder, boot=boot)
     part = owner(again)
     assert part.last() is None, "the newer table would hide that positions 0 and 1 are missing"
@@ -265,9 +268,7 @@ def test_a_ledger_never_stays_ahead_of_rows_that_were_lost_although_they_were_on
     for number in range(3):
         write(store, part, number)
     part.close()
-    versions = folder / "mem_g1_p07.lance" / "_versions"
-    for path in sorted(versions.glob("*.manifest"))[:2]:  # Lance counts down: these are the newest
-        path.write_bytes(b"")
+    tear(folder, "mem_g1_p07", newest=2)
     again = opened(folder, boot="boot-2")
     part = owner(again)
     assert part.last() is None

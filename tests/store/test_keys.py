@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from crewmem_producers.errors import InvalidName, SettingsError
 from crewmem_producers.registry_sqlite import SqliteRegistry
+from crewmem_producers.started import started
 from crewmem_store import keys
 from crewmem_store.errors import InvalidKey, UnknownKey
 from crewmem_store.keys import ALL_RIGHTS, Key, Right
@@ -20,10 +21,8 @@ def clock() -> datetime:
 
 @pytest.fixture
 async def registry(tmp_path: Path) -> AsyncIterator[SqliteRegistry]:
-    registry = SqliteRegistry(tmp_path / "log.sqlite3", namespace="crewmem")
-    await registry.start()
-    yield registry
-    await registry.close()
+    async with started(SqliteRegistry(tmp_path / "log.sqlite3", namespace="crewmem")) as registry:
+        yield registry
 
 
 def key_for(*patterns: str) -> Key:

@@ -15,6 +15,7 @@ from crewmem_producers.connect import open_log, open_registry
 from crewmem_producers.log import EventLog
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ConsumerSettings
+from crewmem_producers.started import started
 from crewmem_store.embedder_hashing import HashingEmbedder
 from crewmem_store.embedder_shelf import OpenEmbedder
 from crewmem_store.memory import MemoryStore
@@ -65,13 +66,7 @@ async def machine_in(folder: Path, kind: type[M], **settings: Any) -> AsyncItera
     """A machine of that kind at this home, started; nothing is on its log."""
     folder.mkdir(exist_ok=True)
     loaded = ConsumerSettings(home=folder, **settings)
-    log, registry = open_log(loaded), open_registry(loaded)
-    await log.start()
-    await registry.start()
-    made = kind(loaded, log, registry)
-    made.store.open(namespace=loaded.namespace)
-    try:
+    async with started(open_log(loaded)) as log, started(open_registry(loaded)) as registry:
+        made = kind(loaded, log, registry)
+        made.store.open(namespace=loaded.namespace)
         yield made
-    finally:
-        await registry.close()
-        await log.close()

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from crewmem_producers.errors import SettingsError
 from crewmem_producers.log import EventLog
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import CrewSettings, KafkaSettings, StoreSettings
+from crewmem_producers.started import started
 
 if TYPE_CHECKING:
     from crewmem_store.store import Store
-
-P = TypeVar("P", EventLog, Registry)
 
 
 @asynccontextmanager
@@ -23,7 +22,7 @@ async def event_log(settings: KafkaSettings) -> AsyncIterator[EventLog]:
     """The event log, started. Raises LogUnavailable, LogRefused."""
     from crewmem_producers.connect import open_log
 
-    async with _started(open_log(settings)) as log:
+    async with started(open_log(settings)) as log:
         yield log
 
 
@@ -46,7 +45,7 @@ async def dead_letter_log(settings: KafkaSettings) -> AsyncIterator[EventLog]:
     """The dead letters' log, started. Raises LogUnavailable, LogRefused."""
     from crewmem_producers.connect import open_dead_letter_log
 
-    async with _started(open_dead_letter_log(settings)) as log:
+    async with started(open_dead_letter_log(settings)) as log:
         yield log
 
 
@@ -55,7 +54,7 @@ async def registry(settings: KafkaSettings) -> AsyncIterator[Registry]:
     """The registry, started. Raises RegistryUnavailable."""
     from crewmem_producers.connect import open_registry
 
-    async with _started(open_registry(settings)) as opened:
+    async with started(open_registry(settings)) as opened:
         yield opened
 
 
@@ -69,16 +68,6 @@ async def store(settings: StoreSettings) -> AsyncIterator[Store]:
         yield opened
     finally:
         await asyncio.to_thread(opened.close)
-
-
-@asynccontextmanager
-async def _started(part: P) -> AsyncIterator[P]:
-    """The part, started, and closed in the end: also one that did not start."""
-    try:
-        await part.start()
-        yield part
-    finally:
-        await part.close()
 
 
 def call(settings: CrewSettings, method: Literal["GET", "POST", "DELETE"], path: str, **what: Any) -> dict[str, Any]:

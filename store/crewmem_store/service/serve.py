@@ -14,6 +14,7 @@ from crewmem_producers.events import utc_now
 from crewmem_producers.log import EventLog
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ServiceSettings
+from crewmem_producers.started import started
 from starlette.concurrency import run_in_threadpool
 
 from crewmem_store import embedders
@@ -52,7 +53,7 @@ async def serve(
     once calls are answered. Raises SettingsError (address, keys), StoreRefused, LogRefused, EmbedderUnavailable, Unavailable.
     """
     async with contextlib.AsyncExitStack() as opened:
-        registry = registry or await _registry(settings, opened)
+        registry = registry or await opened.enter_async_context(started(open_registry(settings)))
         await declare(settings, registry, clock=utc_now)
         opens = open_embedder or partial(embedders.open_embedder, threads=settings.embedder_threads)
         shelf = EmbedderShelf(opens, ready=embedder)
@@ -60,7 +61,7 @@ async def serve(
             embedder = await run_in_threadpool(shelf.at_start, registry, default=settings.embedder)
         app = create_app(
             settings=settings,
-            log=log or await _log(settings, opened),
+            log=log or await opened.enter_async_context(started(open_log(settings))),
             registry=registry,
             store=store or await _store(settings, opened),
             embedder=embedder,
@@ -75,20 +76,6 @@ async def serve(
         port = await opened.enter_async_context(served(app, host=settings.host, port=settings.port))
         ready(f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}")
         await stop.wait()
-
-
-async def _log(settings: ServiceSettings, opened: contextlib.AsyncExitStack) -> EventLog:
-    log = open_log(settings)
-    opened.push_async_callback(log.close)
-    await log.start()
-    return log
-
-
-async def _registry(settings: ServiceSettings, opened: contextlib.AsyncExitStack) -> Registry:
-    registry = open_registry(settings)
-    opened.push_async_callback(registry.close)
-    await registry.start()
-    return registry
 
 
 async def _store(settings: ServiceSettings, opened: contextlib.AsyncExitStack) -> Store:

@@ -23,18 +23,17 @@ import lancedb
 from crewmem_consumers.consumer import run
 from crewmem_consumers.health import Health
 from crewmem_producers.codec import encode
-from crewmem_producers.connect import open_log, open_registry
 from crewmem_producers.events import Event, KickoffCompleted, TaskOutput, utc_now
 from crewmem_producers.log import Record
 from crewmem_producers.names import Scope
 from crewmem_producers.settings import ConsumerSettings, load
 from crewmem_store import generations
-from crewmem_store.connect import open_store
 from crewmem_store.embedder import Embedder
 from crewmem_store.embedders import open_embedder
 from crewmem_store.rows import MemoryRow
 from crewmem_store.store import StoreReader
 
+from crewmem.cli import parts
 from crewmem.cli.sizing.rates import Point, Rates
 
 Progress = Callable[[int, int], None]
@@ -99,14 +98,12 @@ class _Took:
 
 async def _consumed(settings: ConsumerSettings, records: Sequence[Record], embedder: Embedder, progress: Progress) -> _Took:
     """Until every record is in the ledger."""
-    log, registry, store = open_log(settings), open_registry(settings), open_store(settings)
-    await log.start()
-    await registry.start()
-    try:
+    async with parts.event_log(settings) as log, parts.registry(settings) as registry, parts.store(settings) as store:
         await log.append(records)
         stop, health, began = asyncio.Event(), Health(), time.process_time()
-        parts = {"log": log, "registry": registry, "store": store, "embedder": embedder}
-        task = asyncio.create_task(run(settings, stop=stop, health=health, **parts))  # type: ignore[arg-type]
+        task = asyncio.create_task(
+            run(settings, stop=stop, health=health, log=log, registry=registry, store=store, embedder=embedder)
+        )
         while (position := _position(health)) < len(records):
             if task.done():
                 task.result()
@@ -117,10 +114,6 @@ async def _consumed(settings: ConsumerSettings, records: Sequence[Record], embed
         await task
         rows = _rows(store.reader(generations.active(registry).name))
         return _Took(seconds, len(rows), sum(_held(row, embedder.dimensions) for row in rows))
-    finally:
-        await registry.close()
-        await log.close()
-        store.close()
 
 
 def _position(health: Health) -> int:
