@@ -17,7 +17,7 @@ demo: $(VENV)/.all ## install, then the story: two crews, two processes, one mem
 test: $(VENV)/.dev ## install, then run the tests (ARGS="-m kafka -x" and the like)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-chaos: $(VENV)/.dev ## kill everything 200 times over 50,000 events and count what was lost (20 minutes; needs KAFKA_HOME)
+chaos: $(VENV)/.dev ## kill -9 everything, 200 times over 50,000 events, and count what is lost (20 minutes; needs KAFKA_HOME and Java)
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 up: $(VENV)/.all ## log, consumer and recall service on this machine, until ctrl-C

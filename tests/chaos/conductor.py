@@ -4,85 +4,58 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
-from chaos import journal
 from chaos.brokers import Cluster
+from chaos.errands import Errands
 from chaos.fleet import Fleet, Process
+from chaos.journal import Diary, Following
 from chaos.schedule import PAUSES, Options, Step
-from chaos.traffic import Traffic, Unknown
-from chaos.workload import SESSIONS, TENANTS, TIDES, Workload, session_name
-from crewmem_consumers.replay import Replayed, replay
-from crewmem_producers.codec import encode
-from crewmem_producers.errors import Unavailable
-from crewmem_producers.events import Event, RulesApplied, SessionForgotten
-from crewmem_producers.freshness import Mark
-from crewmem_producers.log import EventLog, Record
-from crewmem_producers.names import Scope
-from crewmem_producers.settings import ConsumerSettings
-from crewmem_store.embedder_hashing import HashingEmbedder
-from crewmem_store.errors import GenerationBehind
+from chaos.workload import Workload
 from support.s3 import S3Server
 
 AHEAD = 0.01
 """How far the publishers may run ahead of the next step, as a share of all events."""
-PATIENCE_SECONDS = 300.0
-UNKNOWN_SECONDS = 20.0
-MALFORMED = (
-    Record(None, None, partition=0),
-    Record(b"acme/x", b"no event", ()),
-    Record(b"\xff\xfe", b"\x00" * 2000, (("ce_id", b"\xff\xfe"),)),
-    Record(b"acme/x", b"{}", (("ce_type", b"crewmem.unknown"), ("ce_id", b"1"), ("ce_time", b"2026-01-01T00:00:00Z"))),
-)
-
-
-def tide_rules(tide: int) -> str:
-    """The default rules, and one in front of them that drops the outputs of a tide."""
-    from crewmem_consumers.rules import DEFAULT_RULES
-
-    head, _, rest = DEFAULT_RULES.partition("rules:\n")
-    drop = f"  - name: tide\n    when: type != 'remembered' && mentions(text, ['tide{tide}'])\n    action: drop\n"
-    return f"{head}rules:\n{drop}{rest}"
 
 
 class Conductor:
-    """`played` says what was done, and when."""
+    """`reached` is how far each publisher is, `done` what was done of the schedule, `at` the step that it is at."""
 
     def __init__(
-        self, options: Options, *, folder: Path, fleet: Fleet, cluster: Cluster, s3: S3Server | None, traffic: Traffic,
-        workloads: list[Workload], log: EventLog, settings: ConsumerSettings,
+        self, options: Options, *, folder: Path, fleet: Fleet, cluster: Cluster, s3: S3Server | None, errands: Errands,
+        workloads: list[Workload], diary: Diary,
     ) -> None:  # fmt: skip
         self._options = options
         self._folder = folder
-        self._fleet, self._cluster, self._s3, self._traffic = fleet, cluster, s3, traffic
+        self._fleet, self._cluster, self._s3, self._errands = fleet, cluster, s3, errands
         self._workloads = workloads
-        self._log = log
-        self._settings = settings
-        self._began = time.monotonic()
+        self._diary = diary
         self._tasks: list[asyncio.Task[Any]] = []
         self._recovering: dict[str, asyncio.Task[None]] = {}
         self.reached: dict[int, int] = {workload.publisher: 0 for workload in workloads}
+        self._journals = {number: Following(folder / f"journal-{number}") for number in self.reached}
         self.kills: Counter[str] = Counter()
+        self.relays_killed = 0
         self.done: Counter[str] = Counter()
-        self.replayed: Replayed | None = None
+        self.at = "before the first step"
         self.allow(0)
 
     async def play(self, steps: list[Step]) -> None:
         """Every step in order, then every event published; raises what an errand met."""
-        for step in steps:
-            await self._published(step.at)
-            await self._do(step)
-            self._say(str(step))
-        await self._published(self._options.events)
-        for task in self._tasks:
-            await task
-        for task in self._recovering.values():
-            await task
+        try:
+            for number, step in enumerate(steps, start=1):
+                self.at = f"step {number} of {len(steps)}: {step}"
+                await self._published(step.at)
+                await self._do(step)
+                self._diary.say(str(step))
+            self.at = "after the last step"
+            await self._published(self._options.events)
+            await asyncio.gather(*self._tasks, *self._recovering.values())
+        finally:
+            for task in (*self._tasks, *self._recovering.values()):
+                task.cancel()
 
     def allow(self, total: int) -> None:
         """The publishers may publish so many events together."""
@@ -94,12 +67,9 @@ class Conductor:
 
     def look(self) -> int:
         """How many events were acknowledged so far."""
-        total = 0
-        for number in self.reached:
-            said = journal.read(self._folder / f"journal-{number}")
-            self.reached[number] = said.next
-            total += len(said.acknowledged)
-        return total
+        said = {number: following.look() for number, following in self._journals.items()}
+        self.reached.update({number: one.next for number, one in said.items()})
+        return sum(len(one.acknowledged) for one in said.values())
 
     async def _published(self, count: int) -> None:
         whole = len(self._workloads) * (self._options.events // len(self._workloads))
@@ -122,28 +92,23 @@ class Conductor:
             case "pause":
                 await self._pause(self._fleet.processes[step.target], step.chance)
             case _:
-                errands: dict[str, Callable[[Step], Awaitable[None]]] = {
-                    "forget": self._forget, "forget-session": self._forget_session, "rules": self._rules,
-                    "malformed": self._malformed, "replay": self._replay,
-                }  # fmt: skip
-                self._tasks.append(asyncio.create_task(self._errand(errands[step.action], step)))
+                self._tasks.append(asyncio.create_task(self._errands.run(step)))
 
     async def _kill(self, process: Process, chance: float) -> None:
         """While it works, or (one in five) in whatever state it is."""
-        await self._free(process)
+        await process.is_free()
         if chance > 0.2:
             await process.is_at_work()
             await asyncio.sleep(chance / 2)
-        process.busy = True
-        process.kill()
-        self.kills[process.name.partition("-")[0]] += 1
-        process.start()
-        process.busy = False
+        if process.holds_a_lock:
+            self.relays_killed += 1
+        await self._fleet.replace(process)
+        self.kills[process.kind] += 1
 
     async def _pause(self, process: Process, chance: float) -> None:
-        await self._free(process)
+        await process.is_free()
         await process.is_at_work()
-        kind = "static member" if process.spec["settings"].get("group_instance_id") else process.name.partition("-")[0]
+        kind = "static member" if process.spec["settings"].get("group_instance_id") else process.kind
         low, high = PAUSES[kind]
         process.busy = True
         process.signal(signal.SIGSTOP)
@@ -154,10 +119,6 @@ class Conductor:
             process.busy = False
 
         self._tasks.append(asyncio.create_task(wake()))
-
-    async def _free(self, process: Process) -> None:
-        while process.busy:
-            await asyncio.sleep(0.1)
 
     async def _end_broker(self, step: Step) -> None:
         """At most one is down at a time: the one before is back and in sync."""
@@ -181,90 +142,3 @@ class Conductor:
         self.kills["s3"] += 1
         await asyncio.sleep(0.2 + 2 * step.chance)
         await asyncio.to_thread(self._s3.start)
-
-    async def _errand(self, work: Callable[[Step], Awaitable[None]], step: Step) -> None:
-        """What needs the log or a service is tried until they are there, and a replay until it is where the old one is."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                return await work(step)
-            except (Unavailable, GenerationBehind) as error:
-                if time.monotonic() > deadline:
-                    raise
-                self._say(f"{step.action} is tried again: {error}")
-                await asyncio.sleep(0.5)
-
-    async def _forget(self, step: Step) -> None:
-        """A fact that was acknowledged, by its event's id."""
-        workload = self._workloads[int(step.chance * 1000) % len(self._workloads)]
-        facts = sorted(filter(workload.is_fact, journal.read(self._folder / f"journal-{workload.publisher}").acknowledged))
-        if not facts:
-            return
-        event = workload.event(facts[int(step.chance * len(facts))])
-        async with httpx.AsyncClient(timeout=40) as client:
-            assert event.scope is not None
-            token = await self._forgotten(client, event.id, workload.tenant)
-            if token is None:
-                return
-            if token:
-                await self._in_view(client, event.scope, token)
-        self._traffic.forgotten[event.id] = time.monotonic()
-
-    async def _forgotten(self, client: httpx.AsyncClient, event_id: str, tenant: str) -> str | None:
-        """A token or "" once the log has it; None for what it never comes to: what is forgotten already is unknown, and so is,
-        for a while, what waits in an outbox."""
-        deadline = time.monotonic() + UNKNOWN_SECONDS
-        while True:
-            try:
-                token = await self._traffic.forget(client, self._url(), event_id, tenant)
-            except Unknown:
-                token = None
-                if time.monotonic() > deadline:
-                    self._say(f"forget: {event_id} stays unknown")
-                    return None
-            if token is not None:
-                return token
-            await asyncio.sleep(0.5)
-
-    async def _forget_session(self, step: Step) -> None:
-        """As `crewmem forget --session` does."""
-        dice = int(step.chance * 10_000)
-        scope = Scope.of(TENANTS[dice % len(TENANTS)], session_name(dice // 2 % SESSIONS))
-        self._traffic.forgetting.add((scope.tenant, scope.session))
-        event = Event(body=SessionForgotten(), scope=scope, source="chaos")
-        [position] = await self._log.append([encode(event)])
-        async with httpx.AsyncClient(timeout=40) as client:
-            await self._in_view(client, scope, str(Mark(position.partition, position.offset)))
-        self._traffic.erased[scope.tenant, scope.session] = (time.monotonic(), event.time)
-
-    async def _in_view(self, client: httpx.AsyncClient, scope: Scope, token: str) -> None:
-        while True:
-            answer = await self._traffic.after(client, self._url(), "gauge", scope, token)
-            if answer is not None and answer["fresh"]:
-                return
-            await asyncio.sleep(0.2)
-
-    async def _rules(self, step: Step) -> None:
-        import hashlib
-
-        text = tide_rules(int(step.chance * TIDES))
-        body = RulesApplied(rules=text, sha256=hashlib.sha256(text.encode()).hexdigest())
-        partitions = range(self._log.partitions)
-        await self._log.append([encode(Event(body=body, scope=None, source="chaos"), partition=p) for p in partitions])
-
-    async def _malformed(self, step: Step) -> None:
-        del step
-        await self._log.append(MALFORMED)
-
-    async def _replay(self, step: Step) -> None:
-        """A new generation while all of this goes on; it goes on where it was when it is interrupted."""
-        del step
-        self.replayed = await replay(self._settings, embedder=HashingEmbedder())
-        self._say(f"replayed: {self.replayed}")
-
-    def _url(self) -> str:
-        return self._traffic.urls[self.done.total() % len(self._traffic.urls)]
-
-    def _say(self, what: str) -> None:
-        with (self._folder / "conductor.log").open("a") as out:
-            out.write(f"{time.monotonic() - self._began:8.1f} {what}\n")

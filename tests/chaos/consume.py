@@ -1,24 +1,23 @@
 """A consumer process: `consume.py SPEC`, with SPEC in JSON.
 
 `without` names the guards that are taken out (the control, which must lose and double): `order`, `seek`, `merge`. `widen` is
-for how many seconds each write stands still at its two borders, so that a kill or a pause falls between them.
+for how many seconds each write stands still at its two borders, so that a kill or a pause falls between them. `knows` is the
+newest body version that it reads.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from chaos import program
 from crewmem_consumers import steps
 from crewmem_consumers.consumer import run
 from crewmem_consumers.health import Health
-from crewmem_producers.errors import Unavailable
+from crewmem_producers import codec
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_store.connect import storage_options
 from crewmem_store.embedder_hashing import HashingEmbedder
@@ -26,12 +25,11 @@ from crewmem_store.lance import LanceStore
 from processes.consume import CONTROLS, LedgerFirst
 
 WIDE = (steps.DECIDED, steps.ROWS_MERGED, steps.LEDGER_WRITTEN)
-UNAVAILABLE = 3
-"""Exit status of a process whose surroundings were away when it started: whoever started it starts it again."""
 
 
 async def main(spec: dict[str, Any]) -> None:
     settings = ConsumerSettings(**spec["settings"])
+    codec.SCHEMA_VERSION = spec.get("knows", codec.SCHEMA_VERSION)
     ready, widen = Path(spec["ready"]), float(spec.get("widen", 0))
 
     def checkpoint(step: str) -> None:
@@ -56,9 +54,4 @@ async def main(spec: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    try:
-        asyncio.run(main(json.loads(sys.argv[1])))
-    except Unavailable:
-        logging.exception("what it needs to start is away")
-        sys.exit(UNAVAILABLE)
+    program.run(main)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from crewmem_producers.codec import decode
 from crewmem_producers.errors import InvalidEvent, KeyErased
 from crewmem_producers.events import (
+    SCHEMA_VERSION,
     Event,
     KickoffCompleted,
     MemoryForgotten,
@@ -24,20 +25,41 @@ from crewmem_store.generations import Generation
 
 Memory = tuple[str, str, str]
 """Scope, event id, span."""
+Place = tuple[int, int]
+"""Partition and offset."""
+READ_BEFORE = frozenset({"stored", "duplicate", "forgotten", "dropped", "applied"})
+"""What may have become of a record that can be opened no more, when it was read before its session was erased."""
+READ_ANEW = frozenset({"dead_letter", "stored", "duplicate", "forgotten"})
+"""What may become of a record of a newer version, and of its copies: it depends on when who came to read it."""
 _TIDE = re.compile(r"'(tide\d)'")
 
 
 @dataclass
 class Expected:
-    """`outcomes`: (partition, offset) -> outcome. `live`: what has text, and that text. `superseded` and `forgotten` are of
-    memories; a forgotten one may not have come yet."""
+    """`outcomes`: position -> the outcomes that are right. `live`: what has text, and that text. `superseded` and `forgotten`
+    are of memories; a forgotten one may not have come yet."""
 
-    outcomes: dict[tuple[int, int], str] = field(default_factory=dict)
+    outcomes: dict[Place, Set[str]] = field(default_factory=dict)
     live: dict[Memory, str] = field(default_factory=dict)
     superseded: set[Memory] = field(default_factory=set)
     forgotten: set[Memory] = field(default_factory=set)
     events: set[str] = field(default_factory=set)
     """Ids of the events that are on the log."""
+    unreadable: dict[Place, LoggedRecord] = field(default_factory=dict)
+    """What nobody can open any more, since its session was erased."""
+
+    @property
+    def shown(self) -> dict[Memory, str]:
+        """What recalls give: live and not superseded."""
+        return {memory: content for memory, content in self.live.items() if memory not in self.superseded}
+
+    def is_gone(self, memory: Memory) -> bool:
+        """Whether its text must never be seen again."""
+        return memory in self.forgotten or memory[1] in self._unreadable_ids
+
+    @property
+    def _unreadable_ids(self) -> set[str | None]:
+        return {record.header("ce_id") for record in self.unreadable.values()}
 
 
 class Reader:
@@ -56,16 +78,27 @@ class Reader:
     def partition(self, number: int, records: Iterable[LoggedRecord]) -> None:
         rules: str | None = None
         for record in records:
+            place = (number, record.offset)
             try:
                 event = decode(self._keyring.open(record))
-                if isinstance(event.body, RulesApplied):
-                    rules = event.body.rules
-                outcome = self._outcome(event, record.key or b"", self._dropped_tide(number, record.offset, rules))
             except InvalidEvent:
-                outcome = "dead_letter"
+                self.found.outcomes[place] = {"dead_letter"}
+                continue
             except KeyErased:
-                outcome = "forgotten"
-            self.found.outcomes[number, record.offset] = outcome
+                self._unreadable(place, record)
+                continue
+            if isinstance(event.body, RulesApplied):
+                rules = event.body.rules
+            outcome = self._outcome(event, (record.key or b"").decode(), self._dropped_tide(number, record.offset, rules))
+            newer = event.body.schema_version > SCHEMA_VERSION
+            self.found.outcomes[place] = READ_ANEW if newer else {outcome}
+
+    def _unreadable(self, place: Place, record: LoggedRecord) -> None:
+        event_id = record.header("ce_id") or ""
+        self.found.unreadable[place] = record
+        self.found.outcomes[place] = READ_BEFORE
+        self.found.events.add(event_id)
+        self._seen.add(((record.key or b"").decode(), event_id))
 
     def _dropped_tide(self, partition: int, offset: int, rules: str | None) -> str | None:
         generation = self._generation
@@ -74,10 +107,9 @@ class Reader:
         named = _TIDE.search(rules or "")
         return named[1] if named else None
 
-    def _outcome(self, event: Event, key: bytes, dropped: str | None) -> str:
-        """`key` is the record's: it names a session also where the event itself does not."""
+    def _outcome(self, event: Event, session: str, dropped: str | None) -> str:
+        """`session` is the record's key: it names a session also where the event itself does not."""
         self.found.events.add(event.id)
-        session = key.decode()
         if isinstance(event.body, SessionForgotten):
             self._erased[session] = max(event.time, self._erased.get(session, event.time))
             for memory in list(self._of_session[session]):

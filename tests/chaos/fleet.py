@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaos.consume import UNAVAILABLE
+from chaos.program import UNAVAILABLE
+from processes.harness import environment
 
 HERE = Path(__file__).parent
 STOP_SECONDS = 300.0
@@ -32,6 +32,16 @@ class Process:
     """Killed, paused or being brought back: the schedule waits with its next step for it."""
     starts: int = 0
     running: subprocess.Popen[bytes] | None = None
+
+    @property
+    def kind(self) -> str:
+        return self.name.partition("-")[0]
+
+    @property
+    def holds_a_lock(self) -> bool:
+        """Whether it relays its outbox for others too, as far as the system tells."""
+        locks, pid = Path("/proc/locks"), self.running.pid if self.running else None
+        return locks.exists() and any(line.split()[1:5:3] == ["FLOCK", str(pid)] for line in locks.read_text().splitlines())
 
     @property
     def ready_file(self) -> Path:
@@ -59,6 +69,11 @@ class Process:
     def signal(self, number: signal.Signals) -> None:
         if self.running is not None:
             self.running.send_signal(number)
+
+    async def is_free(self) -> None:
+        """Returns when nothing else is being done to it."""
+        while self.busy:
+            await asyncio.sleep(0.1)
 
     async def is_at_work(self) -> None:
         """Returns when the process has done something since its start, or has had long enough for it."""
@@ -89,11 +104,19 @@ class Fleet:
         self.processes[name] = Process(name, program, spec, self.folder)
 
     def of(self, kind: str) -> list[Process]:
-        return [process for name, process in self.processes.items() if name.startswith(f"{kind}-")]
+        return [process for process in self.processes.values() if process.kind == kind]
 
     def start(self) -> None:
         for process in self.processes.values():
             process.start()
+
+    async def replace(self, process: Process) -> None:
+        """kill -9, and another one in its place."""
+        await process.is_free()
+        process.busy = True
+        process.kill()
+        process.start()
+        process.busy = False
 
     def look(self) -> None:
         """Starts again what ended by itself, as a supervisor would."""
@@ -111,13 +134,16 @@ class Fleet:
             self.look()
             await asyncio.sleep(0.5)
 
+    async def end(self, kind: str) -> None:
+        """Tells all of a kind to end, and notes those that end badly."""
+        processes = self.of(kind)
+        for process in processes:
+            await process.is_free()
+            process.busy = True
+        for process, status in zip(processes, await asyncio.gather(*(one.end() for one in processes)), strict=True):
+            if status != 0:
+                self.died.append(f"{process.name} ended with {status} when it was told to stop, see {process.logs[-1]}")
+
     def kill_all(self) -> None:
         for process in self.processes.values():
             process.kill()
-
-
-def environment() -> dict[str, str]:
-    """Nothing of the caller's crewmem reaches a process; one thread each, since they are many."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CREWMEM_", "OPENAI_"))}
-    path = os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))
-    return inherited | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CREWAI_DISABLE_TELEMETRY": "true"}

@@ -1,8 +1,10 @@
-"""A publisher's journal: what it meant to publish and what `publish()` acknowledged, on disk before it goes on."""
+"""Journals. A publisher's: what it meant to publish and what `publish()` acknowledged, on disk before it goes on. The
+conductor's diary: what was done when."""
 
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,16 +37,48 @@ class Journal:
         os.fsync(self._file)
 
 
+class Following:
+    """A journal that is read while it is written: each look takes only what has come since the last one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = 0
+        self._meant: dict[range, None] = {}
+        self._said = Journaled()
+
+    def look(self) -> Journaled:
+        """What it says by now; a file that is not there says nothing."""
+        if not self._path.exists():
+            return self._said
+        with self._path.open("rb") as file:
+            file.seek(self._at)
+            whole, newline, _ = file.read().rpartition(b"\n")
+        self._at += len(whole + newline)
+        for line in whole.decode().splitlines():
+            what, start, stop = line.split()
+            run = range(int(start), int(stop))
+            if what == INTENDED:
+                self._meant[run] = None
+                self._said.next = max(self._said.next, run.stop)
+            else:
+                self._said.acknowledged.update(run)
+                self._meant.pop(run, None)
+        self._said.open = [run for run in self._meant if run.stop > run.start]
+        return self._said
+
+
 def read(path: Path) -> Journaled:
-    """What the journal says; a file that is not there says nothing."""
-    found, meant = Journaled(), list[range]()
-    for line in path.read_text().splitlines() if path.exists() else []:
-        what, start, stop = line.split()
-        run = range(int(start), int(stop))
-        if what == INTENDED:
-            meant.append(run)
-            found.next = max(found.next, run.stop)
-        else:
-            found.acknowledged.update(run)
-    found.open = [run for run in dict.fromkeys(meant) if run.stop > run.start and run.start not in found.acknowledged]
-    return found
+    """What the journal says now."""
+    return Following(path).look()
+
+
+class Diary:
+    """One line for everything that was done, with the seconds since it was begun."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._began = time.monotonic()
+
+    def say(self, what: str) -> None:
+        with self._path.open("a") as out:
+            out.write(f"{time.monotonic() - self._began:8.1f} {what}\n")

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import random
 import signal
 import sys
@@ -14,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from chaos import journal
+from chaos import journal, program
 from chaos.journal import Journal
 from chaos.workload import Workload
 from crewmem_producers.publisher import Publisher
@@ -63,5 +61,4 @@ def main(spec: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    main(json.loads(sys.argv[1]))
+    main(program.logged())

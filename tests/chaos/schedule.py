@@ -18,6 +18,17 @@ NAMES = {
     "broker": [f"broker-{n}" for n in range(BROKERS)],
     "s3": ["s3"],
 }
+ACTIONS = {
+    "erase": "sessions erased while they are published to", "forget": "memories forgotten", "forget-session": "sessions forgotten",
+    "malformed": "times four malformed records", "newer": "events of a newer version", "pause": "pauses (SIGSTOP)",
+    "redrive": "redrives of every dead letter", "replay": "replays", "rules": "changes of the rules",
+    "stop": "brokers stopped and started", "upgrade": "upgrades of the consumers",
+}  # fmt: skip
+"""What is done but kills, as the table says it."""
+NEWER = (4, 10, 16, 22, 28, 70)
+"""After how many per cent of the events one is published that only a newer consumer reads."""
+UPGRADE = 34
+"""After how many per cent the consumers are killed one by one and started again as newer ones."""
 PAUSES = {"consumer": (14.0, 20.0), "static member": (34.0, 40.0), "publisher": (1.0, 4.0), "service": (1.0, 4.0)}
 """Seconds that a process is stopped: a consumer for longer than its session, so that its partitions move while it sleeps."""
 
@@ -38,6 +49,11 @@ class Options:
     widen: float = 0.0
     partitions: int = 12
     rate: float = 100.0
+
+    @property
+    def patience(self) -> float:
+        """Seconds that something is waited for which must come; in a control it may never."""
+        return 60.0 if self.without else 300.0
 
 
 @dataclass(frozen=True, order=True)
@@ -69,6 +85,11 @@ def schedule(options: Options) -> list[Step]:
     steps += [step("forget-session") for _ in range(max(2, options.events // 6000))]
     steps += [step("rules") for _ in range(max(2, options.events // 12_000))]
     steps += [step("malformed") for _ in range(max(3, options.events // 1500))]
+    steps += [step("redrive") for _ in range(max(1, options.events // 15_000))]
+    steps += [Step(dice.randint(options.events // 4, options.events * 3 // 4), "erase", "", dice.random())
+              for _ in range(max(1, options.events // 12_000))]  # fmt: skip
+    steps += [Step(options.events * share // 100, "newer", "", dice.random()) for share in NEWER]
+    steps.append(Step(options.events * UPGRADE // 100, "upgrade", "", dice.random()))
     steps.append(Step(options.events // 2, "replay", "", dice.random()))
     return sorted(steps)
 

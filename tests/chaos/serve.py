@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
-from chaos.consume import UNAVAILABLE
-from crewmem_producers.errors import Unavailable
+from chaos import program
 from crewmem_producers.settings import ServiceSettings
 from crewmem_store.embedder_hashing import HashingEmbedder
 from crewmem_store.service.serve import serve
@@ -26,9 +22,4 @@ async def main(spec: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    try:
-        asyncio.run(main(json.loads(sys.argv[1])))
-    except Unavailable:
-        logging.exception("what it needs to start is away")
-        sys.exit(UNAVAILABLE)
+    program.run(main)

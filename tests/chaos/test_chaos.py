@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from chaos.check import DOUBLED, LOST
-from chaos.report import table
+from chaos.report import section, trouble
 from chaos.run import Result, Run
 from chaos.schedule import Options
 
@@ -16,11 +17,13 @@ SEED = 20261123
 
 
 async def played(options: Options, folder: Path) -> Result:
+    """Prints what one needs when it fails, also when an error ends it."""
     folder.mkdir()
-    result = await Run(options, folder).run()
-    print(table(result))
-    print(f"logs in {folder}")
-    return result
+    run = Run(options, folder)
+    try:
+        return await run.run()
+    finally:
+        print(section(run.result), trouble(run.result), sep="\n\n")
 
 
 @pytest.mark.usefixtures("own_brokers")
@@ -39,10 +42,16 @@ async def test_the_same_with_the_store_on_an_s3_server_that_is_killed_too(tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("own_brokers")
-@pytest.mark.parametrize(("without", "widen", "caught"), [(("order", "seek"), 0.3, LOST), (("merge",), 1.0, DOUBLED)])
+@pytest.mark.parametrize(
+    ("without", "widen", "caught"),
+    [
+        (("order", "seek"), 0.3, f"{LOST}: .*(has no outcome|cannot be recalled|is not listed)"),
+        (("merge",), 1.0, f"{DOUBLED}: .*is there . times"),
+    ],
+)
 async def test_control_without_its_guards_the_same_schedule_is_caught(
     tmp_path: Path, without: tuple[str, ...], widen: float, caught: str
 ) -> None:
     """Reading from the group's commit hides what a plain add doubles, so each has a run of its own."""
     result = await played(Options(seed=SEED, events=640, kills=8, rate=40, without=without, widen=widen), tmp_path / "chaos")
-    assert result.findings.counts[caught]
+    assert any(re.match(caught, said) for said in result.findings.said), result.findings.said

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 import httpx
+from chaos.findings import BACK, LEAKED, UNSEEN, Findings
 from chaos.workload import SESSIONS, TENANTS, Workload, owner_of, session_name
 from crewmem_producers.errors import CrewmemError
 from crewmem_producers.events import MemoryRemembered
@@ -42,10 +43,11 @@ class Caller:
 
 @dataclass
 class Traffic:
-    """`urls` are the services; what is found out stands in the counters and in `faults`."""
+    """`urls` are the services; what is asked is counted, and what must not be is one of the `findings`."""
 
     urls: list[str]
     callers: list[Caller]
+    findings: Findings
     forgotten: dict[str, float] = field(default_factory=dict)
     """Event id -> when (monotonic) its forgetting was acknowledged."""
     erased: dict[tuple[str, str], tuple[float, datetime]] = field(default_factory=dict)
@@ -53,7 +55,6 @@ class Traffic:
     forgetting: set[tuple[str, str]] = field(default_factory=set)
     """(tenant, session) of what is being forgotten: its text may be gone before that is acknowledged."""
     counts: Counter[str] = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
 
     def caller(self, tenant: str) -> Caller:
         return next(one for one in self.callers if one.tenant == tenant and not one.prefix)
@@ -72,35 +73,41 @@ class Traffic:
                 await asyncio.sleep(RECALL_PAUSE_SECONDS)
 
     async def _ask(self, client: httpx.AsyncClient, caller: Caller, url: str, question: str, session: str) -> None:
-        began = time.monotonic()
-        ask: dict[str, Any] = {"q": question, "session": session, "top_k": 20}
         try:
-            response = await client.post(f"{url}/v1/memory/recall", json=ask, headers=_bearer(caller))
-        except httpx.TransportError:
-            self.counts["recalls without an answer"] += 1
+            memories = await self.recall(client, caller, url, question, session, top_k=20)
+        except httpx.TransportError as error:
+            self.counts[f"recalls without an answer ({type(error).__name__})"] += 1
             return
-        if response.status_code == 403 and not session.startswith(caller.prefix):
-            self.counts["recalls refused by right"] += 1
-        elif response.status_code != 200:
-            self.counts["recalls without an answer"] += 1
-        else:
-            self.counts["recalls answered"] += 1
-            for memory in response.json()["memories"]:
-                self._look(memory, caller, session, began)
+        except httpx.HTTPStatusError as error:
+            status = error.response.status_code
+            refused = status == 403 and not session.startswith(caller.prefix)
+            self.counts["recalls refused by right" if refused else f"recalls without an answer ({status})"] += 1
+            return
+        self.counts["recalls answered"] += 1
+        self.counts["memories looked at"] += len(memories)
+
+    async def recall(
+        self, client: httpx.AsyncClient, caller: Caller, url: str, question: str, session: str, *, top_k: int
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """The memories of one answer, each looked at. Raises httpx.HTTPError without one."""
+        began = time.monotonic()
+        ask: dict[str, Any] = {"q": question, "session": session, "top_k": top_k}
+        response = await client.post(f"{url}/v1/memory/recall", json=ask, headers=bearer(caller))
+        memories: list[dict[str, Any]] = response.raise_for_status().json()["memories"]
+        for memory in memories:
+            self._look(memory, caller, session, began)
+        return memories
 
     def _look(self, memory: dict[str, Any], caller: Caller, session: str, began: float) -> None:
-        self.counts["memories looked at"] += 1
         owner = owner_of(memory["content"])
-        readable = owner is None or (
-            owner == (caller.tenant, memory["session"]) and session in ("*", owner[1]) and owner[1].startswith(caller.prefix)
-        )
-        if not readable:
-            self._fault("leaked", f"{caller} asked for {session!r} and got {memory['content']!r}")
+        its = (caller.tenant, memory["session"])
+        if owner != its or session not in ("*", its[1]) or not its[1].startswith(caller.prefix):
+            self.findings.add(LEAKED, f"{caller} asked for {session!r} and got {memory['content']!r}")
         if self.forgotten.get(memory["event_id"], began) < began:
-            self._fault("forgotten text back", f"{memory['event_id']} in a recall: {memory['content']!r}")
+            self.findings.add(BACK, f"{memory['event_id']} in a recall: {memory['content']!r}")
         acknowledged, until = self.erased.get((caller.tenant, memory["session"]), (began, None))
         if until is not None and acknowledged < began and datetime.fromisoformat(memory["created_at"]) <= until:
-            self._fault("forgotten text back", f"{memory['event_id']} of a forgotten session: {memory['content']!r}")
+            self.findings.add(BACK, f"{memory['event_id']} of a forgotten session: {memory['content']!r}")
 
     async def crews(self, dice: random.Random, workload: Workload, publisher: Publisher, acknowledged: set[int]) -> None:
         """One crew after the other: publishes a fact, and the next one, at any service, must see it."""
@@ -115,7 +122,7 @@ class Traffic:
                     try:
                         await self._must_see(dice, client, event.body.content, event.scope, await receipt.atoken(SEEN_SECONDS))
                     except CrewmemError as error:
-                        self._fault("not seen", f"no token for {event.id}: {error}")
+                        self.findings.add(UNSEEN, f"no token for {event.id}: {error}")
                 number += 1
                 await asyncio.sleep(CREW_PAUSE_SECONDS)
 
@@ -129,10 +136,10 @@ class Traffic:
                 self.counts["hand-offs"] += 1
                 said = {memory["content"] for memory in answer["memories"]}
                 if content not in said and (scope.tenant, scope.session) not in self.forgetting:
-                    self._fault("not seen", f"after {token}: {content!r}")
+                    self.findings.add(UNSEEN, f"after {token}: {content!r}")
                 return
             await asyncio.sleep(0.2)
-        self._fault("not seen", f"no fresh answer within {SEEN_SECONDS:.0f} s after {token}")
+        self.findings.add(UNSEEN, f"no fresh answer within {SEEN_SECONDS:.0f} s after {token}")
 
     async def after(
         self, client: httpx.AsyncClient, url: str, question: str, scope: Scope, token: str
@@ -140,7 +147,7 @@ class Traffic:
         """A recall that waits for the token; None when no answer came."""
         ask = {"q": question, "session": scope.session, "after": token, "wait_seconds": 20, "top_k": 20}
         try:
-            response = await client.post(f"{url}/v1/memory/recall", json=ask, headers=_bearer(self.caller(scope.tenant)))
+            response = await client.post(f"{url}/v1/memory/recall", json=ask, headers=bearer(self.caller(scope.tenant)))
         except httpx.TransportError:
             return None
         answer: dict[str, Any] | None = response.json() if response.status_code == 200 else None
@@ -153,7 +160,7 @@ class Traffic:
         """
         try:
             response = await client.delete(
-                f"{url}/v1/memory/forget/{event_id}", params={"wait_seconds": 20}, headers=_bearer(self.caller(tenant))
+                f"{url}/v1/memory/forget/{event_id}", params={"wait_seconds": 20}, headers=bearer(self.caller(tenant))
             )
         except httpx.TransportError:
             return None
@@ -161,12 +168,9 @@ class Traffic:
             raise Unknown(event_id)
         return str(response.json().get("token", "")) if response.status_code in (200, 202) else None
 
-    def _fault(self, kind: str, says: str) -> None:
-        self.counts[kind] += 1
-        self.faults.append(f"{kind}: {says}")
 
-
-def _bearer(caller: Caller) -> dict[str, str]:
+def bearer(caller: Caller) -> dict[str, str]:
+    """What a call says of who it is."""
     return {"Authorization": f"Bearer {caller.key}"}
 
 

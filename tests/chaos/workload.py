@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cached_property
 
 from crewmem_producers.events import Event, KickoffCompleted, MemoryRemembered, TaskOutput
@@ -16,8 +18,13 @@ TIDES = 4
 """Outputs name one of so many tides; each rule set drops those of one."""
 LOOK_BACK = 40
 
-KINDS = {"fact": 60, "keyed": 14, "kickoff": 14, "same": 6, "repeat": 6}
-"""kind -> weight: `same` is another event with an earlier one's content, `repeat` the same event once more."""
+KINDS = {"fact": 57, "keyed": 14, "kickoff": 14, "same": 6, "repeat": 6, "late": 3}
+"""kind -> weight: `same` is another event with an earlier one's content, `repeat` the same event once more, `late` a fact of
+an hour ago, as from a publisher that was offline: it stays forgotten where its session was forgotten meanwhile."""
+LATE = timedelta(hours=1)
+TAG = re.compile(rb"Gauge(p\d+n\d+(?:t\d+)?)a\b")
+"""In every content, and in no other."""
+_OWNER = re.compile(r" of tenant (\S+) session (\S+) ")
 
 
 def session_name(number: int) -> str:
@@ -51,6 +58,9 @@ class Workload:
             return Event(
                 body=MemoryRemembered(content=self._content(earlier)), scope=self._scope(earlier), id=self._id(number)
             )  # fmt: skip
+        if kind == "late":
+            made = self._made("fact", number)
+            return replace(made, time=made.time - LATE)
         return self._made(kind, number)
 
     def is_fact(self, number: int) -> bool:
@@ -79,9 +89,7 @@ class Workload:
         return KickoffCompleted(tasks=tasks, raw=tasks[-1].raw, crew="watch", crew_key="watch", execution_id=self._id(number))
 
     def _content(self, number: int, piece: str = "") -> str:
-        """Says whose it is, and shares no telling word with any other."""
-        tag, scope = f"{self.name}n{number}{piece}", self._scope(number)
-        return f"Gauge{tag}a of tenant {scope.tenant} session {scope.session} shows dial{tag}b as mark{tag}c near post{tag}d."
+        return content_of(f"{self.name}n{number}{piece}", self._scope(number))
 
     def _scope(self, number: int) -> Scope:
         return Scope.of(self.tenant, session_name(self._dice(number, "session").randrange(SESSIONS)))
@@ -96,9 +104,17 @@ class Workload:
         return random.Random(f"{self.seed}/{self.publisher}/{number}/{what}")
 
 
+def content_of(tag: str, scope: Scope) -> str:
+    """Says whose it is, and shares no telling word with any other."""
+    return f"Gauge{tag}a of tenant {scope.tenant} session {scope.session} shows dial{tag}b as mark{tag}c near post{tag}d."
+
+
+def tags(content: str) -> set[str]:
+    """The tags that a content holds."""
+    return {tag.decode() for tag in TAG.findall(content.encode())}
+
+
 def owner_of(content: str) -> tuple[str, str] | None:
     """(tenant, session) that a content names; None for what this workload did not write."""
-    words = content.split()
-    if "tenant" not in words or "session" not in words:
-        return None
-    return words[words.index("tenant") + 1], words[words.index("session") + 1]
+    found = _OWNER.search(content)
+    return (found[1], found[2]) if found else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import zstandard
@@ -17,16 +17,21 @@ def holding(folder: Path, words: Iterable[str | bytes]) -> dict[str, set[str]]:
     """File (relative) -> the words that it holds; files that hold none are left out."""
     wanted = {str(word): _spellings(word) for word in words}
     found: dict[str, set[str]] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        try:
-            raw = path.read_bytes()
-        except FileNotFoundError:  # a process beside us tidied up
-            continue
-        texts = [raw, *_unpacked(raw)]
+    for path, texts in contents(folder):
         held = {name for name, spellings in wanted.items() if any(s in text for text in texts for s in spellings)}
         if held:
             found[str(path.relative_to(folder))] = held
     return found
+
+
+def contents(folder: Path, *, without: tuple[str, ...] = ()) -> Iterator[tuple[Path, list[bytes]]]:
+    """Every file with its bytes as they are, and then unpacked; files whose names end in one of `without` are left out."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix not in without):
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:  # a process beside us tidied up
+            continue
+        yield path, [raw, *_unpacked(raw)]
 
 
 def _spellings(word: str | bytes) -> set[bytes]:
