@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from crewmem.cli.app import app
+from crewmem_consumers.opening import only_consumer
 from crewmem_producers.connect import open_log
-from crewmem_producers.settings import KafkaSettings
+from crewmem_producers.settings import ConsumerSettings, KafkaSettings
 from crewmem_store.embedder_hashing import HashingEmbedder
+from support.kafka import free_port
 from support.logged import remembered_record
 from typer.testing import CliRunner, Result
 
@@ -31,14 +33,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CREWMEM_EMBEDDER", "hashing384")
     monkeypatch.setattr("crewmem_consumers.opening.opens", Sized)
 
-    async def fill() -> None:
-        log = open_log(KafkaSettings(home=tmp_path))
-        await log.start()
-        await log.append([remembered_record(number) for number in range(5)])
-        await log.close()
-
-    asyncio.run(fill())
+    asyncio.run(fill(tmp_path))
     return tmp_path
+
+
+async def fill(home: Path) -> None:
+    log = open_log(KafkaSettings(home=home))
+    await log.start()
+    await log.append([remembered_record(number) for number in range(5)])
+    await log.close()
 
 
 def crewmem(*arguments: str, code: int = 0) -> Result:
@@ -74,6 +77,26 @@ def test_moving_to_another_embedder_and_only_to_what_is_newer(home: Path) -> Non
     assert (moved["generation"], moved["replaced"], moved["embedded"]) == ("g2", "g1", 3)
     [_, answers] = json.loads(crewmem("generations", "list", "--json").stdout)
     assert (answers["embedder"], answers["dimensions"], answers["since"]) == ("hashing32", 32, "2026-01-02T03:04:07.000000Z")
+
+
+def test_while_a_replay_consumes_a_consumer_is_refused_and_told_what_to_do(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREWMEM_CONSUMER_PORT", str(free_port()))
+    monkeypatch.setattr("crewmem_store.embedders.open_embedder", Sized)
+    with only_consumer(ConsumerSettings(home=home)):
+        for command in (["consume"], ["up", "--port", "0"]):
+            said = " ".join(crewmem(*command, code=4).stderr.split())
+            assert "`crewmem replay`): stop it, or wait until it has ended" in said and "Traceback" not in said
+
+
+def test_what_is_left_of_a_lost_registry_is_named_and_can_be_dropped(home: Path) -> None:
+    for _ in range(2):
+        crewmem("replay")
+    for path in home.glob("log.sqlite3*"):
+        path.unlink()
+    asyncio.run(fill(home))
+    assert "g3 answers recalls now" in crewmem("replay").stdout
+    assert json.loads(crewmem("generations", "drop", "g2", "--json").stdout) == {"dropped": "g2"}
+    crewmem("generations", "drop", "g2", code=4)
 
 
 def test_a_fourth_generation_and_what_is_no_time_are_refused(home: Path) -> None:
