@@ -40,7 +40,7 @@ KEY = SimpleNamespace(tenant="default", allows=lambda session: True)
 
 
 def split_small(event: Event) -> list[Span]:
-    """Splitter 2: pieces of at most `SMALL` code points, of what is remembered too. Splitter 1's spans are whole outputs here."""
+    """Splitter 2: pieces of at most `SMALL` code points, of what is remembered too. Splitter 1 gives whole ones here."""
     found: list[Span] = []
     for span in split(event):
         cuts = pieces(span.source, SMALL)
