@@ -53,15 +53,18 @@ async def serve(
     once calls are answered. Raises SettingsError (address, keys), StoreRefused, LogRefused, EmbedderUnavailable, Unavailable.
     """
     async with contextlib.AsyncExitStack() as opened:
-        registry = registry or await opened.enter_async_context(started(open_registry(settings)))
+        if registry is None:
+            registry = await opened.enter_async_context(started(open_registry(settings)))
         await declare(settings, registry, clock=utc_now)
         opens = open_embedder or partial(embedders.open_embedder, threads=settings.embedder_threads)
         shelf = EmbedderShelf(opens, ready=embedder)
         if embedder is None:
             embedder = await run_in_threadpool(shelf.at_start, registry, default=settings.embedder)
+        if log is None:
+            log = await opened.enter_async_context(started(open_log(settings)))
         app = create_app(
             settings=settings,
-            log=log or await opened.enter_async_context(started(open_log(settings))),
+            log=log,
             registry=registry,
             store=store or await _store(settings, opened),
             embedder=embedder,
