@@ -10,6 +10,7 @@ from datetime import datetime
 from crewmem_producers.codec import format_time
 from crewmem_producers.data_keys import PREFIX, is_erased
 from crewmem_producers.errors import InvalidEvent
+from crewmem_producers.events import MemoryForgotten
 from crewmem_producers.log import EventLog, LoggedRecord
 from crewmem_producers.log_reading import pages
 from crewmem_producers.registry import Registry, Value
@@ -21,7 +22,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class LostKey:
-    """A data key, the record key of its session, and the records that it sealed: how many, and where the first is."""
+    """A data key, the record key of its session, and the records that it sealed: how many, and where the first one is."""
 
     id: str
     scope_key: str
@@ -30,6 +31,8 @@ class LostKey:
     offset: int
     time: str | None
     """`ce_time` of that first record."""
+    forgets: int
+    """How many of the records forget memories: given up, they have no effect on a replay."""
 
 
 async def lost_keys(
@@ -38,19 +41,23 @@ async def lost_keys(
     """By id. Reads the whole log. Raises LogUnavailable, RegistryUnavailable."""
     firsts: dict[str, LoggedRecord] = {}
     counts: Counter[str] = Counter()
+    forgets: Counter[str] = Counter()
     ends, done = await log.end(), 0
     for partition, end in ends.items():
         async for page in pages(log, partition, end=end):
             for record in page:
                 if (id := key_id(record)) is not None and _is_bound(id, record):
                     counts[id] += 1
+                    forgets[id] += record.header("ce_type") == MemoryForgotten.type
                     firsts.setdefault(id, record)
             done += len(page)
             progress(done, sum(ends.values()))
     # Looked at last: every data key is put before the first record that it seals.
     await registry.refresh()
     return {
-        id: LostKey(id, (first.key or b"").decode(), counts[id], first.partition, first.offset, first.header("ce_time"))
+        id: LostKey(
+            id, (first.key or b"").decode(), counts[id], first.partition, first.offset, first.header("ce_time"), forgets[id]
+        )
         for id, first in firsts.items()
         if is_lost(registry.get(PREFIX + id))
     }

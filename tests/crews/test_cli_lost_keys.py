@@ -14,6 +14,7 @@ from crewmem.cli.app import app
 from crewmem_consumers.consumer import run
 from crewmem_consumers.health import Health
 from crewmem_producers import data_keys, master_key
+from crewmem_producers.codec import encode
 from crewmem_producers.connect import open_log, open_registry, open_sealer, sqlite_path
 from crewmem_producers.log import Record
 from crewmem_producers.sealed_body import key_id
@@ -23,6 +24,7 @@ from crewmem_store.embedder_hashing import HashingEmbedder
 from crewmem_store.store import Store
 from support.awaiting import until
 from support.logged import remembered_record
+from support.pipeline import forget
 from typer.testing import CliRunner, Result
 
 
@@ -124,6 +126,22 @@ async def test_what_a_lost_key_sealed_is_read_once_a_backup_brings_the_key_back(
         assert restored.exit_code == 0, restored.stderr
         await until(lambda: len(outcomes(store)) == 6, what="the consumer goes on")
     assert {outcome for outcome, _ in outcomes(store)} <= {"stored", "duplicate"}
+
+
+async def test_a_forget_that_a_lost_key_sealed_is_warned_of(settings: ConsumerSettings) -> None:
+    log, registry = open_log(settings), open_registry(settings)
+    await log.start()
+    await registry.start()
+    sealer = open_sealer(settings, registry)
+    assert sealer is not None
+    [sealed] = await sealer.seal([encode(forget(("event", "content"), session="ann"))])
+    await log.append([sealed])
+    await registry.close()
+    await log.close()
+    id = str(key_id(sealed))
+    lose(settings, id)
+    done = await crewmem("keys", "lost", id, "--yes")
+    assert done.exit_code == 0 and "1 of its records forget memories" in done.stderr
 
 
 async def test_what_is_not_lost_is_not_given_up(settings: ConsumerSettings) -> None:

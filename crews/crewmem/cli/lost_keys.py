@@ -55,6 +55,7 @@ async def _lost(settings: KafkaSettings, ids: Sequence[str], *, yes: bool, as_js
     else:
         for key in chosen:
             say(f"given up: {key.id} ({key.records} records end as forgotten, reason erased)")
+            _warn(key)
 
 
 def _list(found: Mapping[str, LostKey], *, as_json: bool) -> None:
@@ -87,9 +88,19 @@ def _chosen(found: Mapping[str, LostKey], registry: Registry, id: str) -> LostKe
     )
 
 
+def _warn(key: LostKey) -> None:
+    if key.forgets:
+        note(
+            f"{key.forgets} of its records forget memories: a replay will not know of them, and shows those memories again. "
+            "Forget them, or the session, once more",
+            style="yellow",
+        )
+
+
 def _ask(chosen: Sequence[LostKey]) -> None:
     for key in chosen:
         note(f"{key.id} sealed {key.records} records of {key.scope_key}, from {key.partition}/{key.offset} ({key.time}) on")
+        _warn(key)
     question = "Give up what they sealed? It can never be read again, not even if the keys turn up in a backup."
     try:
         typer.confirm(question, abort=True, err=True)
