@@ -19,11 +19,18 @@ NAMES = {
     "s3": ["s3"],
 }
 ACTIONS = {
-    "erase": "sessions erased while they are published to", "forget": "memories forgotten", "forget-session": "sessions forgotten",
-    "malformed": "times four malformed records", "newer": "events of a newer version", "pause": "pauses (SIGSTOP)",
-    "redrive": "redrives of every dead letter", "replay": "replays", "rules": "changes of the rules",
-    "stop": "brokers stopped and started", "upgrade": "upgrades of the consumers",
-}  # fmt: skip
+    "erase": "sessions erased while they are published to",
+    "forget": "memories forgotten",
+    "forget-session": "sessions forgotten",
+    "malformed": "times four malformed records",
+    "newer": "events of a newer version",
+    "pause": "pauses (SIGSTOP)",
+    "redrive": "redrives of every dead letter",
+    "replay": "replays",
+    "rules": "changes of the rules",
+    "stop": "brokers stopped and started",
+    "upgrade": "upgrades of the consumers",
+}
 """What is done but kills, as the table says it."""
 NEWER = (4, 10, 16, 22, 28, 70)
 """After how many per cent of the events one is published that only a newer consumer reads."""
