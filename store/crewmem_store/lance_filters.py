@@ -6,9 +6,8 @@ that needs it is rendered (`to_sql`) and joined with a fixed text.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import reduce
 from typing import Any
 
 from lancedb.expr import Expr, col, lit
@@ -32,9 +31,10 @@ def one_of(column: str, values: Collection[str]) -> Expr:
     return col(column).isin([lit(value) for value in sorted(values)])
 
 
-def any_of(conditions: Iterable[Expr]) -> Expr:
-    """At least one condition, of one or more."""
-    return reduce(lambda left, right: left | right, conditions)
+def any_of(conditions: Sequence[Expr]) -> Expr:
+    """At least one condition, of one or more; as a balanced tree, since SQL that is nested deeper than fifty is refused."""
+    half = len(conditions) // 2
+    return any_of(conditions[:half]) | any_of(conditions[half:]) if half else conditions[0]
 
 
 def of_tenant(tenant: str) -> Expr:
@@ -87,7 +87,7 @@ def superseding(updates: Sequence[Supersede]) -> tuple[str, dict[str, str]]:
 
     Lance has no CASE: a condition is 1 or 0, and 0 counts as none. `scope` stands alone so that its index is used.
     """
-    rows = one_of("scope", {update.scope for update in updates}) & any_of(map(_superseded, updates))
+    rows = one_of("scope", {update.scope for update in updates}) & any_of([_superseded(update) for update in updates])
     times = (f"nullif(cast({_superseded(one).to_sql()} as bigint), 0) * {_microseconds(one.at)}" for one in updates)
     return _all(rows, _HAS_TEXT, _CURRENT), {"superseded_at": f"to_timestamp_micros(coalesce({', '.join(times)}))"}
 

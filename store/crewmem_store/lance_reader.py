@@ -218,7 +218,7 @@ def _read_scopes(table: Any, scopes: frozenset[str]) -> Rows:
         where = lance_filters.one_of("scope", values)
     else:
         tenants = {Scope.parse(scope).tenant for scope in scopes}
-        where = lance_filters.any_of(lance_filters.of_tenant(tenant) for tenant in tenants)
+        where = lance_filters.any_of([lance_filters.of_tenant(tenant) for tenant in tenants])
     rows, matrix = memory_rows(read(table, MEMORY, lance_filters.with_text_or_marker(where)))
     below = effects.erasures(rows)
     places = [

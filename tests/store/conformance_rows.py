@@ -83,6 +83,14 @@ class RowsConformance(StoreFixtures):
         assert seventh is not None
         assert seventh.superseded_at == later
 
+    def test_many_keys_are_superseded_in_one_commit(self, store: Store, part: PartitionStore) -> None:
+        rows = [memory(offset, key=f"k{offset % 60}") for offset in range(120)]
+        updates = [SupersedeKey(ALICE, row.key or "", row.offset, row.created_at) for row in rows[60:]]
+        put(part, *rows, updates=[*updates, SupersedeKey(ALICE, "k0", 61, NOON), SupersedeFailures(BOB, "t1", 9, NOON)])
+        found = store.reader(GEN).rows({ALICE}, partitions={PARTITION}).rows
+        expected = [row.created_at for row in rows[60:]] + [NOON] + [None] * 59
+        assert [row.superseded_at for row in found] == expected
+
     def test_a_completed_task_supersedes_its_older_failures(self, store: Store, part: PartitionStore) -> None:
         rows = [
             memory(1, kind="failure"), memory(2), memory(3, kind="failure", task_key="t2"),
