@@ -50,6 +50,11 @@ class Condition:
         for values in self._fields.samples():
             self._check_result(values)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The fields that it asks for."""
+        return frozenset(self._program.variables()) & frozenset(self._fields.names)
+
     def holds(self, context: Any) -> bool:
         """Whether it is true in a context of `context_of`. Raises ValueError when CEL cannot tell."""
         try:
@@ -92,7 +97,8 @@ class Condition:
 
 
 def context_of(values: dict[str, Any]) -> Any:
-    """What conditions are evaluated in: made once a span, used for every rule. `values` give every name of the fields."""
+    """What conditions are evaluated in: made once a span, used for every rule. `values` give every field that they ask for:
+    each takes time to hand over, used or not."""
     return cel.Context(values, dict(variables.FUNCTIONS))
 
 

@@ -59,6 +59,7 @@ class RuleSet:
         self.text = text
         self.rules = rules
         self.sha256 = fingerprint(text)
+        self._names = frozenset[str]().union(*(rule.condition.names for rule in rules))
 
     @classmethod
     def parse(cls, text: str, *, file: str = "rules") -> RuleSet:
@@ -77,7 +78,8 @@ class RuleSet:
 
     def decide(self, event: Event, span: Span) -> Decision:
         """The first rule that matches the span. A remember is kept whatever the rule says."""
-        context = context_of(variables.of_span(event, span))
+        values = variables.of_span(event, span)
+        context = context_of({name: values[name] for name in self._names})
         passed: list[str] = []
         errors: list[str] = []
         for rule in self.rules:

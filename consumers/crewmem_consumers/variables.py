@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -66,7 +67,10 @@ def search(text: str, pattern: str) -> bool:
 
 def mentions(text: str, words: list[str]) -> bool:
     """Whether any of these words or phrases is in the text, as whole words, case ignored."""
-    return _any_word(tuple(words)).search(text) is not None
+    found = _any_word(tuple(words))
+    if text.isascii() and not any(map(text.lower().__contains__, found.words)):
+        return False
+    return found.pattern.search(text) is not None
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {"search": search, "mentions": mentions}
@@ -79,7 +83,18 @@ def pattern_of(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
 
 
+@dataclass(frozen=True, slots=True)
+class _Phrases:
+    """A pattern, and a word of each phrase that it finds, in lower case: one of them is in every ASCII text where it finds
+    anything (an empty one tells nothing). To look for those first takes a tenth of the time."""
+
+    pattern: re.Pattern[str]
+    words: frozenset[str]
+
+
 @lru_cache(maxsize=1024)
-def _any_word(phrases: tuple[str, ...]) -> re.Pattern[str]:
+def _any_word(phrases: tuple[str, ...]) -> _Phrases:
     inner = "|".join(re.escape(phrase).replace(r"\ ", r"\s+") for phrase in phrases)
-    return re.compile(rf"(?<!\w)(?:{inner})(?!\w)", re.IGNORECASE)
+    pattern = re.compile(rf"(?<!\w)(?:{inner})(?!\w)", re.IGNORECASE)
+    words = (max(phrase.split(" "), key=len).lower() if phrase.isascii() else "" for phrase in phrases or ("",))
+    return _Phrases(pattern, frozenset(words))
