@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import lancedb
 import pytest
 from crewmem.cli.app import app
-from support.made_home import made_home
 from typer.testing import CliRunner, Result
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose log holds 6 records, the last of which still waits."""
-    return made_home(tmp_path_factory.mktemp("home"))
-
-
-@pytest.fixture
-def home(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it that a test may damage."""
-    copy = Path(shutil.copytree(made, tmp_path / "copy"))
-    monkeypatch.setenv("CREWMEM_HOME", str(copy))
-    return copy
 
 
 def crewmem(*arguments: str) -> Result:

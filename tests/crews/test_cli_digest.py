@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,20 +15,7 @@ from crewmem_store import generations
 from crewmem_store.digest import digest
 from crewmem_store.lance import LanceStore
 from support.kafka import free_port
-from support.made_home import made_home
 from typer.testing import CliRunner, Result
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made_home(tmp_path_factory.mktemp("home"))
-
-
-@pytest.fixture
-def home(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    copy = Path(shutil.copytree(made, tmp_path / "copy"))
-    monkeypatch.setenv("CREWMEM_HOME", str(copy))
-    return copy
 
 
 def crewmem(*arguments: str) -> Result:
