@@ -6,27 +6,23 @@ import asyncio
 import contextlib
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Unpack
 
 from crewmem_producers.errors import CrewmemError, LogUnavailable, StoreUnavailable
-from crewmem_producers.log import EventLog
 from crewmem_producers.openers import announce
-from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_store import generations, switch
 from crewmem_store.embedder import Embedder
-from crewmem_store.embedder_shelf import OpenEmbedder
 from crewmem_store.errors import StoreRefused, UnknownGeneration
 from crewmem_store.generations import Generation
 from crewmem_store.service.server import served
-from crewmem_store.store import Store
 
 from crewmem_consumers.dead_letters import LogDeadLetters
 from crewmem_consumers.health import Health, create_app
 from crewmem_consumers.llm import LlmClient
 from crewmem_consumers.monitor import Monitor
 from crewmem_consumers.newer_schemas import NewerSchemas
-from crewmem_consumers.opening import Collaborators, only_consumer, opened
+from crewmem_consumers.opening import Collaborators, Given, only_consumer, opened
 from crewmem_consumers.outage import Outage
 from crewmem_consumers.owned import OwnedPartitions
 from crewmem_consumers.partition_worker import Limits
@@ -60,18 +56,13 @@ async def run(
     *,
     stop: asyncio.Event,
     checkpoint: Checkpoint = no_checkpoint,
-    log: EventLog | None = None,
-    registry: Registry | None = None,
-    store: Store | None = None,
-    embedder: Embedder | None = None,
-    open_embedder: OpenEmbedder | None = None,
     health: Health | None = None,
+    **given: Unpack[Given],
 ) -> None:
     """Consumes until `stop` is set, then ends every partition at its next border.
 
-    Collaborators that are handed in are started already and stay open; the others are opened and closed here. With a
-    `health` of the caller no port is opened; without one it is served on `consumer_host:consumer_port`. What is away is
-    waited for. Raises StoreRefused (LogMismatch and its sisters), LogRefused, ConsumerRunning, EmbedderUnavailable.
+    With a `health` of the caller no port is opened; without one it is served on `consumer_host:consumer_port`. What is away
+    is waited for. Raises StoreRefused (LogMismatch and its sisters), LogRefused, ConsumerRunning, EmbedderUnavailable.
     """
     async with contextlib.AsyncExitStack() as stack:
         if health is None:
@@ -82,17 +73,8 @@ async def run(
         outage = Outage("the consumer's start", logger=logging.getLogger("crewmem.consumer"))
         patience = Patience(stop=stop, say=lambda error: _starting(health, outage, error))
         try:
-            parts = await stack.enter_async_context(
-                opened(
-                    settings,
-                    patience=patience,
-                    log=log,
-                    registry=registry,
-                    store=store,
-                    embedder=embedder,
-                    open_embedder=open_embedder,
-                )
-            )
+            parts = await stack.enter_async_context(opened(settings, patience=patience, **given))
+            embedder = given.get("embedder")
             await patience.until_done(_first_generation, parts, embedder.name if embedder else settings.embedder)
         except Stopped:
             return

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypedDict, TypeVar, Unpack
 
 from crewmem_producers.connect import open_dead_letter_log, open_keyring, open_log, open_registry
 from crewmem_producers.keyring import Keyring
@@ -40,19 +40,24 @@ class Collaborators:
     embedders: EmbedderShelf
 
 
+class Given(TypedDict, total=False):
+    """What a caller has started already and keeps open, as keywords; what is left out or None is opened and closed here.
+    `embedder` is one that is loaded; `open_embedder` opens those of other names."""
+
+    log: EventLog | None
+    registry: Registry | None
+    store: Store | None
+    embedder: Embedder | None
+    open_embedder: OpenEmbedder | None
+
+
 @asynccontextmanager
 async def opened(
-    settings: ConsumerSettings,
-    *,
-    patience: Patience | None = None,
-    log: EventLog | None,
-    registry: Registry | None,
-    store: Store | None,
-    embedder: Embedder | None,
-    open_embedder: OpenEmbedder | None = None,
+    settings: ConsumerSettings, *, patience: Patience | None = None, **given: Unpack[Given]
 ) -> AsyncIterator[Collaborators]:
-    """Opens what is None; embedders when they are asked for, but for one that is handed in. Raises LogRefused, StoreRefused;
-    with `patience` Stopped, without it Unavailable."""
+    """Opens what is not given; embedders when they are asked for. Raises LogRefused, StoreRefused; with `patience` Stopped,
+    without it Unavailable."""
+    log, registry, store = given.get("log"), given.get("registry"), given.get("store")
     there = patience.until_done if patience else _at_once
     closing: list[Callable[[], Awaitable[None]]] = []
     try:
@@ -70,7 +75,8 @@ async def opened(
         if store is None:
             opened_store = store = await there(asyncio.to_thread, open_store, settings)
             closing.append(lambda: asyncio.to_thread(opened_store.close))
-        shelf = EmbedderShelf(open_embedder or partial(opens, threads=settings.embedder_threads), ready=embedder)
+        open_embedder = given.get("open_embedder") or partial(opens, threads=settings.embedder_threads)
+        shelf = EmbedderShelf(open_embedder, ready=given.get("embedder"))
         keyring = open_keyring(settings, registry)
         yield Collaborators(
             log=log, dead_letter_log=dead_letter_log, registry=registry, keyring=keyring, store=store, embedders=shelf

@@ -11,19 +11,15 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import TypeVar, Unpack
 
 from crewmem_producers.codec import format_time
 from crewmem_producers.errors import Unavailable
-from crewmem_producers.log import EventLog
-from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_store import generations, switch
-from crewmem_store.embedder import Embedder
-from crewmem_store.embedder_shelf import OpenEmbedder
-from crewmem_store.store import Store, StoreReader
+from crewmem_store.store import StoreReader
 
-from crewmem_consumers.opening import Collaborators, opened
+from crewmem_consumers.opening import Collaborators, Given, opened
 from crewmem_consumers.replay_plan import Plan, plan
 from crewmem_consumers.stand_in import StandIn
 from crewmem_consumers.steps import Checkpoint, no_checkpoint
@@ -73,24 +69,18 @@ async def replay(
     activate: bool = True,
     progress: Callable[[Progress], None] = lambda progress: None,
     checkpoint: Checkpoint = no_checkpoint,
-    log: EventLog | None = None,
-    registry: Registry | None = None,
-    store: Store | None = None,
-    embedder: Embedder | None = None,
-    open_embedder: OpenEmbedder | None = None,
+    **given: Unpack[Given],
 ) -> Replayed:
     """Builds a generation from the log, with the newest rules, until it is where the old one is; then activates it.
 
     The embedder is that of the generation that answers, unless it is to `move_to` the one of another name. Events whose own
     time is before `since` are dropped by rule `since`. Cancel it to stop: it goes on where it was when it is called again,
-    also after a crash. Collaborators that are handed in are started already and stay open. `progress` is called with each
-    look; what is away once it has begun is waited for.
+    also after a crash. `progress` is called with each look; what is away once it has begun is waited for.
 
     Raises TooManyGenerations, GenerationBehind, StoreRefused, what opening raises, and Unavailable.
     """
-    async with opened(
-        settings, log=log, registry=registry, store=store, embedder=embedder, open_embedder=open_embedder
-    ) as parts:
+    async with opened(settings, **given) as parts:
+        embedder = given.get("embedder")
         wanted = move_to or (embedder.name if embedder else None)
         planned = await plan(
             parts, wanted=wanted, default=settings.embedder, since=format_time(since) if since else None, checkpoint=checkpoint

@@ -6,22 +6,20 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Unpack
 
 from crewmem_producers.events import utc_now
-from crewmem_producers.log import EventLog, LoggedRecord, Record
+from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.log_reading import pages
-from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_store import generations, search, switch
 from crewmem_store.embedder import Embedder
-from crewmem_store.embedder_shelf import OpenEmbedder
 from crewmem_store.generations import Generation
 from crewmem_store.rows import LedgerRow, MemoryRow, Vector
-from crewmem_store.store import Store
 
 from crewmem_consumers.ingestor import Ingestor
 from crewmem_consumers.known import KnowingEmbedder, Known
-from crewmem_consumers.opening import Collaborators, opened
+from crewmem_consumers.opening import Collaborators, Given, opened
 from crewmem_consumers.rules import RuleSet
 from crewmem_consumers.trial_partition import TrialPartition
 from crewmem_consumers.trial_report import Tally, Trial
@@ -37,20 +35,14 @@ async def try_rules(
     samples: int = 5,
     progress: Callable[[int, int], None] = lambda done, total: None,
     clock: Callable[[], datetime] = utc_now,
-    log: EventLog | None = None,
-    registry: Registry | None = None,
-    store: Store | None = None,
-    embedder: Embedder | None = None,
-    open_embedder: OpenEmbedder | None = None,
+    **given: Unpack[Given],
 ) -> Trial:
     """Decides what the active generation has processed with these rules, partition by partition: one at a time is held in
     memory. With `since` only events of that time on are decided, and what is older is taken as it is now.
 
     Only texts that no memory holds are embedded, and no LLM is asked. Raises UnknownGeneration, StoreRefused, and Unavailable.
     """
-    async with opened(
-        settings, log=log, registry=registry, store=store, embedder=embedder, open_embedder=open_embedder
-    ) as parts:  # fmt: skip
+    async with opened(settings, **given) as parts:
         active = generations.active(parts.registry)
         at = await switch.positions(parts.log, parts.store.reader(active.name))
         first = await parts.log.first()
