@@ -26,8 +26,8 @@ SHORT_LOOKS = 8
 class Monitor:
     """Fills the statuses' `end` and, where nothing was read yet, the age of what waits.
 
-    `on_mismatch(generation, error)` is told when the log ends before a position for good. One that was away, or too short for
-    a while, may have been refilled meanwhile: its partitions are put in doubt.
+    `on_mismatch(generation, error)` is told when the log ends before a position for good. One that is away or too short may
+    have been refilled when it is back: its partitions are in doubt from then on.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Monitor:
         except LogUnavailable as error:
             self._health.waits_for("log", error)
             self._outage.say(error)
+            for status in self._health.partitions.values():
+                status.in_doubt = True
             return
-        for place, status in self._health.partitions.items():
-            status.in_doubt |= "log" in self._health.waits or self._is_long_enough_again(place, status)
         self._health.waits_for("log", None)
         self._outage.say(None)
         self._check_lengths()
@@ -82,12 +82,11 @@ class Monitor:
         if found and status.head_timestamp_ms is None:
             status.head_timestamp_ms = found[0].timestamp_ms
 
-    def _is_long_enough_again(self, place: tuple[str, int], status: PartitionStatus) -> bool:
-        return self._short[place] > 0 and not _is_too_short(status)
-
     def _check_lengths(self) -> None:
         for place, status in self._health.partitions.items():
-            self._short[place] = self._short[place] + 1 if _is_too_short(status) else 0
+            too_short = status.end is not None and status.position is not None and status.end < status.position
+            status.in_doubt |= too_short
+            self._short[place] = self._short[place] + 1 if too_short else 0
             if self._short[place] == SHORT_LOOKS:
                 error = LogMismatch(
                     f"partition {status.partition} of the log ends at {status.end}, and {status.generation} has processed it "
@@ -95,7 +94,3 @@ class Monitor:
                     "now with `crewmem replay`."
                 )
                 self._on_mismatch(status.generation, error)
-
-
-def _is_too_short(status: PartitionStatus) -> bool:
-    return status.end is not None and status.position is not None and status.end < status.position

@@ -168,11 +168,10 @@ class PartitionWorker:
             pipeline = await self._patience.until_done(self._adopt)
             while not self._stop_asked.is_set():
                 self._thread.look()
-                batch = await self._collect()
-                if self.status.in_doubt:
-                    self.status.in_doubt = False
-                    await self._patience.until_done(self._verify, pipeline)
-                if batch:
+                if batch := await self._collect():
+                    if self.status.in_doubt:
+                        self.status.in_doubt = False  # a doubt that comes meanwhile is another one
+                        await self._patience.until_done(self._verify, pipeline)
                     await self._patience.until_done(self._process, pipeline, batch)
                 await self._patience.until_done(self.on_thread, pipeline.idle)
         except Stopped:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from crewmem_consumers.consumer import run
 from crewmem_consumers.errors import ConsumerRunning
 from crewmem_consumers.health import create_app
 from crewmem_consumers.opening import only_consumer
-from crewmem_producers.connect import open_dead_letter_log, open_log
+from crewmem_producers.connect import FILE_NAME, open_dead_letter_log, open_log
 from crewmem_producers.errors import RegistryUnavailable, StoreUnavailable
 from crewmem_producers.log import EventLog, Record
 from crewmem_producers.registry import Registry
@@ -117,6 +119,20 @@ async def test_a_refilled_log_is_refused_with_the_remedy(machine: Machine) -> No
     machine.log = await _another_log(machine)
     await machine.log.append([remembered_record(number) for number in range(100, 120)])
     assert isinstance(await fails(machine), LogMismatch)
+
+
+async def test_a_log_that_is_refilled_under_a_running_consumer_is_not_read_on(machine: Machine) -> None:
+    await machine.log.append([remembered_record(number) for number in range(5)])
+    with pytest.raises(LogMismatch, match="crewmem replay"):
+        async with machine.consuming() as task:
+            await machine.processed(4)
+            with closing(sqlite3.connect(machine.settings.home / FILE_NAME)) as database, database:
+                database.execute("DELETE FROM log_records")
+                database.execute("UPDATE log_partitions SET next_offset = 0")
+            await until(lambda: machine.health.partitions["g1", 0].in_doubt, what="it was seen to be too short")
+            await machine.log.append([remembered_record(number) for number in range(100, 120)])
+            await asyncio.wait([task], timeout=PATIENCE_SECONDS)
+    assert machine.store.reader("g1").last_offset(0) == 4
 
 
 async def _another_log(machine: Machine) -> EventLog:

@@ -19,6 +19,7 @@ from crewmem_store.digest import Digest, digest
 from crewmem_store.embedder_hashing import HashingEmbedder
 from crewmem_store.lance import LanceStore
 from processes.harness import Stack, compare, exit_code, stack
+from processes.test_recovery import misfits
 from support.awaiting import until
 from support.histories import history
 from support.logged import remembered_record
@@ -66,6 +67,7 @@ async def assert_as_in_sqlite(made: Stack, folder: Path) -> None:
     assert found.rows > 50
     assert found == await in_sqlite(made, folder)
     assert compare(made.account(), await made.clean()) == []
+    assert await misfits(made) == []
 
 
 @pytest.mark.kafka
