@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from crewmem.cli.exits import Exit
+from crewmem.cli.exits import STOPPED, Exit
 
 _HEAD = """\
 # The command line
@@ -17,22 +17,33 @@ _HEAD = """\
 Results go to stdout, everything else to stderr; `--json` gives a script what it needs. Settings are read as in every other part
 ([settings.md](settings.md)); an unknown `CREWMEM_` name stops every command.
 
+Words that the commands use: the **log** keeps every event for ever, in partitions; a **position** is a place on it, such as
+`3/1207` (partition and offset). A **generation** (`g1`, `g2`, ...) is a complete computation of the memory from the log; one of
+them is active and answers recalls ([replay.md](replay.md)). The **ledger** beside it has one outcome for each position
+([accounting.md](accounting.md)). A **dead letter** is an event that can never be processed
+([dead-letters.md](dead-letters.md)). The **registry** holds API keys, data keys, erasures and the list of generations. The
+**outbox** is a file on a crew's own disk where events wait until the log has them ([outbox.md](outbox.md)).
+
 | exit code | meaning |
 |---|---|
 """
 
-_MEANINGS = {
+_MEANINGS: dict[int, str] = {
     Exit.DONE: "done",
-    Exit.CHECK_FAILED: "a check failed (`doctor`, `demo`)",
+    Exit.CHECK_FAILED: (
+        "a check failed (`doctor`, `demo`, `accounting`, `digest --expect`, `backup verify`), or something is left to do "
+        "(`forget --erase`, `keys lost`)"
+    ),
     Exit.USAGE: "usage or a setting: a wrong option, value, name or file",
     Exit.UNREACHABLE: "service, broker or store do not answer",
     Exit.REFUSED: "refused; the message names the remedy",
+    STOPPED: "`replay` was stopped with ctrl-C; run again, it goes on where it was",
 }
 
 
 def render(app: typer.Typer) -> str:
     """The whole page: exit codes, then every command with its arguments and options."""
-    codes = "\n".join(f"| {code.value} | {meaning} |" for code, meaning in _MEANINGS.items())
+    codes = "\n".join(f"| {int(code)} | {meaning} |" for code, meaning in _MEANINGS.items())
     return _HEAD + codes + "\n" + "".join(_sections("crewmem", typer.main.get_command(app)))
 
 

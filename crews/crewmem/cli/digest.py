@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 def digest(
     generation: Annotated[
-        str | None, typer.Option(help="Of which generation; default: the active one.", show_default=False)
+        str | None, typer.Option(help="Of which generation; default: the one that answers recalls.", show_default=False)
     ] = None,
-    expect: Annotated[str | None, typer.Option(help="Exit with 1 unless this is the digest.", show_default=False)] = None,
+    expect: Annotated[
+        str | None, typer.Option(help="The digest that it must be: exit code 1 when it is another.", show_default=False)
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print a hash over every memory of a generation: two computations of one log with the same rules and embedder agree in it.

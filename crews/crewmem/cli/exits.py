@@ -19,6 +19,10 @@ class Exit(IntEnum):
     REFUSED = 4
 
 
+STOPPED = 130
+"""What a shell gives a command that ctrl-C ended, and `crewmem replay` too: it can be run again."""
+
+
 def exit_code(error: CrewmemError) -> Exit:
     """A failed check is 1, a wrong name, value or file 2, what is away or too slow 3, every other refusal 4."""
     if isinstance(error, CheckFailed):

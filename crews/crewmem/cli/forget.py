@@ -28,10 +28,10 @@ def forget(
         str | None, typer.Option("--session", "-s", help="Forget everything of this session.", show_default=False)
     ] = None,
     erase: Annotated[
-        bool, typer.Option("--erase", help="With --session: destroy its data keys and clean every file of the store.")
+        bool, typer.Option("--erase", help="With --session: leave no trace: destroy its data keys, clean the store's files.")
     ] = False,
     wait_seconds: Annotated[
-        float, typer.Option("--wait", min=0, help="With --erase: how long to wait until nothing is left, seconds.")
+        float, typer.Option("--wait", min=0, help="With --erase: how many seconds to wait until nothing is left.")
     ] = 60.0,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,

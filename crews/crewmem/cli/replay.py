@@ -13,15 +13,13 @@ from crewmem_producers.settings import ConsumerSettings, load
 
 from crewmem.cli import parts
 from crewmem.cli.console import note, print_json, say
+from crewmem.cli.exits import STOPPED
 from crewmem.cli.options import AsJson
 from crewmem.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from crewmem_consumers.replay import Progress as Step
     from crewmem_consumers.replay import Replayed
-
-STOPPED = 130
-"""What a shell gives a command that ctrl-C ended."""
 
 
 def replay(

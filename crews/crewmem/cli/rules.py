@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The rules that decide what is remembered.", no_args_is_help=True)
 
 
-app.command("try")(try_rules)
-
-
 @app.command()
 def check(file: RuleFile, as_json: AsJson = False) -> None:
     """Check a rule file: every mistake is told with file, line and reason."""
@@ -38,6 +35,9 @@ def check(file: RuleFile, as_json: AsJson = False) -> None:
     columns = ("line", "rule", "action", "with", "why")
     print_table(columns, [(rule.line, rule.name, _action(rule), _with(rule), rule.why) for rule in rules.rules])
     say(f"{file}: {len(rules.rules)} rules, no mistake")
+
+
+app.command("try")(try_rules)
 
 
 @app.command()

@@ -15,7 +15,7 @@ OURS = ("crewmem", "crewmem_consumers", "crewmem_producers", "crewmem_store")
 
 
 def serve() -> None:
-    """Run the recall service until SIGTERM or ctrl-C; its settings are CREWMEM_*."""
+    """Run the recall service until SIGTERM or ctrl-C. `crewmem config show` prints its settings."""
     log_to_stderr(logging.INFO)
     settings = load(ServiceSettings)
     from crewmem_store.service.serve import serve as serve_until
@@ -29,7 +29,7 @@ def serve() -> None:
 
 
 def consume() -> None:
-    """Run a consumer of the log until SIGTERM or ctrl-C; its settings are CREWMEM_*."""
+    """Run a consumer, which turns the log's events into memories, until SIGTERM or ctrl-C."""
     log_to_stderr(logging.INFO)
     settings = load(ConsumerSettings)
     from crewmem_consumers.consumer import run
