@@ -2,7 +2,8 @@
 
 `erasure/<record key>` in the registry is the plan and the proof of it: `{event_id, time, grave, done, keys}`. It is written
 first and says everything that a later step needs, so that a run which was killed is finished by the next one and not begun
-anew: the same event under the same id, which consumers count once. `grave` is the id of a data key that is born erased: what a
+anew: the same event under the same id, which consumers count once. So is one that is run again to see how it stands, unless
+the session has gone on since. `grave` is the id of a data key that is born erased: what a
 publisher that was offline still sends of the session is sealed under it, and can be read by nobody. A data key that `keys`
 names is erased whatever its own record says: on Kafka a rotation that was stopped at the wrong moment may have written a
 wrapped key over the erased one, and compaction may have left that one alone.
@@ -17,7 +18,9 @@ from datetime import datetime
 from crewmem_producers import data_keys
 from crewmem_producers.codec import encode, format_time
 from crewmem_producers.events import Event, SessionForgotten, new_event_id, utc_now
-from crewmem_producers.log import EventLog, Position
+from crewmem_producers.log import EventLog, LoggedRecord, Position
+from crewmem_producers.log_reading import pages
+from crewmem_producers.names import partition_of
 from crewmem_producers.registry import Registry
 from crewmem_producers.sealed_body import new_key_id
 
@@ -83,47 +86,80 @@ async def erase(
     clock: Callable[[], datetime] = utc_now,
     checkpoint: Callable[[str], None] = lambda step: None,
 ) -> tuple[Erasure, Position, int]:
-    """Erases every data key of the session and appends its `session.forgotten`; finishes an erasure that was cut off.
+    """Erases every data key of the session and appends its `session.forgotten`; finishes an erasure that was cut off, and goes
+    through one again of whose session nothing came since. What is published to the session meanwhile may go with it.
 
-    Gives the erasure, the event's position and how many data keys there were. Raises LogUnavailable, RegistryUnavailable:
-    call it again.
+    Gives the erasure, the event's position and how many data keys this run erased. Raises LogUnavailable,
+    RegistryUnavailable: call it again.
     """
     await registry.refresh()
     planned = erasure_of(registry, scope_key)
-    if planned is None or planned.done:
+    before = len(_live(registry, scope_key))
+    if planned is None or (planned.done and await _has_gone_on(log, planned)):
         planned = Erasure(scope_key, new_event_id(), clock(), new_key_id(scope_key))
-    planned = replace(planned, keys=tuple(sorted({*planned.keys, *data_keys.of_scope(registry, scope_key)})))
-    await _note(registry, planned)
-    checkpoint(PLANNED)
-    await registry.put(data_keys.PREFIX + planned.grave, _erased(planned))
-    await _erase_keys(registry, planned)
-    checkpoint(KEYS_ERASED)
-    ids = sorted(data_keys.of_scope(registry, scope_key))
-    event = Event(
-        SessionForgotten(erased_keys=ids), None, id=planned.event_id, time=planned.time, source=source, record_key=scope_key
-    )  # fmt: skip
-    [position] = await log.append([encode(event)])
-    checkpoint(FORGOTTEN)
-    # One that was made in between may have sealed what lies before the event.
-    await registry.refresh()
-    await _erase_keys(registry, planned)
+    elif not _live(registry, scope_key) <= set(planned.keys):
+        planned = _again(planned, clock)
+    position = await _round(planned, log=log, registry=registry, source=source, checkpoint=checkpoint)
+    if late := _live(registry, scope_key):
+        planned = _again(planned, clock)
+        position = await _round(planned, log=log, registry=registry, source=source, checkpoint=checkpoint)
     checkpoint(LATE_KEYS_ERASED)
-    erased = (id for id, value in data_keys.of_scope(registry, scope_key).items() if data_keys.is_erased(value))
+    erased = data_keys.of_scope(registry, scope_key).keys() - _live(registry, scope_key)
     done = replace(planned, keys=tuple(sorted(erased)), done=True)
     await _note(registry, done)
     checkpoint(NOTED)
-    return done, position, len(done.keys) - 1
+    return done, position, before + len(late)
+
+
+async def _round(
+    planned: Erasure, *, log: EventLog, registry: Registry, source: str, checkpoint: Callable[[str], None]
+) -> Position:  # fmt: skip
+    """Erases the keys that there are, and appends the event; on its return the registry's view is newer than the event."""
+    keys = tuple(sorted({*planned.keys, *data_keys.of_scope(registry, planned.scope_key)}))
+    await _note(registry, replace(planned, keys=keys))
+    checkpoint(PLANNED)
+    await registry.put(data_keys.PREFIX + planned.grave, _erased(planned))
+    for id in _live(registry, planned.scope_key):
+        await registry.put(data_keys.PREFIX + id, _erased(planned))
+    checkpoint(KEYS_ERASED)
+    body = SessionForgotten(erased_keys=sorted(data_keys.of_scope(registry, planned.scope_key)))
+    event = Event(body, None, id=planned.event_id, time=planned.time, source=source, record_key=planned.scope_key)
+    [position] = await log.append([encode(event)])
+    checkpoint(FORGOTTEN)
+    await registry.refresh()
+    return position
+
+
+def _again(planned: Erasure, clock: Callable[[], datetime]) -> Erasure:
+    """With an event of its own: a data key that was made since then has sealed what lies on either side of the last one, and
+    what cannot be opened any more must be forgotten in every generation."""
+    return replace(planned, event_id=new_event_id(), time=clock())
+
+
+async def _has_gone_on(log: EventLog, erasure: Erasure) -> bool:
+    """Whether the log has something of the session that happened after the erasure."""
+    key = erasure.scope_key.encode()
+    async for page in pages(log, partition_of(erasure.scope_key, log.partitions)):
+        if any(record.key == key and _is_after(record, erasure) for record in page):
+            return True
+    return False
+
+
+def _is_after(record: LoggedRecord, erasure: Erasure) -> bool:
+    try:
+        return datetime.fromisoformat(record.header("ce_time") or "") > erasure.time
+    except (ValueError, TypeError):  # no time, or none that can be compared: it may be
+        return True
+
+
+def _live(registry: Registry, scope_key: str) -> set[str]:
+    """The session's data keys that open what they have sealed."""
+    return {id for id, value in data_keys.of_scope(registry, scope_key).items() if not data_keys.is_erased(value)}
 
 
 async def touch(registry: Registry, erasure: Erasure) -> None:
     """Writes the erasure's note again: Kafka cleans a segment only once a later record has begun another."""
     await _note(registry, erasure)
-
-
-async def _erase_keys(registry: Registry, erasure: Erasure) -> None:
-    for id, value in data_keys.of_scope(registry, erasure.scope_key).items():
-        if not data_keys.is_erased(value):
-            await registry.put(data_keys.PREFIX + id, _erased(erasure))
 
 
 def _erased(erasure: Erasure) -> dict[str, str]:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 from crewmem_producers.data_keys import PREFIX, is_erased, wrapping_info
 from crewmem_producers.erasing import has_erased
 from crewmem_producers.errors import InvalidEvent, KeyErased, KeyMissing
+from crewmem_producers.events import SessionForgotten
 from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.master_key import MasterSource
 from crewmem_producers.registry import Registry, Value
-from crewmem_producers.sealed_body import KEY_HEADER, check_key_id, cipher, key_id, unseal
+from crewmem_producers.sealed_body import KEY_HEADER, check_key_id, cipher, header, key_id, unseal
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -53,8 +54,11 @@ class Keyring:
         return () if held is None else held.fingerprints
 
     async def prepare(self, records: Sequence[LoggedRecord]) -> None:
-        """Has the registry's view hold every data key of these that was put before them. Raises RegistryUnavailable."""
-        if any(self._registry.get(PREFIX + id) is None for id in {key_id(record) for record in records} if id is not None):
+        """Has the registry's view hold every data key of these that was put before them, and know of every erasure that was
+        done before them: what lies behind it, sealed under a key that it erased, can be opened by nobody. Raises
+        RegistryUnavailable."""
+        ids = {id for record in records if (id := key_id(record)) is not None}
+        if any(self._registry.get(PREFIX + id) is None for id in ids) or any(_forgets_a_session(record) for record in records):
             await self._registry.refresh()
 
     def _cipher(self, id: str, scope_key: str) -> AESGCM:
@@ -94,6 +98,10 @@ class Keyring:
             while len(self._ciphers) > MOST_KEYS:
                 self._ciphers.popitem(last=False)
         return found
+
+
+def _forgets_a_session(record: LoggedRecord) -> bool:
+    return header(record, "ce_type") == SessionForgotten.type
 
 
 def _scope_key(record: LoggedRecord | Record) -> str:

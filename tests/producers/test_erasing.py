@@ -66,7 +66,7 @@ async def test_an_erasure_that_was_killed_is_finished_by_the_next_one(log: Sqlit
     first = erasing.erasure_of(registry, ANN.key)
     assert first is not None
     done = await erase(registry, log)
-    assert (done.event_id == first.event_id) is (step != erasing.NOTED), "finished, not begun anew; unless it was done"
+    assert done.event_id == first.event_id, "finished, or looked at again, and not begun anew"
     assert await wrapped(registry, ANN) == 0 and await wrapped(registry, BOB) == 1
     events = [codec.decode(record) for record in await log.read(0, 0)]
     assert {event.key for event in events} == {ANN.key}
@@ -75,23 +75,54 @@ async def test_an_erasure_that_was_killed_is_finished_by_the_next_one(log: Sqlit
     assert all(b"ann" not in (record.value or b"") for record in await log.read(0, 0))
 
 
-async def test_a_key_that_is_made_while_a_session_is_erased_goes_too(log: SqliteLog) -> None:
+@pytest.mark.parametrize("killed", [None, erasing.FORGOTTEN])
+async def test_a_key_that_is_made_while_a_session_is_erased_goes_too_and_what_it_sealed_is_forgotten(
+    log: SqliteLog, killed: str | None
+) -> None:
+    """What it sealed may lie behind the first event: so there is another one, behind it."""
     registry = DictRegistry()
-
-    async def seal() -> None:
-        await sealer(registry).seal([codec.encode(remembered(ANN))])
-
-    await seal()
+    await sealer(registry).seal([codec.encode(remembered(ANN))])
     real = log.append
 
     async def append(records: object) -> object:
-        await seal()
+        log.append = real  # type: ignore[method-assign]
+        meanwhile = await sealer(registry).seal([codec.encode(remembered(ANN, minutes=6))])
         assert await wrapped(registry, ANN) == 1
-        return await real(records)  # type: ignore[arg-type]
+        return [(await real(records))[0], *await real(meanwhile)][:1]  # type: ignore[arg-type]
+
+    def die(reached: str) -> None:
+        if reached == killed:
+            raise Killed
 
     log.append = append  # type: ignore[assignment, method-assign]
-    await erase(registry, log)
+    if killed:
+        with pytest.raises(Killed):
+            await erase(registry, log, checkpoint=die)
+    await erase(registry, log, clock=lambda: NOON + timedelta(minutes=7))
     assert await wrapped(registry, ANN) == 0
+    first, meanwhile, last = await log.read(0, 0)
+    keyring = Keyring(registry=registry, master=lambda: MASTER)
+    with pytest.raises(KeyErased):
+        keyring.open(meanwhile)
+    assert {codec.decode(one).body.type for one in (first, last)} == {SessionForgotten.type}
+    assert codec.decode(first).id != codec.decode(last).id and codec.decode(last).time == NOON + timedelta(minutes=7)
+
+
+async def test_whoever_reads_an_erasure_knows_the_keys_that_it_erased(log: SqliteLog) -> None:
+    registry = DictRegistry()
+    [before, behind] = await sealer(registry).seal([codec.encode(remembered(ANN)), codec.encode(remembered(ANN, minutes=6))])
+    await log.append([before])
+    late = DictRegistry(registry.truth)
+    await erase(registry, log)
+    await log.append([behind])
+    records = await log.read(0, 0)
+    keyring = Keyring(registry=late, master=lambda: MASTER)
+    await keyring.prepare(records[:1])
+    keyring.open(records[0])
+    await keyring.prepare(records[1:])
+    for record in (records[0], records[2]):
+        with pytest.raises(KeyErased):
+            keyring.open(record)
 
 
 async def test_what_comes_late_from_before_the_erasure_can_be_read_by_nobody(log: SqliteLog) -> None:
@@ -111,3 +142,17 @@ async def test_a_session_can_be_erased_again(log: SqliteLog) -> None:
     first = await erase(registry, log)
     second = await erase(registry, log, clock=lambda: NOON + timedelta(hours=1))
     assert first.event_id != second.event_id and second.time > first.time
+
+
+async def test_an_erase_that_is_run_again_begins_anew_only_when_the_session_has_gone_on(log: SqliteLog) -> None:
+    registry = DictRegistry()
+    await log.append(await sealer(registry).seal([codec.encode(remembered(ANN))]))
+    first = await erase(registry, log)
+    old = await sealer(registry).seal([codec.encode(remembered(ANN)), codec.encode(remembered(BOB, minutes=9))])
+    await log.append(old)  # an offline publisher's, from before; and another session's
+    again = await erase(registry, log)
+    assert again.grave == first.grave
+    await log.append([codec.encode(remembered(ANN, minutes=10))])  # in plain text, too
+    anew = await erase(registry, log, clock=lambda: NOON + timedelta(minutes=11))
+    assert anew.grave != first.grave and anew.time == NOON + timedelta(minutes=11)
+    assert set(anew.keys) > set(first.keys)
