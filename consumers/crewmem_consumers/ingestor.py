@@ -41,10 +41,10 @@ from crewmem_consumers.summarise import summarise
 
 T = TypeVar("T")
 
-MAX_RECORDS = 500
-"""Records of one commit, at most."""
-MAX_ROWS = 500
-"""Rows of one commit, at most, unless one event alone has more."""
+MAX_RECORDS = 2_000
+"""Records of one commit, at most: a commit costs about the same for one as for many."""
+MAX_ROWS = 4_000
+"""Rows of one commit, at most, unless one event alone has more: some 20 MB."""
 STRIDE = 64
 """Texts that are embedded between two looks at whether to stop."""
 MAX_BYTES = 16 * 1024 * 1024

@@ -59,7 +59,7 @@ class Limits:
     """`batch_records` records are handed over at once, at most; a batch that is not full waits until it is
     `batch_wait_seconds` that the one before was done. So a lone record does not wait, and there are not more writes."""
 
-    batch_records: int = 500
+    batch_records: int = 2_000
     batch_wait_seconds: float = 0.2
 
     @property

@@ -245,7 +245,7 @@ class StoreSettings(KafkaSettings):
 class ConsumerSettings(StoreSettings):
     """`crewmem consume`."""
 
-    batch_rows: int = Field(500, ge=1, le=500, description="events that are processed and written at once, at most")
+    batch_rows: int = Field(2000, ge=1, le=2000, description="events that are processed and written at once, at most")
     batch_wait_ms: int = Field(200, ge=0, le=10_000, description="how long a batch that is not full waits, ms")
     group_instance_id: str | None = Field(None, description="static Kafka membership; unset: dynamic")
     consumer_host: str = Field("0.0.0.0", description="address of the consumer's health and metrics")

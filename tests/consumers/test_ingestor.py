@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from crewmem_consumers import ingestor as ingestor_module
 from crewmem_consumers.errors import RuleError
 from crewmem_consumers.sessions import Session
 from crewmem_consumers.steps import STAGES, STEPS
@@ -216,7 +217,8 @@ def test_told_to_stop_it_stops_at_the_border_of_a_stage_and_writes_nothing(stop_
     assert ingestor.process(pipeline.log) is not None
 
 
-def test_a_commit_has_at_most_five_hundred_rows() -> None:
+def test_a_commit_has_no_more_rows_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingestor_module, "MAX_ROWS", 500)
     reached: list[str] = []
     pipeline = Pipeline(checkpoint=reached.append)
     outputs = [f"alpha{n} beta{n} gamma{n}" for n in range(10)]
@@ -225,7 +227,8 @@ def test_a_commit_has_at_most_five_hundred_rows() -> None:
     assert (reached.count("decoded"), reached.count("rows_merged")) == (1, 2)
 
 
-def test_told_to_stop_between_two_commits_it_keeps_the_first() -> None:
+def test_told_to_stop_between_two_commits_it_keeps_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingestor_module, "MAX_ROWS", 500)
     reached: list[str] = []
     pipeline = Pipeline(checkpoint=reached.append)
     pipeline.append(*(kickoff(*(f"a{n} b{n}" for n in range(10)), number=n, session=f"s{n}") for n in range(60)))
