@@ -1,4 +1,5 @@
-"""Where an outbox lies: one file a destination, so that a relay sends only what is meant for it."""
+"""Where published events go, by the settings: the way there, and the outbox of what waits for it. One file a destination, so
+that a relay sends only what is meant for it."""
 
 from __future__ import annotations
 
@@ -6,8 +7,20 @@ import hashlib
 from pathlib import Path
 
 from crewmem_producers.settings import CrewSettings
+from crewmem_producers.transport import Transport
 
 SUFFIX = ".sqlite3"
+
+
+def open_transport(settings: CrewSettings) -> Transport:
+    """The transport that the settings name, not yet connected: Kafka when `kafka_bootstrap` is set, else HTTP."""
+    if settings.kafka_bootstrap:
+        from crewmem_producers.transport_kafka import KafkaTransport  # aiokafka only where it is used
+
+        return KafkaTransport.of(settings)
+    from crewmem_producers.transport_http import HttpTransport
+
+    return HttpTransport(base_url=settings.base_url, api_key=settings.resolved_api_key)
 
 
 def outbox_path(settings: CrewSettings) -> Path:

@@ -15,6 +15,7 @@ from multiprocessing.util import Finalize
 from typing import Protocol
 
 from crewmem_producers import forks, sizes
+from crewmem_producers.destination import open_transport
 from crewmem_producers.direct_sender import DirectSender
 from crewmem_producers.errors import InvalidEvent
 from crewmem_producers.events import PUBLISHABLE, Event
@@ -23,7 +24,7 @@ from crewmem_producers.outbox_sender import OutboxSender
 from crewmem_producers.plain import plain
 from crewmem_producers.receipt import Receipt
 from crewmem_producers.settings import CrewSettings
-from crewmem_producers.transport import TransportFactory, open_transport
+from crewmem_producers.transport import TransportFactory
 from crewmem_producers.waiting import pauses
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from crewmem_producers.events import Event
-from crewmem_producers.settings import CrewSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +61,3 @@ class Transport(Protocol):
 
 TransportFactory = Callable[[], Transport]
 """Makes a transport of a process's own: a forked child must not share its parent's."""
-
-
-def open_transport(settings: CrewSettings) -> Transport:
-    """The transport that the settings name, not yet connected: Kafka when `kafka_bootstrap` is set, else HTTP."""
-    if settings.kafka_bootstrap:
-        from crewmem_producers.transport_kafka import KafkaTransport  # aiokafka only where it is used
-
-        return KafkaTransport.of(settings)
-    from crewmem_producers.transport_http import HttpTransport
-
-    return HttpTransport(base_url=settings.base_url, api_key=settings.resolved_api_key)

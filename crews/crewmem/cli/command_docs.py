@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import typer
-
 from crewmem.cli.exits import STOPPED, Exit
 
 _HEAD = """\
@@ -41,10 +39,10 @@ _MEANINGS: dict[int, str] = {
 }
 
 
-def render(app: typer.Typer) -> str:
-    """The whole page: exit codes, then every command with its arguments and options."""
+def render(program: Any) -> str:
+    """The whole page: exit codes, then every command of the program (a click group) with its arguments and options."""
     codes = "\n".join(f"| {int(code)} | {meaning} |" for code, meaning in _MEANINGS.items())
-    return _HEAD + codes + "\n" + "".join(_sections("crewmem", typer.main.get_command(app)))
+    return _HEAD + codes + "\n" + "".join(_sections("crewmem", program))
 
 
 def _sections(path: str, command: Any) -> Iterator[str]:

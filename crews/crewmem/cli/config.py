@@ -37,9 +37,8 @@ class Page(StrEnum):
 
 
 @app.command()
-def docs(page: Annotated[Page, typer.Argument(help="Which page.")] = Page.SETTINGS) -> None:
+def docs(context: typer.Context, page: Annotated[Page, typer.Argument(help="Which page.")] = Page.SETTINGS) -> None:
     """Print docs/settings.md, docs/cli.md or docs/size.md, made from the program itself."""
-    from crewmem.cli import app as program
     from crewmem.cli import command_docs, settings_docs
     from crewmem.cli.sizing import page as size_docs
 
@@ -47,7 +46,7 @@ def docs(page: Annotated[Page, typer.Argument(help="Which page.")] = Page.SETTIN
         case Page.SETTINGS:
             text = settings_docs.render()
         case Page.CLI:
-            text = command_docs.render(program.app)
+            text = command_docs.render(context.find_root().command)
         case Page.SIZE:
             text = size_docs.render()
     say(text.rstrip())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
 from crewmem_producers.freshness import LATEST, Mark, parse_token
 from crewmem_producers.log import EventLog
@@ -13,15 +12,12 @@ from starlette.concurrency import run_in_threadpool
 from crewmem_store.errors import RequestRefused
 from crewmem_store.store import StoreReader
 
-if TYPE_CHECKING:
-    from crewmem_store.service.parts import View  # which needs this module itself
-
 FIRST_PAUSE_SECONDS = 0.005
 LONGEST_PAUSE_SECONDS = 0.2
 MAX_TOKEN_CHARACTERS = 100_000
 
 
-async def marks(after: str, *, log: EventLog, view: View, partitions: Collection[int]) -> list[Mark]:
+async def marks(after: str, *, log: EventLog, partitions: Collection[int]) -> list[Mark]:
     """What `after` waits for; `latest` is the end of these partitions. Raises RequestRefused (400) for what is no token."""
     if after == LATEST:
         return await ends(log, partitions)
@@ -29,7 +25,7 @@ async def marks(after: str, *, log: EventLog, view: View, partitions: Collection
         found = parse_token(after) if len(after) <= MAX_TOKEN_CHARACTERS else []
     except ValueError as error:
         raise RequestRefused(400, "invalid_request", f"after: {error}") from error
-    if not found or any(mark.partition >= view.generation.partitions for mark in found):
+    if not found or any(mark.partition >= log.partitions for mark in found):
         raise RequestRefused(400, "invalid_request", "after: this token is not of this log")
     return found
 

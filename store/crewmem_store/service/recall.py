@@ -58,7 +58,7 @@ async def _fresh(ask: RecallAsk, *, key: Key, parts: Parts, view: View) -> bool 
     if ask.after is None:
         return None
     partitions = _partitions(ask, key=key, view=view) if ask.after == LATEST else set()
-    marks = await freshness.marks(ask.after, log=parts.log, view=view, partitions=partitions)
+    marks = await freshness.marks(ask.after, log=parts.log, partitions=partitions)
     fresh = await freshness.wait(view.reader, marks, seconds=ask.wait_seconds)
     if ask.strict and not fresh:
         message = f"the view does not hold that after {ask.wait_seconds} s; ask again, or without `strict`"
