@@ -2,8 +2,7 @@
 
 `erasure/<record key>` in the registry is the plan and the proof of it: `{event_id, time, grave, done, keys}`. It is written
 first and says everything that a later step needs, so that a run which was killed is finished by the next one and not begun
-anew: the same event under the same id, which consumers count once. So is one that is run again to see how it stands, unless
-the session has gone on since. `grave` is the id of a data key that is born erased: what a
+anew: the same event under the same id, which consumers count once. `grave` is the id of a data key that is born erased: what a
 publisher that was offline still sends of the session is sealed under it, and can be read by nobody. A data key that `keys`
 names is erased whatever its own record says: on Kafka a rotation that was stopped at the wrong moment may have written a
 wrapped key over the erased one, and compaction may have left that one alone.
@@ -18,9 +17,7 @@ from datetime import datetime
 from crewmem_producers import data_keys
 from crewmem_producers.codec import encode, format_time
 from crewmem_producers.events import Event, SessionForgotten, new_event_id, utc_now
-from crewmem_producers.log import EventLog, LoggedRecord, Position
-from crewmem_producers.log_reading import pages
-from crewmem_producers.names import partition_of
+from crewmem_producers.log import EventLog, Position
 from crewmem_producers.registry import Registry
 from crewmem_producers.sealed_body import new_key_id
 
@@ -86,8 +83,8 @@ async def erase(
     clock: Callable[[], datetime] = utc_now,
     checkpoint: Callable[[str], None] = lambda step: None,
 ) -> tuple[Erasure, Position, int]:
-    """Erases every data key of the session and appends its `session.forgotten`; finishes an erasure that was cut off, and goes
-    through one again of whose session nothing came since. What is published to the session meanwhile may go with it.
+    """Erases every data key of the session and appends its `session.forgotten`; finishes an erasure that was cut off. What is
+    published to the session meanwhile may go with it.
 
     Gives the erasure, the event's position and how many data keys this run erased. Raises LogUnavailable,
     RegistryUnavailable: call it again.
@@ -95,7 +92,7 @@ async def erase(
     await registry.refresh()
     planned = erasure_of(registry, scope_key)
     before = len(_live(registry, scope_key))
-    if planned is None or (planned.done and await _has_gone_on(log, planned)):
+    if planned is None or planned.done:
         planned = Erasure(scope_key, new_event_id(), clock(), new_key_id(scope_key))
     elif not _live(registry, scope_key) <= set(planned.keys):
         planned = _again(planned, clock)
@@ -134,22 +131,6 @@ def _again(planned: Erasure, clock: Callable[[], datetime]) -> Erasure:
     """With an event of its own: a data key that was made since then has sealed what lies on either side of the last one, and
     what cannot be opened any more must be forgotten in every generation."""
     return replace(planned, event_id=new_event_id(), time=clock())
-
-
-async def _has_gone_on(log: EventLog, erasure: Erasure) -> bool:
-    """Whether the log has something of the session that happened after the erasure."""
-    key = erasure.scope_key.encode()
-    async for page in pages(log, partition_of(erasure.scope_key, log.partitions)):
-        if any(record.key == key and _is_after(record, erasure) for record in page):
-            return True
-    return False
-
-
-def _is_after(record: LoggedRecord, erasure: Erasure) -> bool:
-    try:
-        return datetime.fromisoformat(record.header("ce_time") or "") > erasure.time
-    except (ValueError, TypeError):  # no time, or none that can be compared: it may be
-        return True
 
 
 def _live(registry: Registry, scope_key: str) -> set[str]:

@@ -158,6 +158,7 @@ def test_an_outbox_that_holds_the_session_is_pending_and_ends_forgotten(home: Pa
     erased = crewmem("forget", "--session", SESSION, "--erase", "--yes", "--wait", "0")
     assert erased.exit_code == 1
     assert "1 events of it wait in" in erased.stderr
+    assert f"the log has nothing of a session '{SESSION}'" in erased.stderr, "the outbox's events have not come to it"
 
 
 def test_an_erase_where_no_consumer_runs_is_pending_until_one_does(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +168,7 @@ def test_an_erase_where_no_consumer_runs_is_pending_until_one_does(home: Path, m
             monkeypatch.setenv(name, value)
         publish(SESSION)
     cut_off = crewmem("forget", "--session", SESSION, "--erase", "--yes", "--wait", "0", "--json")
-    assert cut_off.exit_code == 1 and "g1 has not come to it" in json.loads(cut_off.stdout)["pending"][0]
+    assert cut_off.exit_code == 1 and "generation g1 has not come to the erase" in json.loads(cut_off.stdout)["pending"][0]
     with live_service(home, files=True):
         done = crewmem("forget", "--session", SESSION, "--erase", "--yes", "--json")
     assert done.exit_code == 0 and holding(home, [TEXTS[SESSION], SESSION]) == {}

@@ -34,11 +34,13 @@ LOOK_SECONDS = 2.0
 
 @dataclass(slots=True)
 class Erased:
-    """What an erase has done. `pending` says what is still to be waited for, `cannot` what no waiting will do."""
+    """What an erase has done: `keys` are the data keys that this run destroyed, `records` what the log has of the session;
+    `pending` says what is still to be waited for, `cannot` what no waiting will do."""
 
     session: str
     token: str
     keys: int
+    records: int = 0
     pending: list[str] = field(default_factory=list)
     cannot: list[str] = field(default_factory=list)
 
@@ -58,7 +60,7 @@ async def erase(settings: CrewSettings, store_settings: StoreSettings, session: 
         erasure, position, keys = await erasing.erase(scope.key, log=log, registry=registry, source=settings.source)
         found = Erased(scope.session, str(Mark(position.partition, position.offset)), keys)
         async with _store(store_settings) as store:
-            found.cannot = await _cannot(settings, scope, log, position)
+            found.records, found.cannot = await _on_the_log(settings, scope, log, position)
             while True:
                 found.pending = [
                     *await _in_the_registry(settings, erasure),
@@ -104,12 +106,18 @@ async def _in_the_store(store: Store | None, registry: Registry, erasure: Erasur
         try:
             marker = await asyncio.to_thread(store.reader(generation.name).get, id)
         except StoreUnavailable as error:
-            pending.append(f"{generation.name} cannot be read: {error}")
+            pending.append(f"generation {generation.name} cannot be read: {error}")
             continue
         if marker is None:
-            pending.append(f"{generation.name} has not come to it: a consumer must read partition {partition} up to there")
+            pending.append(
+                f"generation {generation.name} has not come to the erase: a consumer (`crewmem up`, `crewmem consume`) must "
+                f"read partition {partition} up to it"
+            )
         elif marker.summary != effects.PURGED:
-            pending.append(f"{generation.name} still cleans the files of partition {partition}")
+            pending.append(
+                f"generation {generation.name} still cleans the files of partition {partition}; if that lasts, its consumer's "
+                "log says what it waits for"
+            )
     for key, value in registry.items(generations.PREFIX).items():
         if value.get("dropped"):  # a consumer that was slow to hear of it may have left files
             await asyncio.to_thread(store.drop, key.removeprefix(generations.PREFIX))
@@ -136,25 +144,27 @@ def _in_outboxes(settings: CrewSettings, scope: Scope) -> list[str]:
     return pending
 
 
-async def _cannot(settings: CrewSettings, scope: Scope, log: EventLog, position: Position) -> list[str]:
-    """What is on the log in plain text: no erasing takes that away."""
-    plain = await _plain(log, scope, position.partition, end=position.offset)
+async def _on_the_log(settings: CrewSettings, scope: Scope, log: EventLog, position: Position) -> tuple[int, list[str]]:
+    """How many records the log has of the session; and what of them is plain text, which no erasing takes away."""
+    partition = position.partition
+    there, plain = await _counted(log, scope, partition, end=position.offset)
     async with parts.dead_letter_log(settings) as letters:
-        plain += await _plain(letters, scope, position.partition, end=(await letters.end())[position.partition])
+        plain += (await _counted(letters, scope, partition, end=(await letters.end())[partition]))[1]
     if not plain:
-        return []
-    return [
+        return there, []
+    return there, [
         f"{plain} records of the session were written without a master key: they stay on the log, readable to whoever may "
         "read the log; no replay brings them back as memories"
     ]
 
 
-async def _plain(log: EventLog, scope: Scope, partition: int, *, end: int) -> int:
-    """How many records of the session below `end` are not sealed."""
-    key, found, first = scope.key.encode(), 0, (await log.first())[partition]
+async def _counted(log: EventLog, scope: Scope, partition: int, *, end: int) -> tuple[int, int]:
+    """How many records of the session are below `end`, and how many of them are not sealed."""
+    key, there, plain, first = scope.key.encode(), 0, 0, (await log.first())[partition]
     with progress_bar() as show:
         async for records in pages(log, partition, start=first, end=end):
-            of_session = [record for record in records if record.key == key]
-            found += sum(key_id(record) is None and record.header("ce_type") not in NEVER_SEALED for record in of_session)
+            found = [one for one in records if one.key == key and one.header("ce_type") not in NEVER_SEALED]
+            there += len(found)
+            plain += sum(key_id(record) is None for record in found)
             show("looking for what is not sealed", records[-1].offset + 1, end)
-    return found
+    return there, plain

@@ -79,13 +79,22 @@ def _erase(settings: CrewSettings, session: str, *, yes: bool, wait_seconds: flo
     if as_json:
         print_json(asdict(found) | {"done": found.done})
     else:
-        say(f"{'erased' if found.done else 'being erased'}: {found.session} ({found.keys} data keys destroyed)")
+        said = f" ({found.keys} data keys destroyed)" if found.keys else ""
+        say(f"{'erased' if found.done else 'being erased'}: {found.session}{said}")
+        if not found.records:
+            note(
+                f"the log has nothing of a session {found.session!r} of tenant {settings.tenant}: is the name right?",
+                style="yellow",
+            )
         for sentence in found.cannot:
             note(f"cannot be erased: {sentence}", style="yellow")
         for sentence in found.pending:
             note(f"pending: {sentence}", style="yellow")
     if not found.done:
-        raise CheckFailed("the session is forgotten, and not all of it is gone from the disks yet: run this again to see")
+        raise CheckFailed(
+            "the session is forgotten, but not all of it is gone from the disks yet: run this again to see how it stands (what "
+            "was published to it since is erased then, too)"
+        )
 
 
 def _ask(scope: Scope, *, doing: str = "Forget") -> None:
