@@ -19,6 +19,7 @@ from crewmem_producers.log_sqlite import SqliteLog
 from crewmem_producers.names import Scope
 from crewmem_producers.registry_sqlite import SqliteRegistry
 from crewmem_producers.sealing import Sealer
+from crewmem_store import generations
 from crewmem_store.backup import create, manifest, restore, verify
 from crewmem_store.errors import BackupBroken, BackupRefused
 from crewmem_store.files import Files
@@ -112,6 +113,7 @@ async def test_a_restored_log_has_every_record_at_its_position_and_the_registry(
     await here.put(ANN, BOB, ANN)
     await here.registry.put("apikey/ab", {"name": "k"})
     await here.registry.put("producer/host", {"depth": 3})
+    assert await generations.claim(here.registry, "g3")
     await here.back_up(files)
     found = verify.verify(files)
     assert (found.problems, found.records) == ([], 4)
@@ -119,6 +121,7 @@ async def test_a_restored_log_has_every_record_at_its_position_and_the_registry(
     assert (done.records, done.erased) == (4, 0)
     assert comparable(await there.records()) == comparable(await here.records())
     assert there.registry.get("apikey/ab") == {"name": "k"} and there.registry.get("producer/host") is None
+    assert there.registry.items(generations.CLAIM) == {}, "nobody is about to build it there"
     keyring = Keyring(registry=there.registry, master=lambda: MASTER)
     assert [codec.decode(keyring.open(record)).scope for record in await there.records() if record.key] != []
 

@@ -24,7 +24,7 @@ REGISTRY_RESTORED, SEGMENT_RESTORED, ERASURES_APPENDED = "registry_restored", "s
 STEPS = (REGISTRY_RESTORED, SEGMENT_RESTORED, ERASURES_APPENDED)
 """A crash test stops a process at each of them; the next run completes what it left."""
 
-NOT_RESTORED = ("producer/",)
+NOT_RESTORED = ("producer/", generations.CLAIM)
 """What was true of a moment only."""
 
 BATCH_BYTES = 8 * 1024 * 1024
