@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from chaos.brokers import Cluster
+from chaos.consume import WIDE
 from chaos.errands import Errands
 from chaos.fleet import Fleet, Process
 from chaos.journal import Diary, Following
 from chaos.schedule import PAUSES, Options, Step
 from chaos.workload import Workload
+from crewmem_consumers.steps import DECIDED
 from support.s3 import S3Server
 
 AHEAD = 0.01
@@ -95,11 +97,13 @@ class Conductor:
                 self._tasks.append(asyncio.create_task(self._errands.run(step)))
 
     async def _kill(self, process: Process, chance: float) -> None:
-        """While it works, or (one in five) in whatever state it is."""
+        """While it works, or (one in five) in whatever state it is; where writes stand still at their borders, there."""
         await process.is_free()
         if chance > 0.2:
             await process.is_at_work()
             await asyncio.sleep(chance / 2)
+        if self._options.widen and process.kind == "consumer":
+            await process.stands_still(WIDE, widen=self._options.widen)
         if process.holds_a_lock:
             self.relays_killed += 1
         await self._fleet.replace(process)
@@ -109,6 +113,8 @@ class Conductor:
         await process.is_free()
         await process.is_at_work()
         kind = "static member" if process.spec["settings"].get("group_instance_id") else process.kind
+        if self._options.widen and process.kind == "consumer":
+            await process.stands_still((DECIDED,), widen=self._options.widen)
         low, high = PAUSES[kind]
         process.busy = True
         process.signal(signal.SIGSTOP)

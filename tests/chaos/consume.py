@@ -14,27 +14,33 @@ from pathlib import Path
 from typing import Any
 
 from chaos import program
+from chaos.program import border
 from crewmem_consumers import steps
 from crewmem_consumers.consumer import run
 from crewmem_consumers.health import Health
 from crewmem_producers import codec
 from crewmem_producers.settings import ConsumerSettings
+from crewmem_store import purge
 from crewmem_store.connect import storage_options
 from crewmem_store.embedder_hashing import HashingEmbedder
 from crewmem_store.lance import LanceStore
 from processes.consume import CONTROLS, LedgerFirst
 
+STRAY_SECONDS = 90.0
+"""How long files of a write that was cut off are waited for, instead of 15 minutes: no process is stopped for longer."""
 WIDE = (steps.DECIDED, steps.ROWS_MERGED, steps.LEDGER_WRITTEN)
 
 
 async def main(spec: dict[str, Any]) -> None:
     settings = ConsumerSettings(**spec["settings"])
+    purge.STRAY_SECONDS = STRAY_SECONDS
     codec.SCHEMA_VERSION = spec.get("knows", codec.SCHEMA_VERSION)
     ready, widen = Path(spec["ready"]), float(spec.get("widen", 0))
 
     def checkpoint(step: str) -> None:
         ready.touch()
         if widen and step in WIDE:
+            border(ready, step).touch()
             time.sleep(widen)
 
     store: Any = LanceStore(settings.store_uri, storage_options=storage_options(settings), checkpoint=checkpoint)

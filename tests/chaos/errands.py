@@ -41,6 +41,8 @@ from crewmem_store.letter_states import LetterState
 from crewmem_store.store import StoreReader
 from processes.harness import environment
 
+AWAY_SECONDS = 300.0
+"""How long what is away (a broker, a service) may be so."""
 UNKNOWN_SECONDS = 20.0
 KNOWS = SCHEMA_VERSION + 1
 """The newest body version that the newer consumers read."""
@@ -95,7 +97,7 @@ class Errands:
 
     async def run(self, step: Step) -> None:
         """What needs the log or a service is tried until they are there, and a replay until it is where the old one is."""
-        deadline = time.monotonic() + self._options.patience
+        deadline = time.monotonic() + AWAY_SECONDS
         while True:
             try:
                 return await self._errands[step.action](step)
@@ -234,7 +236,7 @@ class Errands:
     ) -> str | None:  # fmt: skip
         """What an operator's command printed, None when it did not end well; tried again while what it needs is away. With
         `kill_after` it is killed, with `dies` it kills itself, and nothing is printed."""
-        deadline = time.monotonic() + self._options.patience
+        deadline = time.monotonic() + AWAY_SECONDS
         while True:
             status, out = await self._once(name, command, told, seconds=kill_after)
             if status == -signal.SIGKILL:

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaos.program import UNAVAILABLE
+from chaos.program import UNAVAILABLE, border
 from processes.harness import environment
 
 HERE = Path(__file__).parent
@@ -80,6 +81,15 @@ class Process:
         deadline = time.monotonic() + READY_SECONDS
         while not self.ready_file.exists() and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
+
+    async def stands_still(self, steps: Sequence[str], *, widen: float) -> None:
+        """Returns when the process has just begun to stand still at one of these steps, or has had long enough for it."""
+        borders = [border(self.ready_file, step) for step in steps]
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            if any(path.exists() and time.time() - path.stat().st_mtime < widen / 2 for path in borders):
+                return
+            await asyncio.sleep(widen / 10)
 
     async def end(self) -> int:
         """SIGTERM; its exit status."""

@@ -7,12 +7,18 @@ import json
 import logging
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from crewmem_producers.errors import Unavailable
 
 UNAVAILABLE = 3
 """Exit status of a process whose surroundings were away when it started: whoever started it starts it again."""
+
+
+def border(ready: Path, step: str) -> Path:
+    """The file that a process with that ready file touches when it begins to stand still at a step."""
+    return ready.with_suffix(f".{step}")
 
 
 def logged() -> dict[str, Any]:

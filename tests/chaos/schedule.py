@@ -59,7 +59,7 @@ class Options:
 
     @property
     def patience(self) -> float:
-        """Seconds that something is waited for which must come; in a control it may never."""
+        """Seconds that what must come of the log is waited for; in a control it may never come."""
         return 60.0 if self.without else 300.0
 
 
