@@ -102,7 +102,7 @@ def _bytes(record: LoggedRecord) -> int:
 
 def _whose(record: LoggedRecord, keyring: Keyring) -> tuple[str | None, str | None, str | None]:
     """Tenant and session as the body says, as far as it can be read; the key names the tenant too."""
-    tenant, _, rest = (record.key or b"").decode("utf-8", "replace").partition("/")
+    tenant, _, rest = record.scope_key.partition("/")
     of_key = tenant if rest else None
     try:
         body = json.loads(codec.unpacked(keyring.open(record)))

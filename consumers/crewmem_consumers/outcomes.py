@@ -46,7 +46,7 @@ def of_spans(item: Item, fates: Mapping[str, Fate]) -> LedgerRow:
 
 def erased(item: Item) -> LedgerRow:
     """A record that nobody can open any more."""
-    return replace(_row(item, Outcome.FORGOTTEN, reason=ERASED), scope_key=(item.record.key or b"").decode("utf-8", "replace"))
+    return replace(_row(item, Outcome.FORGOTTEN, reason=ERASED), scope_key=item.record.scope_key)
 
 
 def repeated(item: Item, offset: int) -> LedgerRow:

@@ -168,10 +168,9 @@ def _scope(body: Body, model: type[Body]) -> Scope | None:
 
 def _record_key(record: LoggedRecord | Record) -> str:
     """The key of a record whose body names no session."""
-    key = (record.key or b"").decode("utf-8", "replace")
-    if not RECORD_KEY.fullmatch(key):
+    if not RECORD_KEY.fullmatch(record.scope_key):
         raise InvalidEvent("the record's key names no session", reason="wrong_key")
-    return key
+    return record.scope_key
 
 
 def _headers(record: LoggedRecord | Record) -> dict[str, str]:

@@ -15,7 +15,7 @@ from crewmem_producers.events import SessionForgotten
 from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.master_key import MasterSource
 from crewmem_producers.registry import Registry, Value
-from crewmem_producers.sealed_body import KEY_HEADER, check_key_id, cipher, header, key_id, unseal
+from crewmem_producers.sealed_body import KEY_HEADER, check_key_id, cipher, key_id, unseal
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -46,7 +46,7 @@ class Keyring:
         id = key_id(record)
         if id is None or record.value is None:
             return record
-        return replace(record, value=unseal(record.value, cipher=self._cipher(id, _scope_key(record)), record=record))
+        return replace(record, value=unseal(record.value, cipher=self._cipher(id, record.scope_key), record=record))
 
     def masters(self) -> tuple[str, ...]:
         """Fingerprints of the master keys that are held now."""
@@ -101,8 +101,4 @@ class Keyring:
 
 
 def _forgets_a_session(record: LoggedRecord) -> bool:
-    return header(record, "ce_type") == SessionForgotten.type
-
-
-def _scope_key(record: LoggedRecord | Record) -> str:
-    return (record.key or b"").decode("utf-8", "replace")
+    return record.header("ce_type") == SessionForgotten.type

@@ -48,6 +48,15 @@ class Record:
     headers: tuple[Header, ...] = ()
     partition: int | None = None
 
+    def header(self, name: str) -> str | None:
+        """The first header of that name as text (undecodable bytes replaced), or None."""
+        return _header(self.headers, name)
+
+    @property
+    def scope_key(self) -> str:
+        """The key as text (undecodable bytes replaced), which says of which session the record is; empty without a key."""
+        return _text(self.key)
+
     @property
     def size(self) -> int:
         """Bytes that the record takes on the log, or a few more."""
@@ -96,10 +105,20 @@ class LoggedRecord:
 
     def header(self, name: str) -> str | None:
         """The first header of that name as text (undecodable bytes replaced), or None."""
-        for candidate, value in self.headers:
-            if candidate == name:
-                return (value or b"").decode("utf-8", "replace")
-        return None
+        return _header(self.headers, name)
+
+    @property
+    def scope_key(self) -> str:
+        """The key as text (undecodable bytes replaced), which says of which session the record is; empty without a key."""
+        return _text(self.key)
+
+
+def _header(headers: Sequence[Header], name: str) -> str | None:
+    return next((_text(value) for candidate, value in headers if candidate == name), None)
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "replace")
 
 
 class EventLog(Protocol):

@@ -55,9 +55,7 @@ async def lost_keys(
     # Looked at last: every data key is put before the first record that it seals.
     await registry.refresh()
     return {
-        id: LostKey(
-            id, (first.key or b"").decode(), counts[id], first.partition, first.offset, first.header("ce_time"), forgets[id]
-        )
+        id: LostKey(id, first.scope_key, counts[id], first.partition, first.offset, first.header("ce_time"), forgets[id])
         for id, first in firsts.items()
         if is_lost(registry.get(PREFIX + id))
     }
@@ -76,7 +74,7 @@ async def give_up(registry: Registry, key: LostKey, *, now: datetime) -> None:
 def _is_bound(id: str, record: LoggedRecord) -> bool:
     """A header that names no key of the record's session is a dead letter, and waited for by nobody."""
     try:
-        check_key_id(id, (record.key or b"").decode("utf-8", "replace"))
+        check_key_id(id, record.scope_key)
     except InvalidEvent:
         return False
     return True

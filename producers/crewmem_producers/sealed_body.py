@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from crewmem_producers.errors import InvalidEvent, missing_extra
 from crewmem_producers.log import LoggedRecord, Record
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-R = TypeVar("R", LoggedRecord, Record)
 
 KEY_HEADER = "crewmem-key"
 """The header that names the data key of a sealed body."""
@@ -35,17 +33,9 @@ def cipher(secret: bytes) -> AESGCM:
     return AESGCM(secret)
 
 
-def header(record: LoggedRecord | Record, name: str) -> str | None:
-    """The first header of that name as text, or None."""
-    for candidate, value in record.headers:
-        if candidate == name:
-            return (value or b"").decode("utf-8", "replace")
-    return None
-
-
 def key_id(record: LoggedRecord | Record) -> str | None:
     """The id of the data key that sealed the record's body; None of a plain one."""
-    return header(record, KEY_HEADER)
+    return record.header(KEY_HEADER)
 
 
 def new_key_id(scope_key: str) -> str:
@@ -77,7 +67,7 @@ def unseal(body: bytes, *, cipher: AESGCM, record: LoggedRecord | Record) -> byt
 
 
 def _bound_to(record: LoggedRecord | Record) -> bytes:
-    return (header(record, "ce_id") or "").encode() + b"\n" + (record.key or b"")
+    return (record.header("ce_id") or "").encode() + b"\n" + (record.key or b"")
 
 
 def _bound(digits: str, scope_key: str) -> str:

@@ -11,7 +11,7 @@ from crewmem_producers.erasing import Erasure, erasure_of
 from crewmem_producers.events import CONTROL_BODIES, SessionForgotten
 from crewmem_producers.log import Record
 from crewmem_producers.registry import Registry
-from crewmem_producers.sealed_body import KEY_HEADER, SECRET_BYTES, cipher, header, key_id, seal
+from crewmem_producers.sealed_body import KEY_HEADER, SECRET_BYTES, cipher, key_id, seal
 
 NEVER_SEALED = frozenset({*(body.type for body in CONTROL_BODIES), SessionForgotten.type})
 """What no session's erasure may take away."""
@@ -29,7 +29,7 @@ class Sealer:
         Every data key is in the registry, and was read not to be erased, when this returns. Raises RegistryUnavailable,
         MasterRetired: nothing was sealed, and nothing is ever sent plain instead.
         """
-        scope_keys = [_scope_key(record) if _is_to_seal(record) else None for record in records]
+        scope_keys = [record.scope_key if _is_to_seal(record) else None for record in records]
         wanted = {scope_key for scope_key in scope_keys if scope_key is not None}
         if not wanted:
             return list(records)
@@ -54,12 +54,8 @@ def _is_to_seal(record: Record) -> bool:
         record.key is not None
         and record.value is not None
         and key_id(record) is None
-        and header(record, "ce_type") not in NEVER_SEALED
+        and record.header("ce_type") not in NEVER_SEALED
     )
-
-
-def _scope_key(record: Record) -> str:
-    return (record.key or b"").decode()
 
 
 def _grave(registry: Registry, scope_key: str) -> Erasure | None:
@@ -71,6 +67,6 @@ def _grave(registry: Registry, scope_key: str) -> Erasure | None:
 
 def _is_buried(record: Record, erasure: Erasure) -> bool:
     try:
-        return datetime.fromisoformat(header(record, "ce_time") or "") <= erasure.time
+        return datetime.fromisoformat(record.header("ce_time") or "") <= erasure.time
     except (ValueError, TypeError):  # no time, or none that can be compared: decoding says what is wrong with it
         return False

@@ -71,7 +71,7 @@ class Forgets:
 
     def note(self, record: LoggedRecord, keyring: Keyring) -> None:
         """Takes a record into account that the ledger does not have yet."""
-        named, key = read_forget(record, keyring), (record.key or b"").decode("utf-8", "replace")
+        named, key = read_forget(record, keyring), record.scope_key
         if named is not None:
             self.name(named)
         elif record.header("ce_type") == MemoryForgotten.type:
