@@ -26,7 +26,8 @@ HEAD = """# What was measured
 
 Each script answers one question and measures its floor (the bare encoder, the bare table, the bare crew) in the same run, in
 alternating rounds; absolute figures mean little on shared machines, ratios hold. `make bench` runs the short form of every
-script, `make bench-full` the long one; one alone: `python bench/run.py NAME`.
+script, `make bench-full` the long one; one alone: `python bench/run.py NAME`. `chaos` runs where `KAFKA_HOME` says where Apache
+Kafka is; its long form takes 20 minutes.
 """
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import signal
 import sys
 import time
 from collections import Counter
@@ -17,9 +16,10 @@ from typing import Any
 
 import httpx
 from chaos import journal
-from chaos.findings import DIED, LOST
+from chaos.findings import LOST
 from chaos.fleet import Fleet
 from chaos.journal import Diary
+from chaos.operators import AWAY_SECONDS, CREWMEM, Operator
 from chaos.schedule import Options, Step
 from chaos.traffic import Traffic, Unknown
 from chaos.workload import SESSIONS, TENANTS, TIDES, Workload, content_of, session_name
@@ -39,15 +39,11 @@ from crewmem_store.embedder_hashing import HashingEmbedder
 from crewmem_store.errors import GenerationBehind
 from crewmem_store.letter_states import LetterState
 from crewmem_store.store import StoreReader
-from processes.harness import environment
 
-AWAY_SECONDS = 300.0
-"""How long what is away (a broker, a service) may be so."""
 UNKNOWN_SECONDS = 20.0
 KNOWS = SCHEMA_VERSION + 1
 """The newest body version that the newer consumers read."""
 REDRIVE = Path(__file__).parents[1] / "processes" / "redrive.py"
-CREWMEM = (sys.executable, "-c", "from crewmem.cli import main; main()")
 MALFORMED = (
     Record(None, None, partition=0),
     Record(b"acme/x", b"no event", ()),
@@ -75,7 +71,7 @@ def newer_letters(reader: StoreReader, partitions: int) -> set[LetterState]:
 
 class Errands:
     """What they found out: `acknowledged` ids of events, sessions that were `erased` (record key -> when that was finished, or
-    None), `replayed`; `kills` counts what was killed of them."""
+    None), `replayed`."""
 
     def __init__(
         self, options: Options, *, folder: Path, fleet: Fleet, traffic: Traffic, workloads: Sequence[Workload], log: EventLog,
@@ -84,7 +80,8 @@ class Errands:
         self._options, self._folder, self._fleet, self._traffic = options, folder, fleet, traffic
         self._workloads, self._log, self._settings, self._reader, self.diary = workloads, log, settings, reader, diary
         self._upgraded = asyncio.Event()
-        self._commands = self._asked = 0
+        self._operator = Operator(folder, findings=traffic.findings, diary=diary)
+        self._asked = 0
         self._errands: dict[str, Callable[[Step], Awaitable[None]]] = {
             "forget": self._forget, "forget-session": self._forget_session, "erase": self._erase, "rules": self._rules,
             "malformed": self._malformed, "newer": self._newer, "upgrade": self._upgrade, "redrive": self._redrive,
@@ -93,7 +90,12 @@ class Errands:
         self.acknowledged: set[str] = set()
         self.erased: dict[str, datetime | None] = {}
         self.replayed: Replayed | None = None
-        self.kills: Counter[str] = Counter()
+        self._upgrades = 0
+
+    @property
+    def kills(self) -> Counter[str]:
+        """What was killed of them, by kind."""
+        return Counter(consumer=self._upgrades, operator=self._operator.kills)
 
     async def run(self, step: Step) -> None:
         """What needs the log or a service is tried until they are there, and a replay until it is where the old one is."""
@@ -167,8 +169,8 @@ class Errands:
             "--wait",
             str(4 * self._options.patience),
         ]
-        await self._command("erase", command, told, kill_after=1 + 6 * step.chance)
-        said = await self._command("erase", command, told)
+        await self._operator.runs("erase", command, told, kill_after=1 + 6 * step.chance)
+        said = await self._operator.runs("erase", command, told)
         if said is None:
             return
         [mark] = parse_token(json.loads(said)["token"])
@@ -204,7 +206,7 @@ class Errands:
         for process in self._fleet.of("consumer"):
             process.spec["knows"] = KNOWS
             await self._fleet.replace(process)
-            self.kills["consumer"] += 1
+            self._upgrades += 1
         await self._letters("newer consumers have not redriven every letter", lambda states: LetterState.OPEN not in states)
         self._upgraded.set()
 
@@ -222,7 +224,7 @@ class Errands:
         del step
         for die in (True, False):
             spec = json.dumps({"settings": self._settings, "die": die})
-            await self._command("redrive", [sys.executable, str(REDRIVE), spec], {}, dies=die)
+            await self._operator.runs("redrive", [sys.executable, str(REDRIVE), spec], {}, dies=die)
 
     async def _replay(self, step: Step) -> None:
         """A new generation while all of this goes on; it goes on where it was when it is interrupted."""
@@ -230,41 +232,6 @@ class Errands:
         await self._upgraded.wait()
         self.replayed = await replay(ConsumerSettings(**self._settings), embedder=HashingEmbedder())
         self.diary.say(f"replayed: {self.replayed}")
-
-    async def _command(
-        self, name: str, command: Sequence[str], told: dict[str, str], *, kill_after: float | None = None, dies: bool = False
-    ) -> str | None:  # fmt: skip
-        """What an operator's command printed, None when it did not end well; tried again while what it needs is away. With
-        `kill_after` it is killed, with `dies` it kills itself, and nothing is printed."""
-        deadline = time.monotonic() + AWAY_SECONDS
-        while True:
-            status, out = await self._once(name, command, told, seconds=kill_after)
-            if status == -signal.SIGKILL:
-                self.kills["operator"] += 1
-            if status == 0 or kill_after is not None or (dies and status == -signal.SIGKILL):
-                return out.read_text()
-            if time.monotonic() > deadline:
-                self._traffic.findings.add(DIED, f"{name} ended with {status}, see {out.with_suffix('.log')}")
-                return None
-            self.diary.say(f"{name} ended with {status}: again")
-            await asyncio.sleep(1)
-
-    async def _once(
-        self, name: str, command: Sequence[str], told: dict[str, str], *, seconds: float | None
-    ) -> tuple[int, Path]:  # fmt: skip
-        """Its exit status, and the file with what it printed; -9 when it took longer than `seconds`."""
-        self._commands += 1
-        out = self._folder / f"{name}.{self._commands:03d}.out"
-        with out.open("wb") as said, out.with_suffix(".log").open("wb") as complained:
-            process = await asyncio.create_subprocess_exec(*command, stdout=said, stderr=complained, env=environment() | told)
-        try:
-            return await asyncio.wait_for(process.wait(), seconds), out
-        except TimeoutError:
-            return -signal.SIGKILL, out
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
 
     def _session(self, step: Step) -> Scope:
         dice = int(step.chance * 10_000)
