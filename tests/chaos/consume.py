@@ -53,6 +53,7 @@ async def main(spec: dict[str, Any]) -> None:
             CONTROLS[guard]()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    program.up(Path(spec["ready"])).touch()
     try:
         await run(settings, stop=stop, checkpoint=checkpoint, store=store, embedder=HashingEmbedder(), health=Health())
     finally:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chaos.program import UNAVAILABLE, border
+from chaos.program import UNAVAILABLE, border, up
 from processes.harness import environment
 
 HERE = Path(__file__).parent
@@ -92,8 +92,11 @@ class Process:
             await asyncio.sleep(widen / 10)
 
     async def end(self) -> int:
-        """SIGTERM; its exit status."""
+        """SIGTERM, once it can take one; its exit status."""
         assert self.running is not None
+        deadline = time.monotonic() + STOP_SECONDS
+        while not up(self.ready_file).exists() and self.running.poll() is None and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
         self.running.send_signal(signal.SIGTERM)
         status = await asyncio.to_thread(self.running.wait, STOP_SECONDS)
         self.running = None

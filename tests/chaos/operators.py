@@ -13,7 +13,7 @@ from chaos.findings import DIED, Findings
 from chaos.journal import Diary
 from processes.harness import environment
 
-AWAY_SECONDS = 300.0
+AWAY_SECONDS = 600.0
 """How long what is away (a broker, a service) may be so."""
 CREWMEM = (sys.executable, "-c", "from crewmem.cli import main; main()")
 

@@ -16,6 +16,11 @@ UNAVAILABLE = 3
 """Exit status of a process whose surroundings were away when it started: whoever started it starts it again."""
 
 
+def up(ready: Path) -> Path:
+    """The file that a process with that ready file makes once it can be told to end."""
+    return ready.with_suffix(".up")
+
+
 def border(ready: Path, step: str) -> Path:
     """The file that a process with that ready file touches when it begins to stand still at a step."""
     return ready.with_suffix(f".{step}")

@@ -34,8 +34,9 @@ def main(spec: dict[str, Any]) -> None:
         stopping = True
 
     signal.signal(signal.SIGTERM, stop)
-    said, book = journal.read(path), Journal(path)
     ready = Path(spec["ready"])
+    program.up(ready).touch()
+    said, book = journal.read(path), Journal(path)
 
     def publish(run: range) -> None:
         publisher.publish(*(workload.event(number) for number in run))

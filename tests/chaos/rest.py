@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter, defaultdict
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 import httpx
 from chaos.expected import Expected, Memory
 from chaos.findings import BACK, DOUBLED, LEAKED, LOST, WRONG, Findings
+from chaos.operators import AWAY_SECONDS
 from chaos.traffic import Caller, Traffic, bearer
 from chaos.workload import SESSIONS, TENANTS, owner_of, session_name
 from crewmem_producers.names import Scope
@@ -53,7 +55,7 @@ class LastPass:
 
     async def _list(self, client: httpx.AsyncClient, scope: Scope, wanted: dict[Memory, str]) -> None:
         async with self._gate:
-            found = await self._listing(client, scope)
+            found = await self._answered(lambda: self._listing(client, scope))
         self.listed += len(found)
         seen = Counter((str(scope), memory["event_id"], memory["span"]) for memory in found)
         for memory in sorted(wanted.keys() - seen.keys()):
@@ -88,12 +90,28 @@ class LastPass:
         """In its own session it is found; asked for in another, of its tenant or not, what is given is looked at as well."""
         scope = Scope.parse(memory[0])
         async with self._gate:
-            found = await self._traffic.recall(client, self._caller(scope), self._url(), content, scope.session, top_k=5)
+            found = await self._asked(client, self._caller(scope), content, scope.session)
             self.recalled += 1
             if memory[1:] not in {(one["event_id"], one["span"]) for one in found}:
                 self._findings.add(LOST, f"{memory} is not recalled")
             if self._dice.random() < ELSEWHERE:
                 caller, session = self._dice.choice(self._traffic.callers), session_name(self._dice.randrange(SESSIONS))
                 if session.startswith(caller.prefix):
-                    await self._traffic.recall(client, caller, self._url(), content, session, top_k=5)
+                    await self._asked(client, caller, content, session)
                     self.elsewhere += 1
+
+    async def _asked(self, client: httpx.AsyncClient, caller: Caller, content: str, session: str) -> Sequence[dict[str, Any]]:
+        return await self._answered(
+            lambda: self._traffic.recall(client, caller, self._url(), content, session, top_k=5)
+        )  # fmt: skip
+
+    async def _answered(self, ask: Callable[[], Awaitable[Sequence[dict[str, Any]]]]) -> Sequence[dict[str, Any]]:
+        """Asks until there is an answer: a service that was killed last may still be starting. Raises httpx.HTTPError."""
+        deadline = time.monotonic() + AWAY_SECONDS
+        while True:
+            try:
+                return await ask()
+            except httpx.HTTPError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.5)

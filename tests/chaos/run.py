@@ -146,7 +146,7 @@ class Run:
         looking = asyncio.create_task(self._stage.fleet.supervise())
         await self._stage.fleet.end("publisher")
         await registry.refresh()
-        store, active, patience = self._stage.store(), generations.active(registry), 3 * self._options.patience
+        store, active, patience = self._stage.store(), generations.active(registry), self._options.patience
 
         def behind(ends: dict[int, int]) -> list[str]:
             return [

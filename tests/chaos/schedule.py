@@ -60,7 +60,7 @@ class Options:
     @property
     def patience(self) -> float:
         """Seconds that what must come of the log is waited for; in a control it may never come."""
-        return 60.0 if self.without else 300.0
+        return 60.0 if self.without else 600.0
 
 
 @dataclass(frozen=True, order=True)

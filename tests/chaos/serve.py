@@ -16,6 +16,7 @@ from crewmem_store.service.serve import serve
 async def main(spec: dict[str, Any]) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    program.up(Path(spec["ready"])).touch()
     ready = Path(spec["ready"])
     settings = ServiceSettings(**spec["settings"])
     await serve(settings, stop=stop, embedder=HashingEmbedder(), ready=lambda url: ready.touch())
