@@ -8,16 +8,22 @@ CrewmemError
 ├── TransportRefused     (producers) the destination refused the caller
 │   ├── KeyRefused       the API key is missing, wrong, revoked or expired (401)
 │   └── RightRefused     the API key may not do that, or not in that session (403)
-└── ServiceUnavailable   (producers) connection, time-out, 429 or 5xx
+├── ServiceUnavailable   (producers) connection, time-out, 429 or 5xx
+├── OutboxFull, OutboxBroken (producers) nothing more can be kept on this machine's disk
+└── InvalidEvent, EventTooLarge, EventRefused (producers) an event of your own that cannot be published
 """
 
 from __future__ import annotations
 
 from crewmem_producers.errors import (
     CrewmemError,
+    EventRefused,
+    EventTooLarge,
+    InvalidEvent,
     InvalidName,
     LogUnavailable,
     MissingExtra,
+    OutboxBroken,
     OutboxFull,
     ServiceUnavailable,
     SettingsError,
@@ -28,12 +34,16 @@ from crewmem_producers.errors import (
 
 __all__ = [
     "CrewmemError",
+    "EventRefused",
+    "EventTooLarge",
+    "InvalidEvent",
     "InvalidName",
     "KeyRefused",
     "LogUnavailable",
     "MissingExtra",
     "NotFound",
     "NotFresh",
+    "OutboxBroken",
     "OutboxFull",
     "RequestRefused",
     "RightRefused",

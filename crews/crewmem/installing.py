@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crewmem_producers.settings import CrewSettings, load, unknown_names
 
 from crewmem.extras import require_crewai
 from crewmem.kickoff import Options, names_of
 from crewmem.sessions import Session, check
+
+if TYPE_CHECKING:
+    from crewmem.hooks import Configuration  # which loads CrewAI
 
 logger = logging.getLogger("crewmem")
 
@@ -34,7 +37,9 @@ def install(
 
     Opens nothing. Calling it again replaces what it was told before. Raises SettingsError, InvalidName, MissingExtra.
     """
-    configuration = configure(session, agents, publish, recall, strict, settings)
+    configuration = configure(
+        session, agents=agents, publish=publish, recall=recall, strict=strict, settings=settings
+    )  # fmt: skip
     from crewmem.hooks import install_for_all
 
     install_for_all(configuration)
@@ -42,13 +47,14 @@ def install(
 
 def configure(
     session: Session | None,
+    *,
     agents: Sequence[Any] | None,
     publish: bool,
     recall: bool,
     strict: bool,
     settings: dict[str, Any],
-) -> Any:
-    """Checked options and the connection they use."""
+) -> Configuration:
+    """Checked options and the connection they use. Raises what `install` raises."""
     from crewmem.connection import connect
 
     require_crewai()

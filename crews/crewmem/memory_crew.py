@@ -31,7 +31,9 @@ class MemoryCrew:
         **settings: Any,
     ) -> None:
         self.crew = crew
-        self._configuration = configure(session, agents, publish, recall, strict, settings)
+        self._configuration = configure(
+            session, agents=agents, publish=publish, recall=recall, strict=strict, settings=settings
+        )  # fmt: skip
         self._bound(crew)
 
     def kickoff(self, inputs: dict[str, Any] | None = None, **options: Any) -> Any:

@@ -39,7 +39,8 @@ class Memstore:
     The methods that start with `a` are for asyncio: they run the same call in a worker thread.
 
     When the service is away, `remember` uses the outbox and `recall` gives `[]`, each with a warning; with `strict` they
-    raise ServiceUnavailable instead. Raises SettingsError for settings that are missing or malformed.
+    raise ServiceUnavailable instead. `api_key`, `base_url` and further arguments are settings (docs/settings.md). Raises
+    SettingsError for settings that are missing or malformed.
     """
 
     def __init__(
@@ -121,7 +122,9 @@ class Memstore:
     ) -> Memories:
         """The memories that fit the query best, best first, each with `content` and `score` (a cosine, 0 to 1).
 
-        `session` may be a list, or `"*"` for all that the key may read. With `after` (a token; by default everything
+        `session` may be a list, or `"*"` for all that the key may read. At most `top_k` (5, up to 100) come back, each with a
+        score of at least `threshold` (0). `crew`, `agent_role`, `kind` and `metadata` take only memories that have these
+        values, `since` and `until` only those made between these times; `as_of` asks what was known at that time. With `after` (a token; by default everything
         that is on the log now) the service waits until that is in its view, `wait_seconds` at most; None does not wait.
         When the service is away the answer is `[]`, with a warning.
 
