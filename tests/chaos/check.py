@@ -64,7 +64,7 @@ def check_arrival(acknowledged: set[str], wanted: Expected, findings: Findings) 
 def check_unreadable(wanted: Expected, erased: Mapping[str, datetime | None], findings: Findings) -> None:
     """Only what happened before the end of an erasure of its session cannot be opened. `erased`: record key -> that end."""
     for place, record in wanted.unreadable.items():
-        key, time = (record.key or b"").decode(), datetime.fromisoformat(record.header("ce_time") or "")
+        key, time = record.scope_key, datetime.fromisoformat(record.header("ce_time") or "")
         end = erased.get(key)
         if key not in erased or (end is not None and time > end):
             findings.add(LOST, f"{place}, {record.header('ce_id')} of {time}, cannot be opened: erased was {end}")

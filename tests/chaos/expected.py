@@ -89,7 +89,7 @@ class Reader:
                 continue
             if isinstance(event.body, RulesApplied):
                 rules = event.body.rules
-            outcome = self._outcome(event, (record.key or b"").decode(), self._dropped_tide(number, record.offset, rules))
+            outcome = self._outcome(event, record.scope_key, self._dropped_tide(number, record.offset, rules))
             newer = event.body.schema_version > SCHEMA_VERSION
             self.found.outcomes[place] = READ_ANEW if newer else {outcome}
 
@@ -98,7 +98,7 @@ class Reader:
         self.found.unreadable[place] = record
         self.found.outcomes[place] = READ_BEFORE
         self.found.events.add(event_id)
-        self._seen.add(((record.key or b"").decode(), event_id))
+        self._seen.add((record.scope_key, event_id))
 
     def _dropped_tide(self, partition: int, offset: int, rules: str | None) -> str | None:
         generation = self._generation
