@@ -121,5 +121,5 @@ class NewerSchemas:
         """From the events' log, which keeps every record."""
         record = await record_at(self._log, ref.position)
         if record is None:
-            raise LogUnavailable(f"the log has no record at {ref.position} any more")
+            raise LogUnavailable(f"the log has no record at {ref.position} any more: restore it (`crewmem backup restore`)")
         return record

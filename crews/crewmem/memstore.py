@@ -124,8 +124,10 @@ class Memstore:
 
         `session` may be a list, or `"*"` for all that the key may read. At most `top_k` (5, up to 100) come back, each with a
         score of at least `threshold` (0). `crew`, `agent_role`, `kind` and `metadata` take only memories that have these
-        values, `since` and `until` only those made between these times; `as_of` asks what was known at that time. With `after` (a token; by default everything
-        that is on the log now) the service waits until that is in its view, `wait_seconds` at most; None does not wait.
+        values, `since` and `until` only those made between these times; `as_of` asks what was known at that time.
+
+        With `after` (a token; by default everything that is on the log now) the service waits until that is in its view,
+        `wait_seconds` at most (2, up to 30); None does not wait. `strict`: NotFresh when that takes longer.
         When the service is away the answer is `[]`, with a warning.
 
         Raises RequestRefused, InvalidName, KeyRefused, RightRefused, and NotFresh with `strict`.

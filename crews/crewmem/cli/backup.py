@@ -49,7 +49,8 @@ def verify(place: Place, as_json: AsJson = False) -> None:
     elif not found.problems:
         say(f"sound: {found.records} records, made {found.manifest.created_at}")
     if found.problems:
-        raise CheckFailed("the backup is not sound:\n" + "\n".join(found.problems))
+        problems = "\n".join(found.problems)
+        raise CheckFailed(f"the backup is not sound: use another copy, or make a new one in another place\n{problems}")
 
 
 @app.command()

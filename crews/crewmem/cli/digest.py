@@ -40,7 +40,10 @@ def digest(
         say(found.hex)
         note(f"{found.rows} memories of {name}")
     if expect is not None and expect.strip().lower() != found.hex:
-        raise CheckFailed(f"the digest of {name} is {found.hex}, not {expect}: its memories are not those that were expected")
+        raise CheckFailed(
+            f"the digest of {name} is {found.hex}, not {expect}: its memories are not those that were expected. If consumers "
+            "had not come to the log's end (`crewmem stats`), compare again; `crewmem accounting --verify` says what is wrong"
+        )
 
 
 async def _digest(settings: StoreSettings, name: str | None) -> tuple[str, Digest]:

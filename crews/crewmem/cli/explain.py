@@ -96,7 +96,10 @@ def _explained(partition: int, row: LedgerRow, spans: tuple[Explanation, ...], c
 async def _record(log: EventLog, partition: int, row: LedgerRow) -> LoggedRecord:
     record = await record_at(log, Position(partition, row.offset))
     if record is None:
-        raise UnknownEvent(f"the log has no record at {partition}:{row.offset} any more, so there is nothing to explain")
+        raise UnknownEvent(
+            f"the log has no record at {partition}/{row.offset} any more, so there is nothing to explain; "
+            "`crewmem events show` tells what the ledger kept of it"
+        )
     return record
 
 
@@ -115,4 +118,6 @@ def _rules(row: LedgerRow, partition: int, reader: StoreReader, generation: Gene
             if earlier.type == RulesApplied.type and earlier.rules_sha256 == row.rules_sha256 and earlier.detail:
                 return RuleSet.parse(earlier.detail)
         end = start
-    raise UnknownEvent(f"the rules {row.rules_sha256} that decided it are not in the ledger")
+    raise UnknownEvent(
+        f"the rules {row.rules_sha256} that decided it are not in the ledger; `crewmem replay` decides it anew with the newest"
+    )

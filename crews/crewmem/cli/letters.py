@@ -54,7 +54,10 @@ class Desk:
         if record is not None and record.header(CUT) is not None:
             record = await record_at(self.log, letter.position)
         if record is None:
-            raise LogUnavailable(f"the dead letter of {letter.position} is not on its log any more")
+            raise LogUnavailable(
+                f"the dead letter of {letter.position} is not on its log any more: retention took it, or the log was wiped. "
+                "Restore it from a backup (`crewmem backup restore`), or discard the letter (`crewmem dlq discard`)"
+            )
         return record
 
     async def _states(self, partition: int) -> _States:

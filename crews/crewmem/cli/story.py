@@ -46,7 +46,10 @@ async def story(asked: str, *, sources: Sources) -> list[dict[str, Any]]:
     positions = await _positions(asked, sources)
     told = [await _record(position, sources) for position in positions]
     if not any(one["type"] or one["headers"] or _is_told(one) for one in told):
-        raise UnknownEvent(f"neither the log nor a ledger knows {asked}")
+        raise UnknownEvent(
+            f"neither the log nor a ledger knows {asked}: `crewmem list --json` shows the event ids of memories, "
+            "`crewmem stats` the positions that there are"
+        )
     return told
 
 

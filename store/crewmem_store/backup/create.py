@@ -70,7 +70,10 @@ async def _check_same_log(
     at = found.end(topic, partition)
     place = f"{topic} {partition}"
     if first > at:
-        raise BackupRefused(f"the log of {place} begins at {first}, the backup ends at {at}: what is between was deleted")
+        raise BackupRefused(
+            f"the log of {place} begins at {first}, the backup ends at {at}: what is between was deleted. Keep this backup, "
+            "and choose another place for a new one"
+        )
     if not at:
         return
     last = found.segments[topic][partition][-1]
@@ -93,7 +96,10 @@ async def _add(
         while at < end and sum(len(record.value or b"") for record in records) < SEGMENT_BYTES:
             read = [record for record in await log.read(partition, at, limit=READ_RECORDS) if record.offset < end]
             if not read:
-                raise BackupRefused(f"the log of {topic} {partition} gives nothing at {at} although it ends at {end}")
+                raise BackupRefused(
+                    f"the log of {topic} {partition} gives nothing at {at} although it ends at {end}: `crewmem doctor` checks "
+                    "the broker"
+                )
             records += read
             at = read[-1].offset + 1
             show(f"{topic} {partition}", at, end)
