@@ -19,6 +19,7 @@ from crewmem_store.service.server import served
 
 from crewmem_consumers.dead_letters import LogDeadLetters
 from crewmem_consumers.health import Health, create_app
+from crewmem_consumers.kept_sessions import SessionBudget
 from crewmem_consumers.llm import LlmClient
 from crewmem_consumers.monitor import Monitor
 from crewmem_consumers.newer_schemas import NewerSchemas
@@ -99,6 +100,7 @@ class Consumer:
         self._health = health
         self._checkpoint = checkpoint
         self._sources: dict[str, Source] = {}
+        self._sessions = SessionBudget()
         self._only = only
         self._remove_at: dict[str, float] = {}
         self._removed: set[str] = set()
@@ -206,6 +208,7 @@ class Consumer:
             siblings=lambda: [one for one in generations.live(self._parts.registry) if one.name != generation.name],
             is_active=lambda: self._is_active(generation.name),
             newer_schemas=partial(self._redriver, generation),
+            sessions=self._sessions,
         )
         if self._broker is None:
             return SqliteWorker(owned)

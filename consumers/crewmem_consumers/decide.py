@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from crewmem_producers.events import Event, KickoffCompleted, MemoryForgotten, SessionForgotten
 from crewmem_producers.names import Scope, memory_id
 from crewmem_producers.spans import overlap
-from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
+from crewmem_store.rows import LedgerRow, MemoryRow, Outcome, Vector
 from crewmem_store.store import PartitionView
 from crewmem_store.updates import Erase, EraseKey, Extend, Forget, SupersedeFailures, SupersedeKey, Update, in_few_writes
 
@@ -16,6 +17,7 @@ from crewmem_consumers import memories, outcomes
 from crewmem_consumers.draft import Draft
 from crewmem_consumers.echo import ECHO
 from crewmem_consumers.item import Item
+from crewmem_consumers.neighbours import Compared
 from crewmem_consumers.outcomes import Fate
 from crewmem_consumers.select import LIMIT, MAX_MEMORIES
 from crewmem_consumers.sessions import Session, Sessions
@@ -43,14 +45,27 @@ class Decider:
         self._embedder = embedder
         self._sessions = sessions
         self._seen: dict[tuple[str | None, str], int] = {}
+        self._compared: dict[int, Compared] = {}
         self._plan = Plan()
 
     def decide(self, items: Sequence[Item]) -> Plan:
         """The plan of a whole batch; `items` are in offset order."""
+        self._compare(items)
         for item in items:
             self._plan.ledger.append(self._ledger_row(item))
         self._plan.updates = in_few_writes(self._plan.updates)
         return self._plan
+
+    def _compare(self, items: Sequence[Item]) -> None:
+        """Holds the drafts of each session against what is there of it, all at once: in a large one most of the work."""
+        drafts: dict[Scope, list[tuple[Draft, Vector]]] = defaultdict(list)
+        for item in items:
+            for draft in item.selection.kept if item.selection is not None else ():
+                if draft.event.scope is not None and draft.vector is not None and _may_repeat_by_meaning(draft):
+                    drafts[draft.event.scope].append((draft, draft.vector))
+        for scope, ones in drafts.items():
+            found = self._sessions[scope].compare([vector for _, vector in ones], NEAR)
+            self._compared |= {id(draft): compared for (draft, _), compared in zip(ones, found, strict=True)}
 
     def _ledger_row(self, item: Item) -> LedgerRow:
         event, offset = item.event, item.record.offset
@@ -153,7 +168,7 @@ class Decider:
             return memories.tombstone(draft, Outcome.FORGOTTEN, partition=partition, offset=offset)
         if draft.content is None or not room:
             return memories.tombstone(draft, Outcome.DROPPED, partition=partition, offset=offset)
-        survivor = _survivor(draft, session, offset)
+        survivor = _survivor(draft, session, offset, self._compared.get(id(draft), Compared()))
         if survivor is not None:
             return memories.tombstone(draft, Outcome.DUPLICATE, partition=partition, offset=offset, duplicate_of=survivor.id)
         return memories.stored(draft, partition=partition, offset=offset, embedder=self._embedder)
@@ -188,14 +203,19 @@ def _is_forgotten(draft: Draft, session: Session) -> bool:
     )
 
 
-def _survivor(draft: Draft, session: Session, offset: int) -> MemoryRow | None:
+def _may_repeat_by_meaning(draft: Draft) -> bool:
+    """Whether vectors are asked what the draft repeats."""
+    return draft.decision.keep.duplicates == "near" and memories.key_of(draft) is None
+
+
+def _survivor(draft: Draft, session: Session, offset: int, compared: Compared) -> MemoryRow | None:
     """The earliest memory that this span only repeats: of equal source, else (without a key) close to it with equal claims."""
-    mode = draft.decision.keep.duplicates
-    if mode == "keep":
+    if draft.decision.keep.duplicates == "keep":
         return None
     found = [row for row in session.equal(draft.source_hash) if _stands_for(row, draft, offset)]
-    if not found and mode == "near" and memories.key_of(draft) is None and draft.vector is not None:
-        found = [row for row in session.near(draft.vector, draft.extract, NEAR) if _stands_for(row, draft, offset)]
+    if not found and draft.vector is not None and _may_repeat_by_meaning(draft):
+        near = session.near(draft.vector, draft.extract, NEAR, compared)
+        found = [row for row in near if _stands_for(row, draft, offset)]
     return min(found, key=lambda row: (row.offset, row.span), default=None)
 
 

@@ -29,13 +29,14 @@ from crewmem_consumers.decode import decode
 from crewmem_consumers.draft import Draft
 from crewmem_consumers.embed import Vectors, embed
 from crewmem_consumers.item import Item
+from crewmem_consumers.kept_sessions import KeptSessions, SessionBudget
 from crewmem_consumers.known import Known
 from crewmem_consumers.letters import DeadLetters, letter
 from crewmem_consumers.redact import redact
 from crewmem_consumers.rules import RuleSet, default_rules
 from crewmem_consumers.rules_in_force import RulesInForce
 from crewmem_consumers.select import pass_over, select
-from crewmem_consumers.sessions import KeptSessions, Session, Sessions
+from crewmem_consumers.sessions import Session, Sessions
 from crewmem_consumers.split import split
 from crewmem_consumers.summarise import summarise
 
@@ -64,7 +65,8 @@ class Processed:
 class Ingestor:
     """Decode, select, redact, summarise, embed, decide, write: for one generation and partition.
 
-    `known` is what an older generation knows of the partition; what is taken from it would come out the same.
+    `known` is what an older generation knows of the partition; what is taken from it would come out the same. `sessions`
+    is what a process keeps of sessions, over all its partitions.
     `default_rules` is the text of a rule file for positions before the first `rules.applied`; without it the package's
     default. Raises RuleError when rules of the ledger or the generation cannot be read.
     """
@@ -79,6 +81,7 @@ class Ingestor:
         dead_letters: DeadLetters,
         keyring: Keyring,
         known: Known | None = None,
+        sessions: SessionBudget | None = None,
         default_rules: str | None = None,
         checkpoint: steps.Checkpoint = steps.no_checkpoint,
     ) -> None:
@@ -87,7 +90,7 @@ class Ingestor:
         self._embedder = embedder
         self._known = known or Known(partition=partition, fingerprint=embedder.fingerprint)
         self._vectors = Vectors(embedder)
-        self._kept = KeptSessions()
+        self._kept = KeptSessions(sessions or SessionBudget())
         self._dead_letters = dead_letters
         self._keyring = keyring
         self._checkpoint = checkpoint
@@ -218,11 +221,10 @@ class Ingestor:
 
     def _view(self, scopes: set[Scope], ce_ids: set[str]) -> tuple[PartitionView, Mapping[Scope, Session]]:
         """What the batch is decided from: sessions that are still known from the batch before are not read again."""
-        known = self._kept.known()
-        view = self._store.view(scopes={str(scope) for scope in scopes - known}, ce_ids=ce_ids)
-        kept = self._kept.take(view)
-        if known and not kept:
-            view = self._store.view(scopes={str(scope) for scope in scopes}, ce_ids=ce_ids)
+        kept = self._kept.take(scopes)
+        view = self._store.view(scopes={str(scope) for scope in scopes - kept.keys()}, ce_ids=ce_ids)
+        if not self._kept.are_true(view) and kept:
+            return self._store.view(scopes={str(scope) for scope in scopes}, ce_ids=ce_ids), {}
         return view, kept
 
     def _rules_after(self, items: Sequence[Item]) -> RulesInForce:

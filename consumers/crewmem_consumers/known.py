@@ -76,7 +76,8 @@ class Known:
             draft.content, draft.source_hash = made.content, made.source_hash
             prefix = draft.prefix
             if made.vector is not None and made.text.startswith(prefix):
-                draft.extract, draft.text, draft.vector = made.text[len(prefix) :], made.text, made.vector
+                draft.extract, draft.text = made.text[len(prefix) :], made.text
+                draft.vector = made.vector.copy()  # who keeps it must not keep the window alive
         elif not isinstance(draft.event.body, KickoffCompleted) or not draft.event.body.recalled:
             draft.content, draft.source_hash = made.content, made.source_hash  # no vector decided what was cut as an echo
 

@@ -11,12 +11,12 @@ import inspect
 from functools import cache
 from importlib.metadata import version
 
-from crewmem_producers import codec, events, names
+from crewmem_producers import codec, events
 
 from crewmem_consumers import claims, draft, echo, redact, redaction, secrets, sentences, split, summarise
 from crewmem_consumers.rulefile import KeepWith
 
-_MODULES = (codec, events, names, split, sentences, draft, redact, redaction, secrets, echo, claims, summarise)
+_MODULES = (codec, events, split, sentences, draft, redact, redaction, secrets, echo, claims, summarise)
 
 
 def made_by(keep: KeepWith) -> str:

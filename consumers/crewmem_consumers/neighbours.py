@@ -1,65 +1,58 @@
-"""Which memories of a session are close to a text, among those with the same claims."""
+"""Which memories of a session are close to a text: the one comparison that grows with the session."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from crewmem_store.rows import MemoryRow, Vector
-
-from crewmem_consumers.claims import claims
+from crewmem_store.rows import Vector
 
 _SLACK = 1e-4
 """A product of matrices may be off by so much, by how many rows it has: it only says which pairs are looked at."""
+_AT_ONCE = 4 * 2**20
+"""Cosines of one product: 16 MB."""
 
-_Claims = frozenset[tuple[str, int]]
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What was found out of a vector ahead: among the first `rows` none but those at `places` can be close to it."""
+
+    rows: int = 0
+    places: Sequence[int] = field(default_factory=list)
 
 
 class Neighbours:
-    """Vectors by the claims of their texts: only where those are equal can one text repeat another, so few are compared."""
+    """Vectors, and the ids that they belong to."""
 
     def __init__(self, *, dimensions: int) -> None:
-        self._dimensions = dimensions
-        self._new: list[MemoryRow] = []
-        self._groups: dict[_Claims, _Group] = defaultdict(lambda: _Group(dimensions))
-
-    def add(self, row: MemoryRow) -> None:
-        """A row with a vector and a text. Its claims are found when they are first asked for."""
-        self._new.append(row)
-
-    def near(self, vector: Vector, extract: str, cosine: float) -> list[str]:
-        """Ids of the rows with the claims of this extract whose cosine to it is at least that."""
-        for row in self._new:
-            if row.vector is not None:
-                self._groups[_claims(extract_of(row))].add(row.id, row.vector)
-        self._new.clear()
-        group = self._groups.get(_claims(extract))
-        return [] if group is None else group.near(vector, cosine)
-
-
-class _Group:
-    def __init__(self, dimensions: int) -> None:
         self._ids: list[str] = []
         self._matrix: Vector = np.zeros((1, dimensions), dtype=np.float32)
 
+    def __len__(self) -> int:
+        return len(self._ids)
+
     def add(self, id: str, vector: Vector) -> None:
+        """Copies the vector."""
         if len(self._ids) == len(self._matrix):
             self._matrix = np.concatenate([self._matrix, np.zeros_like(self._matrix)])
         self._matrix[len(self._ids)] = vector
         self._ids.append(id)
 
-    def near(self, vector: Vector, cosine: float) -> list[str]:
-        """Each pair is judged by itself, so that it does not depend on what else the session holds."""
-        perhaps = np.flatnonzero(self._matrix[: len(self._ids)] @ vector >= cosine - _SLACK)
+    def compare(self, vectors: Sequence[Vector], cosine: float) -> list[Compared]:
+        """Holds many vectors against all that are there in few products, which takes a tenth of the time of one by one."""
+        rows = len(self._ids)
+        places: list[list[int]] = [[] for _ in vectors]
+        at_once = max(1, _AT_ONCE // max(1, rows))
+        for start in range(0, len(vectors), at_once):
+            close = self._matrix[:rows] @ np.stack(vectors[start : start + at_once]).T >= cosine - _SLACK
+            for place, which in zip(*(found.tolist() for found in np.nonzero(close)), strict=True):
+                places[start + which].append(place)
+        return [Compared(rows, found) for found in places]
+
+    def near(self, vector: Vector, cosine: float, ahead: Compared) -> list[str]:
+        """Ids of the rows whose cosine to it is at least that. Each pair is judged by itself, so that it does not depend on
+        what else the session holds."""
+        new = self._matrix[ahead.rows : len(self._ids)]
+        perhaps = [*ahead.places, *(ahead.rows + np.flatnonzero(new @ vector >= cosine - _SLACK)).tolist()]
         return [self._ids[place] for place in perhaps if float(np.dot(self._matrix[place], vector)) >= cosine]
-
-
-def extract_of(row: MemoryRow) -> str:
-    """The row's text without `<who> (<date>): `."""
-    return (row.text or "").partition(f"({row.created_at:%Y-%m-%d}): ")[2]
-
-
-@lru_cache(maxsize=4096)
-def _claims(extract: str) -> _Claims:
-    return frozenset(claims(extract).items())

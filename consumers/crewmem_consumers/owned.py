@@ -14,6 +14,7 @@ from crewmem_store.store import Store
 
 from crewmem_consumers.health import Health
 from crewmem_consumers.ingestor import Ingestor
+from crewmem_consumers.kept_sessions import SessionBudget
 from crewmem_consumers.known import KnowingEmbedder, known_of
 from crewmem_consumers.letters import DeadLetters
 from crewmem_consumers.newer_schemas import NewerSchemas
@@ -43,10 +44,12 @@ class OwnedPartitions:
         siblings: Callable[[], Sequence[Generation]] = lambda: (),
         is_active: Callable[[], bool] = lambda: True,
         newer_schemas: Callable[[int], NewerSchemas] | None = None,
+        sessions: SessionBudget | None = None,
     ) -> None:
         """`on_failure(generation, error)` is told once when a worker must not go on. `siblings` are the other live
         generations, whose vectors and LLM summaries of the same text are taken over; `is_active` says whether this is the one
-        that answers. `newer_schemas` makes what redrives a partition's dead letters that can be read now."""
+        that answers. `newer_schemas` makes what redrives a partition's dead letters that can be read now;
+        `sessions` is what the process keeps of sessions."""
         self.generation = generation
         self.log = log
         self._store = store
@@ -61,6 +64,7 @@ class OwnedPartitions:
         self._siblings = siblings
         self._is_active = is_active
         self._newer_schemas = newer_schemas
+        self._sessions = sessions or SessionBudget()
         self._workers: dict[int, PartitionWorker] = {}
         self._redriving: dict[int, NewerSchemas] = {}
         self._summaries: dict[int, Summaries] = {}
@@ -122,6 +126,7 @@ class OwnedPartitions:
             dead_letters=self._dead_letters,
             keyring=self._keyring,
             known=known,
+            sessions=self._sessions,
             checkpoint=self._checkpoint,
         )
         return Opened(pipeline, store)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
 
 from crewmem_producers.names import Scope
@@ -13,10 +14,11 @@ from crewmem_store.rows import MemoryRow, Vector
 from crewmem_store.store import PartitionView
 from crewmem_store.updates import Erase, EraseKey, Extend, Forget, SupersedeFailures, SupersedeKey, Update
 
-from crewmem_consumers.neighbours import Neighbours
+from crewmem_consumers.claims import claims
+from crewmem_consumers.neighbours import Compared, Neighbours
 
-MOST_ROWS = 10_000
-"""Rows of the sessions that are kept from one batch to the next, at most: about 40 MB at 384 dimensions."""
+ROW_BYTES = 2_000
+"""Of a row with its places in the look-ups, without its text and vector."""
 
 
 class Session:
@@ -30,6 +32,8 @@ class Session:
         self._by_event: dict[str, list[str]] = defaultdict(list)
         self._by_parent: dict[str, list[str]] = defaultdict(list)
         self._vectors = Neighbours(dimensions=dimensions)
+        self.bytes = ROW_BYTES
+        """About what it takes in memory."""
         self.erased_below = -1
         self._erased_until = datetime.min.replace(tzinfo=UTC)
         for row in rows:
@@ -39,7 +43,8 @@ class Session:
         """Puts a row in; one with an id that is there already changes nothing."""
         if row.id in self._rows:
             return
-        self._rows[row.id] = row
+        self._rows[row.id] = _held(row)
+        self.bytes += ROW_BYTES + len(row.text or "")
         self._by_event[row.event_id].append(row.id)
         if effects.is_marker(row):
             self.erased_below = max(self.erased_below, row.offset)
@@ -53,10 +58,8 @@ class Session:
         if row.parent is not None:
             self._by_parent[row.parent].append(row.id)
         if row.vector is not None:
-            self._vectors.add(row)
-
-    def __len__(self) -> int:
-        return len(self._rows)
+            self._vectors.add(row.id, row.vector)
+            self.bytes += 2 * row.vector.nbytes
 
     def is_erased(self, *, offset: int, time: datetime) -> bool:
         """Whether an event belongs to what an erasure of the session before it took away: one that lies below the erasure, or
@@ -76,9 +79,14 @@ class Session:
         """Rows of that redacted source."""
         return [self._rows[id] for id in self._by_hash[source_hash]]
 
-    def near(self, vector: Vector, extract: str, cosine: float) -> list[MemoryRow]:
+    def compare(self, vectors: Sequence[Vector], cosine: float) -> list[Compared]:
+        """Finds out ahead, for many vectors at once, what `near` would look at of the rows that are there."""
+        return self._vectors.compare(vectors, cosine)
+
+    def near(self, vector: Vector, extract: str, cosine: float, ahead: Compared) -> list[MemoryRow]:
         """Rows with the claims of this extract whose vector is at least that close to this one."""
-        return [self._rows[id] for id in self._vectors.near(vector, extract, cosine)]
+        close = [self._rows[id] for id in self._vectors.near(vector, cosine, ahead)]
+        return [row for row in close if row.text is not None and _claims(_extract_of(row)) == _claims(extract)]
 
     def apply(self, update: Update) -> bool:
         """Applies an update; whether any row changed."""
@@ -146,30 +154,20 @@ class Sessions:
         return bool(self._erased)
 
 
-class KeptSessions:
-    """Sessions from one batch to the next, true as long as nobody else writes to the table (`PartitionView.epoch`)."""
+def _held(row: MemoryRow) -> MemoryRow:
+    """The row with what is decided from and no more; its vector is among the session's."""
+    return MemoryRow(
+        id=row.id, scope=row.scope, event_id=row.event_id, span=row.span, offset=row.offset, created_at=row.created_at,
+        outcome=row.outcome, duplicate_of=row.duplicate_of, kind=row.kind, task_key=row.task_key, text=row.text,
+        source_hash=row.source_hash, expires_at=row.expires_at, key=row.key, superseded_at=row.superseded_at, parent=row.parent,
+    )  # fmt: skip
 
-    def __init__(self) -> None:
-        self._epoch: int | None = None
-        self._sessions: dict[Scope, Session] = {}
 
-    def take(self, view: PartitionView) -> dict[Scope, Session]:
-        """What is still true in that view. Nothing is kept until `keep` says that the batch was written: what decides it
-        changes them."""
-        taken = self._sessions if view.epoch is not None and view.epoch == self._epoch else {}
-        self._sessions = {}
-        return taken
+def _extract_of(row: MemoryRow) -> str:
+    """The row's text without `<who> (<date>): `."""
+    return (row.text or "").partition(f"({row.created_at:%Y-%m-%d}): ")[2]
 
-    def known(self) -> set[Scope]:
-        return set(self._sessions)
 
-    def keep(self, view: PartitionView, taken: Mapping[Scope, Session], batch: Sessions) -> None:
-        """The batch is written: its sessions hold what the table holds, and those used last stay."""
-        if view.epoch is None or batch.erases:
-            return
-        left, self._epoch = MOST_ROWS, view.epoch
-        for scope, session in [*batch.open.items(), *((s, one) for s, one in taken.items() if s not in batch.open)]:
-            left -= len(session)
-            if left < 0:
-                break
-            self._sessions[scope] = session
+@lru_cache(maxsize=4096)
+def _claims(extract: str) -> Counter[str]:
+    return claims(extract)
