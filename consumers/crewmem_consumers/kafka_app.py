@@ -206,14 +206,14 @@ class KafkaApp:
 
 
 def _logger() -> logging.Logger:
-    """FastStream's log lines, without its advice to look whether the topics exist: opening the log has looked."""
+    """FastStream's log lines that tell something: opening the log has looked whether the topics exist."""
     logger = logging.getLogger("crewmem.consumer.faststream")
-    logger.addFilter(_is_no_advice)
+    logger.addFilter(_tells_something)
     return logger
 
 
-def _is_no_advice(record: logging.LogRecord) -> bool:
-    return "Auto create topics is disabled" not in record.getMessage()
+def _tells_something(record: logging.LogRecord) -> bool:
+    return not any(words in record.getMessage() for words in ("Auto create topics is disabled", "callback for Task"))
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]

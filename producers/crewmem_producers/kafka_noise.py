@@ -12,15 +12,27 @@ _AT_EVERY_TRY = (
 )  # fmt: skip
 
 
+_NO_TOPIC = "Topic %s not found in cluster metadata"
+"""Ten times a second while a topic that was there is gone; ours say only that the log does not answer."""
+
+
 class QuietRetries(logging.Filter):
-    """For a handler: aiokafka's lines about a broker that does not answer are of level DEBUG.
+    """For a handler: aiokafka's lines about a broker that does not answer are of level DEBUG, and that a topic is gone is
+    said once.
 
     Consumer, service and relay say themselves, once, that the log is away and that it is back. aiokafka's own lines are
     shown where its logger is at DEBUG; everything else that it says stays as it is.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._gone: set[str] = set()
+
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.name.partition(".")[0] != "aiokafka" or not str(record.msg).startswith(_AT_EVERY_TRY):
+        if record.name.partition(".")[0] != "aiokafka" or not str(record.msg).startswith((*_AT_EVERY_TRY, _NO_TOPIC)):
+            return True
+        if record.msg == _NO_TOPIC and (said := record.getMessage()) not in self._gone:
+            self._gone.add(said)
             return True
         record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
         return logging.getLogger(record.name).isEnabledFor(logging.DEBUG)

@@ -41,6 +41,13 @@ def test_a_try_that_failed_is_not_shown_and_everything_else_is(shown: io.StringI
     ]
 
 
+def test_that_a_topic_is_gone_is_said_once(shown: io.StringIO) -> None:
+    for topic in ("a", "a", "b", "a"):
+        logging.getLogger("aiokafka.cluster").error("Topic %s not found in cluster metadata", topic)
+    said = [f"ERROR Topic {topic} not found in cluster metadata" for topic in "ab"]
+    assert shown.getvalue().splitlines() == said
+
+
 def test_where_aiokafka_is_at_debug_it_is_shown_as_that(shown: io.StringIO) -> None:
     logger = logging.getLogger("aiokafka")
     before = logger.level
