@@ -18,9 +18,8 @@ from crewmem_store.lance_database import Database, read
 from crewmem_store.lance_partition import ledger_prefix, memory_name
 from crewmem_store.lance_rows import DECIDED_FROM, MADE, MEMORY, WITHOUT_VECTOR, made, memory_rows, rows_without_vectors
 from crewmem_store.ledger_reader import LedgerReader
-from crewmem_store.memory import SCAN_ROWS
 from crewmem_store.rows import LedgerRow, MemoryRow
-from crewmem_store.store import Made, Rows, Tally
+from crewmem_store.store import SCAN_ROWS, Made, Rows, Tally
 
 T = TypeVar("T")
 

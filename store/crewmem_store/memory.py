@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-
-import numpy as np
-from crewmem_producers.events import FORGETS, LATER_FACTS, RulesApplied
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from crewmem_store import effects, note
-from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
-from crewmem_store.store import Made, Rows, StoreNote, Summary, Tally
+from crewmem_store.memory_reader import MemoryReader
+from crewmem_store.memory_tables import Tables
+from crewmem_store.rows import LedgerRow, MemoryRow
+from crewmem_store.store import StoreNote, Summary
 from crewmem_store.updates import Update
-
-SCAN_ROWS = 2_000
-"""Rows that a scan gives at once: a few megabytes, as a memory's content has 10,000 characters at most."""
 
 
 def no_checkpoint(name: str) -> None:
@@ -24,34 +19,12 @@ def no_checkpoint(name: str) -> None:
     del name
 
 
-@dataclass
-class _Tables:
-    """What one (generation, partition) holds."""
-
-    memory: dict[str, MemoryRow] = field(default_factory=dict)
-    ledger: dict[int, LedgerRow] = field(default_factory=dict)
-
-    def sorted_rows(self) -> list[MemoryRow]:
-        return sorted(self.memory.values(), key=lambda row: (row.offset, row.span, row.id))
-
-    def effective_rows(self) -> list[MemoryRow]:
-        below = effects.erasures(self.memory.values())
-        return [effects.effective(row, below) for row in self.sorted_rows()]
-
-    def ledger_rows(self) -> list[LedgerRow]:
-        return [self.ledger[offset] for offset in sorted(self.ledger)]
-
-    def rules(self) -> LedgerRow | None:
-        applied = (row for row in self.ledger.values() if row.type == RulesApplied.type and row.outcome is Outcome.APPLIED)
-        return max(applied, key=lambda row: row.offset, default=None)
-
-
 class MemoryStore:
     """Keeps the whole `Store` contract in dictionaries. Thread-safe; one object is shared by writers and readers."""
 
     def __init__(self, *, checkpoint: Callable[[str], None] = no_checkpoint) -> None:
         self._lock = threading.RLock()
-        self._tables: dict[tuple[str, int], _Tables] = {}
+        self._tables: dict[tuple[str, int], Tables] = {}
         self._dimensions: dict[str, int] = {}
         self._note: StoreNote | None = None
         self._checkpoint = checkpoint
@@ -64,7 +37,7 @@ class MemoryStore:
     def partition(self, generation: str, partition: int, *, dimensions: int) -> MemoryPartition:
         with self._lock:
             self._dimensions[generation] = dimensions
-            tables = self._tables.setdefault((generation, partition), _Tables())
+            tables = self._tables.setdefault((generation, partition), Tables())
         opened = MemoryPartition(tables, lock=self._lock, checkpoint=self._checkpoint)
         opened.erase_again()
         return opened
@@ -88,7 +61,7 @@ class MemoryStore:
 class MemoryPartition:
     """One partition of a `MemoryStore`, as its owner writes it."""
 
-    def __init__(self, tables: _Tables, *, lock: threading.RLock, checkpoint: Callable[[str], None]) -> None:
+    def __init__(self, tables: Tables, *, lock: threading.RLock, checkpoint: Callable[[str], None]) -> None:
         self._tables = tables
         self._lock = lock
         self._checkpoint = checkpoint
@@ -179,127 +152,3 @@ class MemoryView:
 
     def ledger(self, ce_id: str) -> list[LedgerRow]:
         return [row for row in self._ledger if row.ce_id == ce_id]
-
-
-class MemoryReader:
-    """A `StoreReader` of a `MemoryStore`."""
-
-    def __init__(
-        self, generation: str, *, tables: dict[tuple[str, int], _Tables], dimensions: dict[str, int], lock: threading.RLock
-    ) -> None:
-        self._generation = generation
-        self._all = tables
-        self._dimensions = dimensions
-        self._lock = lock
-
-    @property
-    def generation(self) -> str:
-        return self._generation
-
-    def rows(self, scopes: Collection[str], *, partitions: Collection[int]) -> Rows:
-        wanted = set(scopes)
-        with self._lock:
-            found = [
-                row
-                for partition in sorted(set(partitions))
-                for row in self._tables(partition).effective_rows()
-                if row.scope in wanted and row.text is not None
-            ]
-            width = self._dimensions.get(self._generation, 0)
-        matrix = np.zeros((len(found), width), dtype=np.float32)
-        for place, row in enumerate(found):
-            if row.vector is not None:
-                matrix[place] = row.vector
-        return Rows(found, matrix)
-
-    def scopes(self, tenant: str) -> dict[str, int]:
-        with self._lock:
-            return {
-                row.scope: partition
-                for partition in self._partitions()
-                for row in self._tables(partition).effective_rows()
-                if row.scope is not None and row.scope.startswith(f"{tenant}/") and row.text is not None
-            }
-
-    def get(self, id: str) -> MemoryRow | None:
-        return next((row for row in self._everything() if row.id == id), None)
-
-    def by_event(self, event_id: str) -> list[MemoryRow]:
-        return [row for row in self._everything() if row.event_id == event_id]
-
-    def duplicates(self, id: str) -> list[MemoryRow]:
-        return [row for row in self._everything() if row.duplicate_of == id]
-
-    def last_offset(self, partition: int) -> int:
-        with self._lock:
-            return max(self._tables(partition).ledger, default=-1)
-
-    def has_event(self, partition: int, event_id: str) -> bool:
-        with self._lock:
-            return any(row.ce_id == event_id for row in self._tables(partition).ledger.values())
-
-    def ledger(self, partition: int, *, start: int, limit: int) -> list[LedgerRow]:
-        with self._lock:
-            return [row for row in self._tables(partition).ledger_rows() if row.offset >= start][:limit]
-
-    def ledger_of(self, event_id: str) -> list[tuple[int, LedgerRow]]:
-        with self._lock:
-            return [
-                (partition, row)
-                for partition in self._partitions()
-                for row in self._tables(partition).ledger_rows()
-                if row.ce_id == event_id
-            ]
-
-    def rules(self, partition: int) -> LedgerRow | None:
-        with self._lock:
-            return self._tables(partition).rules()
-
-    def outcomes(self, partition: int) -> dict[str, int]:
-        with self._lock:
-            return dict(Counter(row.outcome.value for row in self._tables(partition).ledger.values()))
-
-    def tally(self, partition: int) -> Tally:
-        with self._lock:
-            rows = self._tables(partition).ledger_rows()
-        return Tally(np.array([row.offset for row in rows], dtype=np.int64), dict(Counter(row.outcome.value for row in rows)))
-
-    def forgets(self, partition: int, scope_key: str) -> list[LedgerRow]:
-        with self._lock:
-            rows = self._tables(partition).ledger_rows()
-        return [row for row in rows if row.type in FORGETS and row.scope_key == scope_key]
-
-    def letters(self, partition: int) -> list[LedgerRow]:
-        with self._lock:
-            rows = self._tables(partition).ledger_rows()
-        return [row for row in rows if row.outcome is Outcome.DEAD_LETTER or row.type in LATER_FACTS]
-
-    def made(self, partition: int, *, start: int, end: int) -> list[Made]:
-        with self._lock:
-            rows = [row for row in self._tables(partition).effective_rows() if start <= row.offset < end]
-            crcs = {offset: row.crc for offset, row in self._tables(partition).ledger.items()}
-        return [
-            Made(
-                id=row.id, offset=row.offset, crc=crcs.get(row.offset), text=row.text, content=row.content, summary=row.summary,
-                source_hash=row.source_hash or "", vector=row.vector, embedder=row.embedder, summariser=row.summariser,
-                made_by=row.made_by,
-            )
-            for row in rows
-            if row.text is not None
-        ]  # fmt: skip
-
-    def scan(self, partition: int) -> Iterator[list[MemoryRow]]:
-        with self._lock:
-            rows = self._tables(partition).effective_rows()
-        for start in range(0, len(rows), SCAN_ROWS):
-            yield [replace(row, vector=None) for row in rows[start : start + SCAN_ROWS]]
-
-    def _tables(self, partition: int) -> _Tables:
-        return self._all.get((self._generation, partition), _Tables())
-
-    def _partitions(self) -> list[int]:
-        return sorted(partition for generation, partition in self._all if generation == self._generation)
-
-    def _everything(self) -> list[MemoryRow]:
-        with self._lock:
-            return [row for partition in self._partitions() for row in self._tables(partition).effective_rows()]

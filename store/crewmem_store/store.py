@@ -17,6 +17,9 @@ import numpy.typing as npt
 from crewmem_store.rows import LedgerRow, MemoryRow, Vector
 from crewmem_store.updates import Update
 
+SCAN_ROWS = 2_000
+"""Rows that a scan gives at once: a few megabytes, as a memory's content has 10,000 characters at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoreNote:

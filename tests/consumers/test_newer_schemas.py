@@ -18,7 +18,8 @@ from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import LoggedRecord, Position, Record
 from crewmem_producers.log_sqlite import SqliteLog
 from crewmem_producers.started import started
-from crewmem_store.memory import MemoryReader, MemoryStore
+from crewmem_store.memory import MemoryStore
+from crewmem_store.memory_reader import MemoryReader
 from crewmem_store.rows import LedgerRow, Outcome
 from support.awaiting import until
 from support.keyrings import NoKeys, plain_keyring

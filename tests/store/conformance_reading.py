@@ -7,8 +7,7 @@ from datetime import timedelta
 
 import numpy as np
 from crewmem_producers.names import Scope
-from crewmem_store.memory import SCAN_ROWS
-from crewmem_store.store import PartitionStore, Store
+from crewmem_store.store import SCAN_ROWS, PartitionStore, Store
 from crewmem_store.updates import Erase, Extend, Forget, SupersedeFailures, SupersedeKey
 from store.conformance_fixtures import Reopen, StoreFixtures
 from store.store_rows import (
