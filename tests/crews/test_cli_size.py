@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 from crewmem.cli.app import app
+from crewmem.cli.sizing.measured import SEAL_BYTES
 from crewmem.cli.sizing.rates import Point, Rates, between
 from crewmem.cli.sizing.sums import need
+from crewmem_producers.data_keys import DataKeyMaker
+from crewmem_producers.master_key import MasterKeys, generate
+from crewmem_producers.sealing import Sealer
 from crewmem_store.embedder_hashing import HashingEmbedder
+from support.logged import remembered_record
+from support.registries import DictRegistry
 from typer.testing import CliRunner
 
 SMALL = Point(words=100, log_bytes=1_000, store_bytes=4_000, cpu_seconds=0.1, memories=2, memory_bytes=5_000)
@@ -32,11 +39,27 @@ def test_rates_lie_on_straight_lines_between_and_beyond_the_points() -> None:
 
 def test_a_years_log_and_store_are_those_of_its_kickoffs() -> None:
     found = need(RATES, kickoffs_per_day=100, output_words=100, deployments=10)
-    assert found.log_gb_per_year == pytest.approx(1000 * 365 * 1_000 / 1e9)
+    assert found.log_gb_per_year == pytest.approx(1000 * 365 * (1_000 + SEAL_BYTES) / 1e9)
     assert found.replicated_log_gb_per_year == pytest.approx(3 * found.log_gb_per_year)
     assert found.store_gb_per_year == pytest.approx(1000 * 365 * 4_000 / 1e9)
     assert found.memories_per_year == 1000 * 365 * 2
     assert 1.0 < found.recall_memory_gb < 2.0
+
+
+def test_data_keys_are_those_of_the_sessions_and_never_more_than_kickoffs() -> None:
+    most, few = (
+        need(RATES, kickoffs_per_day=100, output_words=100, deployments=10, sessions_per_day=sessions) for sessions in (None, 5)
+    )
+    assert (most.data_keys_per_year, few.data_keys_per_year) == (10 * 100 * 365, 10 * 5 * 365)
+    assert need(RATES, kickoffs_per_day=1, output_words=100, deployments=1, sessions_per_day=9).data_keys_per_year == 365
+    assert 0 < few.registry_gb_per_year < few.data_key_memory_gb < most.data_key_memory_gb
+
+
+def test_the_bytes_that_sealing_adds_are_those_that_are_reckoned_with() -> None:
+    plain = remembered_record(1)
+    sealing = Sealer(keys=DataKeyMaker(registry=DictRegistry(), public=lambda: MasterKeys.parse(generate()).current, maker="m"))
+    [sealed] = asyncio.run(sealing.seal([plain]))
+    assert sealed.size - plain.size == SEAL_BYTES
 
 
 def test_cores_keep_up_with_the_busiest_hours_and_a_larger_store_needs_more() -> None:

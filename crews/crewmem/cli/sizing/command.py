@@ -21,15 +21,21 @@ def size(
     kickoffs_per_day: Annotated[float, typer.Option(min=0.001, help="Kickoffs a day of one deployment.")],
     output_words: Annotated[int, typer.Option(min=3, help="Words of all task outputs of a kickoff together.")],
     deployments: Annotated[list[int] | None, typer.Option(min=1, help="Deployments; give it again for a column more.")] = None,
+    sessions_per_day: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, help="Sessions that one deployment writes to on a day; without it one a kickoff.", show_default=False
+        ),
+    ] = None,
     measure: Annotated[bool, typer.Option("--measure", help="Measure the rates on this machine: takes minutes.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print what a fleet needs: log and store a year, consumer cores, recall memory, time to clear a day's backlog."""
     rates = _measured(output_words) if measure else RATES
-    needs = [
-        need(rates, kickoffs_per_day=kickoffs_per_day, output_words=output_words, deployments=count)
-        for count in deployments or [1]
-    ]
+    fleet = partial(
+        need, rates, kickoffs_per_day=kickoffs_per_day, output_words=output_words, sessions_per_day=sessions_per_day
+    )
+    needs = [fleet(deployments=count) for count in deployments or [1]]
     if as_json:
         print_json({"source": rates.source, "output_words": output_words, "needs": [one.json() for one in needs]})
         return
@@ -45,6 +51,9 @@ def rows(needs: Sequence[Need]) -> list[tuple[str, ...]]:
         ("memories a year", *(f"{one.memories_per_year:,.0f}" for one in needs)),
         ("log a year", *(_gb(one.log_gb_per_year) for one in needs)),
         ("log a year, three replicas", *(_gb(one.replicated_log_gb_per_year) for one in needs)),
+        ("data keys a year", *(f"{one.data_keys_per_year:,.0f}" for one in needs)),
+        ("registry a year", *(_gb(one.registry_gb_per_year) for one in needs)),
+        ("memory for a year's data keys, each process", *(_gb(one.data_key_memory_gb) for one in needs)),
         ("store a year", *(_gb(one.store_gb_per_year) for one in needs)),
         ("consumer cores in use, on average", *(_cores(one.consumer_cores_mean) for one in needs)),
         ("consumer cores to have", *(str(one.consumer_cores) for one in needs)),

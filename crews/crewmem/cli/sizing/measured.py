@@ -18,6 +18,13 @@ RATES = Rates(
     ),
 )
 
+SEAL_BYTES = 71
+"""What sealing adds to an event: nonce, tag, and the header that names the data key."""
+
+DATA_KEY_BYTES, DATA_KEY_MEMORY = 460, 1_030
+"""A data key in the registry (a record of 330 bytes in a SQLite file with its index; somewhat less on Kafka), and in the memory
+of each service and consumer: 5,000 of them, by file size and `tracemalloc`."""
+
 MERGE_SECONDS = {10_000: 0.0130, 100_000: 0.0172, 1_000_000: 0.1086}
 """Rows of a table -> seconds that a commit into it takes: bench/README.md, "How long does a merge of 50 rows take in a large
 table?", medians."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from crewmem.cli.sizing.measured import MERGE_SECONDS
+from crewmem.cli.sizing.measured import DATA_KEY_BYTES, DATA_KEY_MEMORY, MERGE_SECONDS, SEAL_BYTES
 from crewmem.cli.sizing.rates import Rates, between
 
 DAYS, DAY_SECONDS, GB = 365, 86_400, 1e9
@@ -26,14 +26,18 @@ CACHE_BYTES = 256 * 2**20 + (256 + 128) * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What a fleet needs. Sizes in GB (10^9 bytes), of a year without anything erased; `consumer_cores` keep up with the
-    busiest hours, at the end of the first year; `backlog_minutes` are for a day's kickoffs on those cores."""
+    """What a fleet needs, with sealing. Sizes in GB (10^9 bytes), of a year without anything erased; `data_key_memory_gb` in
+    each service and consumer; `consumer_cores` keep up with the busiest hours, at the end of the first year;
+    `backlog_minutes` are for a day's kickoffs on those cores."""
 
     deployments: int
     kickoffs_per_day: float
     memories_per_year: float
     log_gb_per_year: float
     replicated_log_gb_per_year: float
+    data_keys_per_year: float
+    registry_gb_per_year: float
+    data_key_memory_gb: float
     store_gb_per_year: float
     consumer_cores_mean: float
     consumer_cores: int
@@ -45,10 +49,16 @@ class Need:
         return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in asdict(self).items()}
 
 
-def need(rates: Rates, *, kickoffs_per_day: float, output_words: float, deployments: int, partitions: int = PARTITIONS) -> Need:
-    """For so many deployments of so many kickoffs a day each, whose outputs have so many words together."""
+def need(
+    rates: Rates, *, kickoffs_per_day: float, output_words: float, deployments: int, sessions_per_day: float | None = None,
+    partitions: int = PARTITIONS,
+) -> Need:  # fmt: skip
+    """For so many deployments of so many kickoffs a day each, whose outputs have so many words together. `sessions_per_day`
+    are those that one deployment writes to; None: each kickoff to another."""
     each = rates.at(output_words)
     daily = kickoffs_per_day * deployments
+    log_bytes = each.log_bytes + SEAL_BYTES
+    data_keys = DAYS * deployments * min(kickoffs_per_day, sessions_per_day or kickoffs_per_day)
     rows = daily * DAYS * each.memories / partitions
     commit = between([*MERGE_SECONDS], [*MERGE_SECONDS.values()], rows)
     busy = daily * (each.cpu_seconds + commit) / DAY_SECONDS
@@ -58,8 +68,11 @@ def need(rates: Rates, *, kickoffs_per_day: float, output_words: float, deployme
         deployments=deployments,
         kickoffs_per_day=daily,
         memories_per_year=daily * DAYS * each.memories,
-        log_gb_per_year=daily * DAYS * each.log_bytes / GB,
-        replicated_log_gb_per_year=daily * DAYS * each.log_bytes * REPLICAS / GB,
+        log_gb_per_year=daily * DAYS * log_bytes / GB,
+        replicated_log_gb_per_year=daily * DAYS * log_bytes * REPLICAS / GB,
+        data_keys_per_year=data_keys,
+        registry_gb_per_year=data_keys * DATA_KEY_BYTES / GB,
+        data_key_memory_gb=data_keys * DATA_KEY_MEMORY / GB,
         store_gb_per_year=daily * DAYS * each.store_bytes / GB,
         consumer_cores_mean=busy,
         consumer_cores=cores,
