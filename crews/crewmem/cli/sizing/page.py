@@ -21,8 +21,8 @@ _HEAD = f"""\
 recall service, and the time that a day's backlog takes. `--deployments D` (again for a column more) multiplies the kickoffs,
 `--measure` takes the rates from this machine instead, with its own model and kickoffs of W words; that takes minutes.
 
-Each table below is for deployments with {KICKOFFS_PER_DAY} kickoffs a day in {SESSIONS_PER_DAY} sessions. A kickoff has three tasks, whose outputs have so
-many words together.
+Each table below is for deployments with {KICKOFFS_PER_DAY} kickoffs a day in {SESSIONS_PER_DAY} sessions. A kickoff has three
+tasks, whose outputs have so many words together.
 """
 
 _TAIL = f"""\
