@@ -21,6 +21,7 @@ from crewmem_producers.registry_sqlite import SqliteRegistry
 from crewmem_producers.sealing import Sealer
 from crewmem_store import generations
 from crewmem_store.backup import create, manifest, restore, verify
+from crewmem_store.backup.deployment import Deployment
 from crewmem_store.errors import BackupBroken, BackupRefused
 from crewmem_store.files import Files
 
@@ -41,6 +42,10 @@ class Machine:
     letters: SqliteLog
     registry: SqliteRegistry
 
+    @property
+    def deployment(self) -> Deployment:
+        return Deployment(log=self.log, letters=self.letters, registry=self.registry, namespace="crewmem")
+
     async def put(self, *scopes: Scope) -> None:
         """A sealed memory of each session, in both partitions, and a dead letter."""
         keys = data_keys.DataKeyMaker(registry=self.registry, public=lambda: MASTER.current, maker="m", clock=lambda: NOON)
@@ -50,14 +55,10 @@ class Machine:
         await self.letters.append(sealed[:1])
 
     async def back_up(self, files: Files, **options: object) -> manifest.Manifest:
-        return await create.create(
-            files, log=self.log, letters=self.letters, registry=self.registry, namespace="crewmem", **options  # type: ignore[arg-type]
-        )  # fmt: skip
+        return await create.create(files, self.deployment, **options)  # type: ignore[arg-type]
 
     async def restore(self, files: Files, **options: object) -> restore.Restored:
-        return await restore.restore(
-            files, log=self.log, letters=self.letters, registry=self.registry, namespace="crewmem", **options  # type: ignore[arg-type]
-        )  # fmt: skip
+        return await restore.restore(files, self.deployment, **options)  # type: ignore[arg-type]
 
     async def records(self) -> list[LoggedRecord]:
         return [record for log in (self.log, self.letters) for n in (0, 1) for record in await log.read(n, 0)]
@@ -113,6 +114,7 @@ async def test_a_restored_log_has_every_record_at_its_position_and_the_registry(
     await here.put(ANN, BOB, ANN)
     await here.registry.put("apikey/ab", {"name": "k"})
     await here.registry.put("producer/host", {"depth": 3})
+    await here.registry.put("opener/host/1", {"masters": [], "seen_at": NOON.isoformat()})
     assert await generations.claim(here.registry, "g3")
     await here.back_up(files)
     found = verify.verify(files)
@@ -121,6 +123,7 @@ async def test_a_restored_log_has_every_record_at_its_position_and_the_registry(
     assert (done.records, done.erased) == (4, 0)
     assert comparable(await there.records()) == comparable(await here.records())
     assert there.registry.get("apikey/ab") == {"name": "k"} and there.registry.get("producer/host") is None
+    assert there.registry.get("opener/host/1") is None, "who is there is seen by itself"
     assert there.registry.items(generations.CLAIM) == {}, "nobody is about to build it there"
     keyring = Keyring(registry=there.registry, master=lambda: MASTER)
     assert [codec.decode(keyring.open(record)).scope for record in await there.records() if record.key] != []

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from crewmem_producers.errors import SettingsError
 from crewmem_producers.log import EventLog
-from crewmem_producers.registry import Registry
 from crewmem_producers.settings import StoreSettings, load
 
 from crewmem.cli import parts
@@ -20,6 +19,7 @@ from crewmem.cli.options import AsJson
 from crewmem.cli.progress import progress_bar
 
 if TYPE_CHECKING:
+    from crewmem_store.backup.deployment import Deployment
     from crewmem_store.backup.manifest import Manifest
     from crewmem_store.backup.restore import Restored
     from crewmem_store.backup.verify import Verified
@@ -82,10 +82,9 @@ async def _create(settings: StoreSettings, place: str) -> Manifest:
     from crewmem_store.backup.create import create as run
     from crewmem_store.connect import open_files
 
-    async with parts.existing_log(settings) as log, _others(settings) as (letters, registry):
+    async with parts.existing_log(settings) as log, _deployment(settings, log) as deployment:
         with progress_bar() as show:
-            files, namespace = open_files(settings, place), settings.namespace
-            return await run(files, log=log, letters=letters, registry=registry, namespace=namespace, show=show)
+            return await run(open_files(settings, place), deployment, show=show)
 
 
 def _verify(settings: StoreSettings, place: str) -> Verified:
@@ -104,14 +103,15 @@ async def _restore(settings: StoreSettings, place: str) -> Restored:
     if settings.kafka_bootstrap:
         for warning in await ensure_topics(settings):
             note(warning, style="yellow")
-    async with parts.event_log(settings) as log, _others(settings) as (letters, registry):
+    async with parts.event_log(settings) as log, _deployment(settings, log) as deployment:
         with progress_bar() as show:
-            files, namespace = open_files(settings, place), settings.namespace
-            return await run(files, log=log, letters=letters, registry=registry, namespace=namespace, show=show)
+            return await run(open_files(settings, place), deployment, show=show)
 
 
 @asynccontextmanager
-async def _others(settings: StoreSettings) -> AsyncIterator[tuple[EventLog, Registry]]:
-    """Dead letters and registry, started."""
+async def _deployment(settings: StoreSettings, log: EventLog) -> AsyncIterator[Deployment]:
+    """With dead letters and registry, started."""
+    from crewmem_store.backup.deployment import Deployment
+
     async with parts.dead_letter_log(settings) as letters, parts.registry(settings) as registry:
-        yield letters, registry
+        yield Deployment(log=log, letters=letters, registry=registry, namespace=settings.namespace)

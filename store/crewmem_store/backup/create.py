@@ -14,6 +14,7 @@ from crewmem_producers.registry import Registry
 
 from crewmem_store.backup import manifest as manifests
 from crewmem_store.backup import segments
+from crewmem_store.backup.deployment import Deployment
 from crewmem_store.backup.manifest import EVENTS, LETTERS, Manifest, Show
 from crewmem_store.errors import BackupRefused
 from crewmem_store.files import Files
@@ -29,11 +30,8 @@ STEPS = (SEGMENT_WRITTEN, REGISTRY_WRITTEN, MANIFEST_WRITTEN)
 
 async def create(
     files: Files,
+    deployment: Deployment,
     *,
-    log: EventLog,
-    letters: EventLog,
-    registry: Registry,
-    namespace: str,
     show: Show = lambda what, done, total: None,
     checkpoint: Callable[[str], None] = lambda step: None,
 ) -> Manifest:
@@ -42,12 +40,13 @@ async def create(
     One at a time for one place. Raises BackupRefused (another log's backup, or a log that lost records), BackupBroken,
     LogUnavailable, RegistryUnavailable, StoreUnavailable.
     """
+    log, registry, namespace = deployment.log, deployment.registry, deployment.namespace
     found = await asyncio.to_thread(manifests.load, files) or Manifest.fresh(namespace=namespace, partitions=log.partitions)
     if (found.namespace, found.partitions) != (namespace, log.partitions):
         raise BackupRefused(
             f"there is a backup of namespace {found.namespace} with {found.partitions} partitions: choose another place"
         )
-    for topic, source in ((EVENTS, log), (LETTERS, letters)):
+    for topic, source in ((EVENTS, log), (LETTERS, deployment.letters)):
         ends, firsts = await source.end(), await source.first()
         for partition in range(found.partitions):
             at = found.end(topic, partition)

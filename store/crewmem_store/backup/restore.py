@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from crewmem_producers import data_keys, erasing
+from crewmem_producers import data_keys, erasing, openers
 from crewmem_producers.codec import encode, format_time
 from crewmem_producers.events import Event, SessionForgotten, utc_now
 from crewmem_producers.log import EventLog, LoggedRecord, Position, Record
@@ -15,6 +15,7 @@ from crewmem_producers.log_reading import record_at
 from crewmem_producers.registry import Registry
 
 from crewmem_store import generations
+from crewmem_store.backup.deployment import Deployment
 from crewmem_store.backup.manifest import EVENTS, LETTERS, Show
 from crewmem_store.backup.verify import Verified, records_of, verify
 from crewmem_store.errors import BackupBroken, BackupRefused
@@ -24,7 +25,7 @@ REGISTRY_RESTORED, SEGMENT_RESTORED, ERASURES_APPENDED = "registry_restored", "s
 STEPS = (REGISTRY_RESTORED, SEGMENT_RESTORED, ERASURES_APPENDED)
 """A crash test stops a process at each of them; the next run completes what it left."""
 
-NOT_RESTORED = ("producer/", generations.CLAIM)
+NOT_RESTORED = ("producer/", openers.PREFIX, generations.CLAIM)
 """What was true of a moment only."""
 
 BATCH_BYTES = 8 * 1024 * 1024
@@ -40,11 +41,8 @@ class Restored:
 
 async def restore(
     files: Files,
+    deployment: Deployment,
     *,
-    log: EventLog,
-    letters: EventLog,
-    registry: Registry,
-    namespace: str,
     show: Show = lambda what, done, total: None,
     checkpoint: Callable[[str], None] = lambda step: None,
 ) -> Restored:
@@ -53,6 +51,7 @@ async def restore(
     Every erasure that the backup or the target's registry knows holds before the first record is there. Raises BackupBroken,
     BackupRefused, LogUnavailable, RegistryUnavailable, StoreUnavailable: run it again.
     """
+    log, registry, namespace = deployment.log, deployment.registry, deployment.namespace
     found = await asyncio.to_thread(verify, files, show=show)
     if found.problems:
         raise BackupBroken("; ".join(found.problems))
@@ -61,7 +60,9 @@ async def restore(
             f"the backup is of namespace {found.manifest.namespace} with {found.manifest.partitions} partitions; the log has "
             f"{namespace} and {log.partitions}: set CREWMEM_NAMESPACE and CREWMEM_KAFKA_PARTITIONS"
         )
-    places = [(topic, target, n) for topic, target in ((LETTERS, letters), (EVENTS, log)) for n in range(log.partitions)]
+    places = [
+        (topic, target, n) for topic, target in ((LETTERS, deployment.letters), (EVENTS, log)) for n in range(log.partitions)
+    ]
     starts = {(topic, n): await _start(files, found, topic, n, target) for topic, target, n in places}
     await registry.refresh()
     later = _known_here(registry, found)
