@@ -6,7 +6,7 @@ that needs it is rendered (`to_sql`) and joined with a fixed text.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -70,11 +70,8 @@ def changes(update: NamedUpdate) -> tuple[str, dict[str, Any]]:
         case SupersedeKey() | SupersedeFailures():
             return _all(_superseded(update), _HAS_TEXT, _CURRENT), {"superseded_at": _utc(update.at)}
         case Extend():
-            rows = equal("id", update.id) & _before(update.before_offset)
-            if update.expires_at is None:
-                return _all(rows, "expires_at IS NOT NULL", _HAS_TEXT), {"expires_at": None}
-            rows &= col("expires_at") < lit(_utc(update.expires_at))
-            return _all(rows, _HAS_TEXT), {"expires_at": _utc(update.expires_at)}
+            value = None if update.expires_at is None else _utc(update.expires_at)
+            return _all(_extended(update), "expires_at IS NOT NULL", _HAS_TEXT), {"expires_at": value}
         case Forget():
             return one_of("id", update.ids).to_sql(), _FORGOTTEN
         case Erase():
@@ -88,13 +85,31 @@ def superseding(updates: Sequence[Supersede]) -> tuple[str, dict[str, str]]:
     Lance has no CASE: a condition is 1 or 0, and 0 counts as none. `scope` stands alone so that its index is used.
     """
     rows = one_of("scope", {update.scope for update in updates}) & any_of([_superseded(update) for update in updates])
-    times = (f"nullif(cast({_superseded(one).to_sql()} as bigint), 0) * {_microseconds(one.at)}" for one in updates)
-    return _all(rows, _HAS_TEXT, _CURRENT), {"superseded_at": f"to_timestamp_micros(coalesce({', '.join(times)}))"}
+    return _all(rows, _HAS_TEXT, _CURRENT), {"superseded_at": _first_of((_superseded(one), one.at) for one in updates)}
+
+
+def extending(updates: Sequence[Extend]) -> tuple[str, dict[str, str]]:
+    """The same for several that extend a row each, to a time or for ever."""
+    rows = any_of([_extended(update) for update in updates])
+    times = _first_of((_extended(update), update.expires_at) for update in updates)
+    return _all(rows, "expires_at IS NOT NULL", _HAS_TEXT), {"expires_at": times}
 
 
 def summary_change(summary: Summary) -> tuple[str, dict[str, Any]]:
     """The same for an LLM summary. (Lance has no CASE, so each row has its own update.)"""
     return with_text(equal("id", summary.id)), {"summary": summary.summary, "summariser": summary.summariser}
+
+
+def _first_of(times: Iterable[tuple[Expr, datetime | None]]) -> str:
+    """The time whose condition holds, the first of several; null where none has one."""
+    known = [(condition.to_sql(), _microseconds(time)) for condition, time in times if time is not None]
+    values = [f"nullif(cast({condition} as bigint), 0) * {time}" for condition, time in known]
+    return f"to_timestamp_micros(coalesce({', '.join([*values, 'cast(null as bigint)'])}))"
+
+
+def _extended(update: Extend) -> Expr:
+    rows = equal("id", update.id) & _before(update.before_offset)
+    return rows if update.expires_at is None else rows & (col("expires_at") < lit(_utc(update.expires_at)))
 
 
 def _superseded(update: Supersede) -> Expr:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 
@@ -20,19 +20,19 @@ from crewmem_store.lance_ledger import Ledger
 from crewmem_store.lance_rows import DECIDED_FROM, MEMORY, memory_rows, memory_schema, memory_table
 from crewmem_store.lance_table import OwnedTable
 from crewmem_store.lance_view import LanceView
+from crewmem_store.lance_writes import AS_ONE, AsOne, pieces
 from crewmem_store.maintenance import REST, Maintenance
 from crewmem_store.memory import no_checkpoint
 from crewmem_store.rows import LedgerRow, MemoryRow
 from crewmem_store.scope_cache import ScopeCache, views
 from crewmem_store.store import Summary
-from crewmem_store.updates import Erase, EraseKey, Forget, Supersede, SupersedeFailures, SupersedeKey, Update
+from crewmem_store.updates import Erase, EraseKey, Forget, Update
 
 log = logging.getLogger(__name__)
 
-CACHE_BYTES = 64 * 2**20
+CACHE_BYTES = 16 * 2**20
+"""Of each partition; who decides keeps sessions as well, for longer."""
 SYNC_SECONDS = 1.0
-SUPERSEDED_AT_ONCE = 50
-"""Updates that are one write: its cost grows with their square, each row being held against each of them."""
 PURGE_SECONDS = 10.0
 """A purge that could not be finished is tried again after so long, or after `REST` times what it took."""
 
@@ -120,9 +120,9 @@ class LancePartition:
             elif updates:
                 self._cache.at(self._memory.refresh())
             self._checkpoint("rows_merged")
-            for together, run in groupby(updates, key=lambda update: isinstance(update, SupersedeKey | SupersedeFailures)):
-                if together:
-                    self._supersede(list(run))  # type: ignore[arg-type]
+            for as_one, run in groupby(updates, key=lambda update: AS_ONE.get(type(update))):
+                if as_one is not None:
+                    self._apply_together(run, as_one)
                 else:
                     for update in run:
                         self._apply(update)
@@ -194,12 +194,11 @@ class LancePartition:
         if changed and isinstance(update, Forget | Erase):
             self._maintenance.forgot()
 
-    def _supersede(self, updates: Sequence[Supersede]) -> None:
+    def _apply_together(self, updates: Iterable[Update], as_one: AsOne) -> None:
         """Writes those that do something, or may, some at once: each write costs the same for one row as for many."""
-        wanted = [update for update in updates if self._cache.apply(update) is not False]
-        for start in range(0, len(wanted), SUPERSEDED_AT_ONCE):
+        for piece in pieces([update for update in updates if self._cache.apply(update) is not False]):
             with self._carried():
-                self._memory.update_by(*lance_filters.superseding(wanted[start : start + SUPERSEDED_AT_ONCE]))
+                self._memory.update_by(*as_one(piece))
 
     @contextmanager
     def _carried(self) -> Iterator[None]:

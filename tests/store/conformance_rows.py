@@ -91,6 +91,16 @@ class RowsConformance(StoreFixtures):
         expected = [row.created_at for row in rows[60:]] + [NOON] + [None] * 59
         assert [row.superseded_at for row in found] == expected
 
+    def test_many_rows_are_extended_in_one_commit(self, store: Store, part: PartitionStore) -> None:
+        rows = [memory(offset, expires_at=NOON + timedelta(days=offset)) for offset in range(9)]
+        day = [NOON + timedelta(days=offset) for offset in range(20)]
+        ends = [(0, day[3]), (1, None), (2, day[1]), (3, day[5]), (3, day[4]), (4, day[6]), (4, day[8]), (5, None), (5, day[9])]
+        put(part, *rows, updates=[Extend(rows[place].id, 20, end) for place, end in ends])
+        put(part, updates=[Extend(rows[8].id, 8, day[19]), Extend(rows[7].id, 8, day[19])])
+        found = store.reader(GEN).rows({ALICE}, partitions={PARTITION}).rows
+        expected = [day[3], None, day[2], day[5], day[8], None, day[6], day[19], day[8]]
+        assert [row.expires_at for row in found] == expected
+
     def test_a_completed_task_supersedes_its_older_failures(self, store: Store, part: PartitionStore) -> None:
         rows = [
             memory(1, kind="failure"), memory(2), memory(3, kind="failure", task_key="t2"),
