@@ -140,12 +140,14 @@ class OutboxFile:
 
 
 def _create(path: Path) -> tuple[int, int]:
-    """Makes the file, readable by its owner only, if it is not there. Its device and inode."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        stat = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
+    """Makes the file, readable by its owner only, if it is not there. Its device and inode.
+
+    A file that is there is never opened here: closing it would take away the locks that SQLite holds on it for another
+    connection of this process, and the next process to leave would remove the write-ahead log under it.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    stat = path.stat()
     return stat.st_dev, stat.st_ino
 
 

@@ -7,6 +7,7 @@ import pytest
 from crewmem_producers.errors import InvalidEvent, OutboxBroken, OutboxFull
 from crewmem_producers.outbox import Outbox, Waiting
 from crewmem_producers.transport import Delivered, Refused
+from support import programs
 from support.events import contents, remembered
 
 
@@ -36,6 +37,25 @@ def test_what_was_appended_waits_in_order_for_whoever_opens_the_file(outbox: Out
     outbox.append([remembered("a"), remembered("b")])
     outbox.append([remembered("c")])
     assert texts(Outbox(path, max_bytes=10_000_000)) == ["a", "b", "c"]
+
+
+def test_a_process_that_leaves_takes_nothing_from_one_that_has_the_file_open_twice(outbox: Outbox, path: Path) -> None:
+    """As a publisher and its relay have it. Were the locks of the first connection gone, the other process would be the last
+    one as far as it can see, and would remove the write-ahead log that this process goes on writing to."""
+    relay = Outbox(path, max_bytes=10_000_000)
+    looks = f"""
+        from pathlib import Path
+        from crewmem_producers.outbox import Outbox
+        outbox = Outbox(Path({str(path)!r}), max_bytes=10_000_000)
+        print(outbox.status().depth)
+        outbox.close()
+    """
+    outbox.append([remembered("a")])
+    assert texts(relay) == ["a"]
+    assert programs.run(looks).stdout == "1\n"
+    outbox.append([remembered("b")])
+    assert texts(relay) == ["a", "b"]
+    assert programs.run(looks).stdout == "2\n"
 
 
 def test_an_event_comes_out_as_it_went_in(outbox: Outbox) -> None:
