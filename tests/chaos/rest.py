@@ -18,7 +18,7 @@ from chaos.traffic import Caller, Traffic, bearer
 from chaos.workload import SESSIONS, TENANTS, owner_of, session_name
 from crewmem_producers.names import Scope
 
-MOST_RECALLS = 3000
+MOST_RECALLS = 2000
 """Memories that are asked for one by one, at most (chosen by the seed); all of them are listed."""
 ELSEWHERE = 0.2
 """The share of the questions that are asked in another session too."""
