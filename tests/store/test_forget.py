@@ -11,6 +11,7 @@ import pytest
 from crewmem_producers.codec import decode
 from crewmem_producers.events import Event, KickoffCompleted, MemoryForgotten, MemoryRemembered, TaskOutput
 from crewmem_producers.names import Scope
+from crewmem_store.service import forget as service
 from support.service import NOON, Stack, refused_with, running_stack
 
 
@@ -64,6 +65,27 @@ async def test_the_log_names_the_span_and_those_of_every_repeat(stack: Stack) ->
         (made_row.event_id, "content") for made_row in [reader.get(made["id"]), *reader.duplicates(made["id"])] if made_row
     }
     assert {(ref.event_id, ref.span) for ref in event.body.spans} == expected and len(expected) == 2
+
+
+async def test_a_repeat_that_comes_between_the_look_and_the_forget_is_named_too(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is counted as a repeat of what is forgotten; a replay with other rules might not count it so, and show it again."""
+    key = await stack.key()
+    await stack.append(kickoff("acme same"))
+    await stack.consume()
+    append, named = service._append, []
+
+    async def late(parts: Any, scope: Any, spans: Any, **more: Any) -> Any:
+        named.append({ref.event_id for ref in spans})
+        if len(named) == 1:
+            await stack.append(kickoff("acme same", id="kickoff-2"), kickoff("acme other", id="kickoff-3"))
+        return await append(parts, scope, spans, **more)
+
+    monkeypatch.setattr(service, "_append", late)
+    assert (await forget(stack, "kickoff-1", key=key)).status_code == 200
+    assert named == [{"kickoff-1"}, {"kickoff-2"}]
+    assert await contents(stack, key, session="s") == {"acme other"}
 
 
 async def test_an_event_id_forgets_all_its_memories(stack: Stack) -> None:
