@@ -41,7 +41,7 @@ def redact_value(value: Any) -> Any:
     if isinstance(value, str):
         return redact_text(value)
     if isinstance(value, Mapping):
-        return {redact_text(str(name)): _under(str(name), inner) for name, inner in value.items()}
+        return {redact_name(str(name)) or "": _under(str(name), inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [redact_value(inner) for inner in value]
     return value

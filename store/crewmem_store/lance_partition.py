@@ -24,7 +24,7 @@ from crewmem_store.lance_writes import AS_ONE, AsOne, pieces
 from crewmem_store.maintenance import REST, Maintenance
 from crewmem_store.memory import no_checkpoint
 from crewmem_store.rows import LedgerRow, MemoryRow
-from crewmem_store.scope_cache import ScopeCache, views
+from crewmem_store.scope_cache import ScopeCache
 from crewmem_store.store import Summary
 from crewmem_store.updates import Erase, EraseKey, Forget, Update
 
@@ -116,7 +116,7 @@ class LancePartition:
             if rows:
                 with self._carried():
                     self._memory.merge(memory_table(rows, self._shape.schema))
-                    self._cache.insert(views(rows))
+                    self._cache.insert(rows)
             elif updates:
                 self._cache.at(self._memory.refresh())
             self._checkpoint("rows_merged")

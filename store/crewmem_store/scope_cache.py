@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 from crewmem_store import effects
 from crewmem_store.rows import MemoryRow
@@ -78,7 +78,7 @@ class ScopeCache:
             if key not in self._values:
                 self._drop(row.scope)  # nobody knows whether the id is there
             elif row.id not in self._values[row.scope] and row.id not in self._values[key]:
-                self._add(row)
+                self._add(effects.as_decided_from(row))
 
     def apply(self, update: Update) -> bool | None:
         """What the update does to what is held. Returns whether it does anything in the table, None if unknown."""
@@ -124,11 +124,6 @@ class ScopeCache:
         changed = {id: new for id, row in held.items() if (new := effects.apply(row, update)) is not row}
         held.update(changed)
         return bool(changed)
-
-
-def views(rows: Sequence[MemoryRow]) -> list[MemoryRow]:
-    """The rows without what nothing is decided from."""
-    return [effects.as_decided_from(row) for row in rows]
 
 
 def _size(row: MemoryRow) -> int:
