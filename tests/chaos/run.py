@@ -34,7 +34,7 @@ from crewmem_producers.settings import ConsumerSettings, CrewSettings
 from crewmem_store import generations
 from crewmem_store.letter_states import LetterState
 
-FLUSH_SECONDS = 120.0
+FLUSH_SECONDS = 600.0
 
 
 @dataclass
@@ -110,17 +110,20 @@ class Run:
         crews = {crew: Publisher(CrewSettings(**self._stage.crew_settings(crew))) for crew in self._stage.crews}
         tasks = [asyncio.create_task(self._stage.fleet.supervise())]
         tasks += [asyncio.create_task(asked.recalls(dice, self._stage.workloads, conductor.reached)) for _ in range(2)]
-        tasks += [
+        handing_over = [
             asyncio.create_task(asked.crews(dice, crew, publisher, self._crews[crew.publisher]))
             for crew, publisher in crews.items()
         ]
+        tasks += handing_over
         playing = asyncio.create_task(conductor.play(steps))
         try:
             await asyncio.wait([playing, *tasks], return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 if task.done():
-                    task.result()  # none of them ends but by an error
+                    task.result()  # none of them ends now but by an error
             await playing
+            asked.ending = True
+            await asyncio.gather(*handing_over)
         finally:
             for task in (playing, *tasks):
                 task.cancel()

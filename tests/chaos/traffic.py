@@ -22,8 +22,8 @@ from crewmem_producers.events import MemoryRemembered
 from crewmem_producers.names import Scope
 from crewmem_producers.publisher import Publisher
 
-SEEN_SECONDS = 240.0
-"""A crew asks for so long, since every part that answers it may be down meanwhile."""
+SEEN_SECONDS = 900.0
+"""A crew asks for so long, since every part that answers it may be down meanwhile, and the machine busy."""
 RECALL_PAUSE_SECONDS = 0.25
 CREW_PAUSE_SECONDS = 1.0
 
@@ -54,15 +54,17 @@ class Traffic:
     """(tenant, session) -> when (monotonic) its forgetting was acknowledged, and the event's own time."""
     forgetting: set[tuple[str, str]] = field(default_factory=set)
     """(tenant, session) of what is being forgotten: its text may be gone before that is acknowledged."""
+    ending: bool = False
+    """No more is asked once a crew has seen what it waits for."""
     counts: Counter[str] = field(default_factory=Counter)
 
     def caller(self, tenant: str) -> Caller:
         return next(one for one in self.callers if one.tenant == tenant and not one.prefix)
 
     async def recalls(self, dice: random.Random, workloads: list[Workload], reached: dict[int, int]) -> None:
-        """Asks for ever, for what any publisher has published, with any key; `reached`: publisher -> its next number."""
+        """Asks until the end, for what any publisher has published, with any key; `reached`: publisher -> its next number."""
         async with httpx.AsyncClient(timeout=20) as client:
-            while True:
+            while not self.ending:
                 caller, workload = dice.choice(self.callers), dice.choice(workloads)
                 event = workload.event(dice.randrange(max(1, reached[workload.publisher])))
                 session = dice.choice(
@@ -113,7 +115,7 @@ class Traffic:
         """One crew after the other: publishes a fact, and the next one, at any service, must see it."""
         number = 0
         async with httpx.AsyncClient(timeout=40) as client:
-            while True:
+            while not self.ending:
                 if workload.is_fact(number):
                     event = workload.event(number)
                     receipt = await publisher.apublish(event)
