@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from crewmem_producers.errors import LogRefused, Unavailable
+from crewmem_producers.errors import KeyMissing, LogRefused, Unavailable
 from crewmem_producers.log import LoggedRecord
 from crewmem_store.errors import StoreRefused
 from crewmem_store.store import PartitionStore
@@ -213,7 +213,11 @@ class PartitionWorker:
         loop = asyncio.get_running_loop()
         began = loop.time()
         await self._prepare(batch)
-        processed = await self.on_thread(lambda: pipeline.process(batch, stopping=self._stop_asked.is_set))
+        try:
+            processed = await self.on_thread(lambda: pipeline.process(batch, stopping=self._stop_asked.is_set))
+        except KeyMissing:  # for long, it may be: what was erased before it leaves the files meanwhile
+            await self.on_thread(pipeline.idle)
+            raise
         if processed is not None:
             self._on_processed(processed)
         self.status.position = await self.on_thread(pipeline.position)

@@ -12,7 +12,7 @@ from consumers.fakes import FakePipeline, partition_log, record, some_store
 from crewmem_consumers.health import PartitionStatus
 from crewmem_consumers.partition_log import PartitionLog
 from crewmem_consumers.partition_worker import Limits, Opened, PartitionWorker
-from crewmem_producers.errors import LogUnavailable, StoreUnavailable
+from crewmem_producers.errors import KeyMissing, LogUnavailable, StoreUnavailable
 from crewmem_store.errors import LogMismatch
 from support.awaiting import until
 
@@ -90,6 +90,19 @@ async def test_records_that_were_offered_before_are_not_taken_again() -> None:
         worker.offer([record(offset) for offset in range(2, 8)])
         await until(lambda: len(pipeline.seen) == 5, what="records 3 to 7")
         assert pipeline.seen == [3, 4, 5, 6, 7]
+
+
+async def test_while_a_key_is_missing_the_store_is_tidied_up() -> None:
+    pipeline = FakePipeline()
+    pipeline.away = KeyMissing("its record is gone")
+    async with working(pipeline) as worker:
+        worker.offer([record(0)])
+        await until(lambda: "work" in worker.status.waits, what="health says what is waited for")
+        before = pipeline.idles
+        await until(lambda: pipeline.idles > before, what="it is tidied up while the key is missing")
+        assert pipeline.seen == []
+        pipeline.away = None
+        await until(lambda: pipeline.seen == [0], what="it goes on")
 
 
 async def test_a_batch_is_never_larger_than_the_limit() -> None:
