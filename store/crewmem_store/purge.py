@@ -55,15 +55,17 @@ def _only_the_newest(table: OwnedTable, make_durable: Callable[[], None], checkp
 
 
 def _deleted_rows(table: OwnedTable, files: Files) -> bool:
-    return bool(files.listing(f"{table.name}.lance/_deletions"))
+    """Whether a file has rows that were deleted: some version names a list of them."""
+    lists = files.listing(f"{table.name}.lance/_deletions")
+    versions = _versions(table, files) if lists else b""
+    return any(_is_named(file, versions) for file in lists)
 
 
 def _without_strays(table: OwnedTable, files: Files, now: float) -> list[str]:
     """Removes files that no version names; a sentence for each that is too young for that."""
     folder = f"{table.name}.lance"
-    there = [*files.listing(f"{folder}/data"), *files.listing(f"{folder}/_indices")]
-    # Listed before the versions are read: a file that was committed meanwhile is named.
-    versions = b"".join(files.read(file.name) for file in files.listing(f"{folder}/_versions"))
+    there = [file for kind in ("data", "_deletions", "_indices") for file in files.listing(f"{folder}/{kind}")]
+    versions = _versions(table, files)  # read after the listing: a file that was committed meanwhile is named
     left = []
     for file in there:
         if _is_named(file, versions):
@@ -75,9 +77,24 @@ def _without_strays(table: OwnedTable, files: Files, now: float) -> list[str]:
     return left
 
 
+def _versions(table: OwnedTable, files: Files) -> bytes:
+    """The manifests of all versions that there are, one after the other."""
+    return b"".join(files.read(file.name) for file in files.listing(f"{table.name}.lance/_versions"))
+
+
 def _is_named(file: File, versions: bytes) -> bool:
-    """A manifest holds the names of data files as they are, and of an index the 16 bytes of its folder's name."""
+    """A manifest holds the names of data files as they are, of an index the 16 bytes of its folder's name, and of a list of
+    deleted rows (`<fragment>-<version>-<id>.arrow`) the random id as a varint."""
     parts = file.name.split("/")
-    if "_indices" not in parts:
-        return parts[-1].encode() in versions
-    return uuid.UUID(parts[parts.index("_indices") + 1]).bytes in versions
+    if "_indices" in parts:
+        return uuid.UUID(parts[parts.index("_indices") + 1]).bytes in versions
+    if "_deletions" in parts:
+        id = parts[-1].partition(".")[0].rpartition("-")[2]
+        return not id.isdecimal() or _varint(int(id)) in versions
+    return parts[-1].encode() in versions
+
+
+def _varint(number: int) -> bytes:
+    """As protobuf writes an unsigned number."""
+    groups = [number >> shift & 0x7F for shift in range(0, max(1, number.bit_length()), 7)]
+    return bytes([*(group | 0x80 for group in groups[:-1]), groups[-1]])

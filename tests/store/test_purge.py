@@ -125,10 +125,12 @@ def test_a_full_file_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert unfinished.summary is None, "without that it is not done, and does not say so"
 
 
-def test_a_file_of_a_write_that_was_cut_off_is_waited_for_then_removed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["data/0110.lance", "_deletions/3-6-5208787384241059725.arrow"])
+def test_a_file_of_a_write_that_was_cut_off_is_waited_for_then_removed(tmp_path: Path, name: str) -> None:
     store, part = opened(tmp_path)
     fill(part)
-    stray = tmp_path / f"mem_{GEN}_p{PARTITION:02d}.lance" / "data" / "0110.lance"
+    stray = tmp_path / f"mem_{GEN}_p{PARTITION:02d}.lance" / name
+    stray.parent.mkdir(exist_ok=True)
     stray.write_text(TEXT)
     erase(part)
     part.maintain()
