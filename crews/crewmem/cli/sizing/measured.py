@@ -1,5 +1,5 @@
-"""The rates that `crewmem size` computes with unless it is told to measure. `python scripts/measure_size.py` takes them anew, for
-some numbers of words."""
+"""The rates that `crewmem size` computes with unless it is told to measure. `python scripts/measure_size.py` takes them anew,
+for some numbers of words."""
 
 from __future__ import annotations
 
