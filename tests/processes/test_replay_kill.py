@@ -132,6 +132,7 @@ async def test_on_kafka_the_consumers_that_are_left_go_on(tmp_path: Path, namesp
         await made.publish_until_dead(dies)
         assert await exit_code(command) == 0, made.output()
         await made.caught_up("g2")
+        await consumes(made, stays)
         stays.terminate()
         assert await exit_code(stays) == 0, made.output()
         assert compare(made.account("g2"), await made.clean()) == []
@@ -168,6 +169,7 @@ async def test_a_generation_that_is_dropped_while_it_is_written_leaves_nothing(h
         paused.terminate()
         assert await exit_code(paused) == 0, home.output()
         fresh = home.start()
+        await consumes(home, fresh)  # SIGTERM kills a process that has not come so far
         await removed(home)
         fresh.terminate()
         assert await exit_code(fresh) == 0, home.output()
