@@ -21,7 +21,7 @@ from crewmem_producers.names import Scope
 from crewmem_store.accounting import Kind, Step, Verified, verify
 from crewmem_store.lance import LanceStore
 from crewmem_store.store import Store
-from support.keyrings import NoKeys, plain_keyring
+from support.keyrings import NoKeys, OpensAllBut, plain_keyring
 from support.listed_log import ListedLog
 from support.pipeline import Pipeline, erase, forget, kickoff, remember
 
@@ -171,6 +171,25 @@ def test_a_forget_whose_key_was_erased_explains_what_it_took(bench: Bench) -> No
     reader, keyring = bench.store().reader("g1"), Erased(registry=NoKeys())  # type: ignore[arg-type]
     found = asyncio.run(verify(bench.log, reader, bench.pipeline.generation, keyring=keyring))
     assert found.closes, found.misfits
+
+
+@pytest.mark.parametrize(("forgets", "found"), [(True, []), (False, [(Kind.ROW_UNNAMED, 0)])])
+def test_a_row_of_an_owner_that_was_killed_before_its_session_was_erased_is_explained(
+    forgets: bool, found: list[tuple[Kind, int]]
+) -> None:
+    """The next owner cannot open the record; the row is there all the same, and must have lost its text."""
+
+    def die(step: str) -> None:
+        if step == "rows_merged":
+            raise KeyboardInterrupt
+
+    pipeline = Pipeline(checkpoint=die)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(remember("Of a project, soon gone.", number=0, session="gone"))
+    pipeline.checkpoint = lambda step: None
+    pipeline.keyring = OpensAllBut(0)
+    pipeline.run(*([erase(number=1, session="gone")] if forgets else [remember("Globex has 4 offices.", number=1)]))
+    assert [(misfit.kind, misfit.offset) for misfit in verified(pipeline).misfits] == found
 
 
 def test_offsets_that_the_log_leaves_out_are_no_misfit() -> None:

@@ -112,7 +112,7 @@ class Positions:
                 self._found(Kind.ROW_DOUBLED, row.offset, "its id is there twice", event_id=row.event_id, memory_id=row.id)
             elif row.id in fates:
                 self._with_fate(entry, row, *fates[row.id])
-            elif not self._is_of_a_forget(entry, seen, row):
+            elif not self._is_of_a_forget(entry, seen, row) and not _is_of_a_write_before(entry, row):
                 self._unnamed(row, f"the ledger says {entry.outcome} there, and nothing of this row")
             there.add(row.id)
         for id, (span, fate) in fates.items():
@@ -171,6 +171,12 @@ class Positions:
 
     def _unnamed(self, row: MemoryRow, says: str) -> None:
         self._found(Kind.ROW_UNNAMED, row.offset, says, event_id=row.event_id, memory_id=row.id)
+
+
+def _is_of_a_write_before(entry: LedgerRow, row: MemoryRow) -> bool:
+    """Whether the row was written by an owner that was killed before its ledger row, and the record's session erased before
+    the next owner came to it, who could not open it any more."""
+    return entry.reason == ERASED and row.event_id == entry.ce_id and row.text is None
 
 
 def _listed(values: Sequence[object]) -> str:
