@@ -39,6 +39,8 @@ async def finish(group: Stack) -> list[str]:
     await group.caught_up()
     for process in group.processes:
         if process.poll() is None:
+            # SIGTERM kills a process that has not come so far: one that was started last may have nothing left to do.
+            await until(lambda process=process: "consuming for g1" in group.said(process), what="it has joined", seconds=240)
             process.terminate()
             assert await exit_code(process) == 0, group.output()
     return compare(group.account(), await group.clean())
