@@ -85,9 +85,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--store", choices=("folder", "s3"), default="folder")
     parser.add_argument("--rate", type=float, default=100.0, help="events a second, at most")
-    parser.add_argument(
-        "--without", default="", help="guards to take out, of order,seek,merge: what is lost then must be caught"
-    )
+    parser.add_argument("--without", default="", help="guards to take out, of order,seek,merge; it must be caught")
     parser.add_argument("--widen", type=float, default=0.0, help="seconds that each write stands still at its borders")
     parser.add_argument("--show", action="store_true", help="print the schedule, and run nothing")
     parser.add_argument(
