@@ -13,7 +13,7 @@ from crewmem_producers.openers import announce
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_store import generations, switch
 from crewmem_store.embedder import Embedder
-from crewmem_store.errors import StoreRefused, UnknownGeneration
+from crewmem_store.errors import StoreRefused
 from crewmem_store.generations import Generation
 from crewmem_store.service.server import served
 
@@ -253,10 +253,7 @@ class Consumer:
         return self._only == name or self._is_active(name)
 
     def _is_active(self, name: str) -> bool:
-        try:
-            return generations.active(self._parts.registry).name == name
-        except UnknownGeneration:
-            return False
+        return generations.is_active(self._parts.registry, name)
 
 
 async def _first_generation(parts: Collaborators, default: str) -> Generation:

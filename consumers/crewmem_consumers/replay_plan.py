@@ -10,7 +10,6 @@ from typing import Any
 
 from crewmem_producers.registry import Registry
 from crewmem_store import generations, switch
-from crewmem_store.errors import UnknownGeneration
 from crewmem_store.generations import Generation
 
 from crewmem_consumers.errors import TooManyGenerations
@@ -66,7 +65,7 @@ async def _planned(
     parts: Collaborators, *, wanted: str | None, default: str, since: str | None, taken: Collection[str]
 ) -> Plan:
     first, ends = await parts.log.first(), await parts.log.end()
-    old = _active(parts)
+    old = generations.active_or_none(parts.registry)
     rules = await _rules(parts, old, first=first, ends=ends)
     made = Generation(
         name=generations.next_name(parts.registry, taken=taken),
@@ -164,10 +163,3 @@ async def _fits(generation: Generation, parts: Collaborators) -> bool:
         if record is None or record.crc != entry.crc:
             return False
     return True
-
-
-def _active(parts: Collaborators) -> Generation | None:
-    try:
-        return generations.active(parts.registry)
-    except UnknownGeneration:
-        return None

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from crewmem_consumers.errors import RuleError
 
-RESERVED = frozenset({"echo", "limit", "unmatched"})
+RESERVED = frozenset({"echo", "limit", "since", "unmatched"})
 """Names that crewmem itself gives as the reason of an outcome."""
 
 _DURATION = re.compile(r"(\d{1,9})\s*([smhd])")
