@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -28,10 +29,20 @@ def contents(folder: Path, *, without: tuple[str, ...] = ()) -> Iterator[tuple[P
     """Every file with its bytes as they are, and then unpacked; files whose names end in one of `without` are left out."""
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix not in without):
         try:
-            raw = path.read_bytes()
+            raw = _raw(path)
         except FileNotFoundError:  # a process beside us tidied up
             continue
         yield path, [raw, *_unpacked(raw)]
+
+
+def _raw(path: Path) -> bytes:
+    """A SQLite file is read by another process: who closes it here drops the locks of every connection of this process."""
+    if ".sqlite3" not in path.name:
+        return path.read_bytes()
+    read = subprocess.run(["cat", str(path)], stdout=subprocess.PIPE, check=False)
+    if read.returncode:
+        raise FileNotFoundError(path)
+    return read.stdout
 
 
 def _spellings(word: str | bytes) -> set[bytes]:
