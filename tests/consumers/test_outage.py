@@ -7,7 +7,7 @@ from crewmem_producers.errors import LogUnavailable, StoreUnavailable
 
 @pytest.fixture
 def outage(caplog: pytest.LogCaptureFixture) -> Outage:
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="crewmem.test")
     return Outage("g1 partition 3", logger=logging.getLogger("crewmem.test"))
 
 
