@@ -13,7 +13,7 @@ KINDS = {
     LEAKED: "text given to a tenant, a session or a key that may not read it",
     BACK: "text of what is forgotten, in a recall, a list, a row, or (once erased) in any file",
     UNSEEN: "published, and not in a recall that waited for its token",
-    WRONG: "another outcome or another text than the rules of DESIGN give",
+    WRONG: "another outcome or another text than the same events by themselves give",
     OPEN: "what `crewmem accounting --verify` names",
     DIGEST: "a generation that is not what a clean replay of the log gives",
     DIED: "a process that ended by itself, or badly when it was told to",
