@@ -1,4 +1,4 @@
-"""What a log of this workload must become: the rules of DESIGN in a few lines of Python, apart from the code under test."""
+"""What a log of this workload must become: the rules of memory in a few lines of Python, apart from the code under test."""
 
 from __future__ import annotations
 
