@@ -7,14 +7,14 @@ from crewmem.cli.sizing.rates import Point, Rates
 
 RATES = Rates(
     source=(
-        "`crewmem size --measure`, 2026-11-23; 200 kickoffs, all-MiniLM-L6-v2, 2 cores (x86_64), Python 3.11.7, crewmem 0.1.0, "
-        "lancedb 0.40.0, torch 2.13.0+cpu"
+        "`crewmem size --measure`, 2026-11-23; 200 kickoffs, all-MiniLM-L6-v2, 2 cores (x86_64), Python 3.11.7, crewmem"
+        " 0.1.0, lancedb 0.40.0, torch 2.13.0+cpu"
     ),
-    service_bytes=945e6,
+    service_bytes=967e6,
     points=(
-        Point(words=60, log_bytes=892, store_bytes=6_000, cpu_seconds=0.0634, memories=3.0, memory_bytes=11_430),
-        Point(words=600, log_bytes=2_352, store_bytes=9_306, cpu_seconds=0.2101, memories=3.0, memory_bytes=17_160),
-        Point(words=3_000, log_bytes=7_681, store_bytes=25_840, cpu_seconds=0.4448, memories=5.9, memory_bytes=46_010),
+        Point(words=60, log_bytes=891, store_bytes=5_998, cpu_seconds=0.0605, memories=3.0, memory_bytes=11_430),
+        Point(words=600, log_bytes=2_352, store_bytes=9_318, cpu_seconds=0.2266, memories=3.0, memory_bytes=17_160),
+        Point(words=3_000, log_bytes=7_681, store_bytes=25_300, cpu_seconds=0.4841, memories=5.9, memory_bytes=46_010),
     ),
 )
 
