@@ -4,6 +4,7 @@ environment never reach a test."""
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import uuid
@@ -73,6 +74,16 @@ MISSING: dict[str, Callable[[pytest.Config], str | None]] = {
     "browser": _browser_missing,
 }
 """marker -> why its part is not there, or None."""
+
+
+@pytest.fixture(autouse=True)
+def levels_of_loggers() -> Iterator[None]:
+    """A command that a test calls in its own process says from which level on our loggers speak: for that test only."""
+    loggers = [logging.getLogger(name) for name in ("crewmem", "crewmem_consumers", "crewmem_store", "crewmem_producers")]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""The consumer's metrics, by the names of FORMATS; no tenant and no session is ever a label."""
+"""The consumer's metrics, by the names that dashboards and alerts rely on; no tenant and no session is ever a label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The event types: what a crew, a person or an operator says happened. FORMATS "Events" is their list of fields.
+"""The event types: what a crew, a person or an operator says happened.
 
 Bodies keep unknown fields. `schema_version` rises only when an older consumer would misread a body.
 """

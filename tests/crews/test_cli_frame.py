@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from crewmem.cli import command_docs, settings_docs
 from crewmem.cli.app import app
 from crewmem.cli.errors import CheckFailed
 from crewmem.cli.exits import exit_code
+from crewmem.cli.services import log_to_stderr
 from crewmem.cli.sizing import page as size_docs
 from crewmem_producers import errors
 from crewmem_store.errors import EmbedderMismatch
@@ -138,3 +140,9 @@ print(sorted({heavy!r} & set(sys.modules)))
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_handlers_that_are_there_before_a_command_logs_stay_as_they_are() -> None:
+    handlers = {handler: list(handler.filters) for handler in logging.getLogger().handlers}
+    log_to_stderr(logging.WARNING)
+    assert {handler: handler.filters for handler in logging.getLogger().handlers} == handlers != {}

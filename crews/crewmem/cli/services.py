@@ -44,11 +44,12 @@ def consume() -> None:
 def log_to_stderr(level: int) -> None:
     """Log lines with their time on stderr: ours from `level` on, those of libraries from WARNING on.
 
-    Of a broker that is away ours say so once; aiokafka's lines at every try are left out.
+    Of a broker that is away ours say so once; aiokafka's lines at every try are left out. Where handlers are there already
+    they stay as they are.
     """
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(QuietRetries())
+    handler = logging.StreamHandler()
+    handler.addFilter(QuietRetries())
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING, handlers=[handler])
     for name in OURS:
         logging.getLogger(name).setLevel(level)
 
