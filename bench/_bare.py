@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from _pairs import Took, timed
 from crewmem_store.embedder import Embedder
+from crewmem_store.embedders import open_embedder
 from crewmem_store.rows import Vector
 
 HEAD = "events/s | bare embedder, events/s | ratio (median) | least | p95 |\n|---|---|---|---|---|---|"
@@ -40,7 +44,23 @@ class Round:
     floor: Took
 
 
-def against_bare(work: Took, texts: Sequence[str], embedder: Embedder) -> Round:
+def measured(
+    work: Callable[[Path, Recorder, int], Coroutine[None, None, Took]], *, number: int, name: str | None = None
+) -> list[Round]:
+    """Rounds in turn of `work`, given a fresh folder, the real model (under `name`, if given) and a seed, and of its floor."""
+    embedder = open_embedder("all-MiniLM-L6-v2")
+    embedder.embed(["warm"] * 64)
+
+    found = []
+    for seed in range(number):
+        recorder = Recorder(embedder, name=name)
+        with tempfile.TemporaryDirectory() as folder:
+            took = asyncio.run(work(Path(folder), recorder, seed))
+        found.append(_against_bare(took, recorder.texts, embedder))
+    return found
+
+
+def _against_bare(work: Took, texts: Sequence[str], embedder: Embedder) -> Round:
     """The floor: the strings at once, sorted by length; on a thread, as a consumer does it. On a busy machine the main thread's
     share of the cores is another one, since OpenMP spins there while it waits."""
     with ThreadPoolExecutor(1) as thread:

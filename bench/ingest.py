@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import tempfile
 from pathlib import Path
 
-from _bare import HEAD, Recorder, Round, against_bare, lines
+from _bare import HEAD, lines, measured
 from _corpus import events
 from _intake import opened
 from _pairs import Took, Watch
@@ -20,7 +19,6 @@ from crewmem_consumers.health import Health
 from crewmem_producers.codec import encode
 from crewmem_store.connect import open_store
 from crewmem_store.embedder import Embedder
-from crewmem_store.embedders import open_embedder
 
 
 async def consume(home: Path, embedder: Embedder, *, count: int, seed: int) -> Took:
@@ -43,23 +41,11 @@ async def consume(home: Path, embedder: Embedder, *, count: int, seed: int) -> T
         return took
 
 
-def measure(*, number: int, count: int) -> list[Round]:
-    embedder = open_embedder("all-MiniLM-L6-v2")
-    embedder.embed(["warm"] * 64)
-    found = []
-    for one in range(number):
-        recorder = Recorder(embedder)
-        with tempfile.TemporaryDirectory() as folder:
-            took = asyncio.run(consume(Path(folder), recorder, count=count, seed=one))
-        found.append(against_bare(took, recorder.texts, embedder))
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true")
     number, count = (8, 2000) if parser.parse_args().full else (4, 200)
-    rounds = measure(number=number, count=count)
+    rounds = measured(lambda home, embedder, seed: consume(home, embedder, count=count, seed=seed), number=number)
     print("## How many events a second does a consumer take in, against embedding their texts alone?\n")
     print(
         f"{count} events (two kickoffs of three tasks for each note), {rounds[0].strings} strings embedded, "

@@ -8,18 +8,15 @@ embedded, all at once and sorted by length.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import tempfile
 from pathlib import Path
 
-from _bare import HEAD, Recorder, Round, against_bare, lines
+from _bare import HEAD, lines, measured
 from _intake import opened
 from _pairs import Took, Watch
 from crewmem_consumers.replay import replay
 from crewmem_store.connect import open_store
 from crewmem_store.embedder import Embedder
 from crewmem_store.embedder_hashing import HashingEmbedder
-from crewmem_store.embedders import open_embedder
 from ingest import consume
 
 GOAL = 0.9
@@ -38,23 +35,11 @@ async def moved(home: Path, embedder: Embedder, *, count: int, seed: int) -> Too
         return took
 
 
-def measure(*, number: int, count: int) -> list[Round]:
-    embedder = open_embedder("all-MiniLM-L6-v2")
-    embedder.embed(["warm"] * 64)
-    found = []
-    for one in range(number):
-        recorder = Recorder(embedder, name="another")
-        with tempfile.TemporaryDirectory() as folder:
-            took = asyncio.run(moved(Path(folder), recorder, count=count, seed=one))
-        found.append(against_bare(took, recorder.texts, embedder))
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true")
     number, count = (8, 2000) if parser.parse_args().full else (3, 250)
-    rounds = measure(number=number, count=count)
+    rounds = measured(lambda home, embedder, seed: moved(home, embedder, count=count, seed=seed), number=number, name="another")
     print("## How fast is a replay to another embedder, against embedding its texts alone?\n")
     print(
         f"{count} events (two kickoffs of three tasks for each note), {rounds[0].strings} strings embedded, {number} "
