@@ -37,6 +37,11 @@ def is_erased(value: Value) -> bool:
     return is_final(value)
 
 
+def erased(scope_key: str, *, at: datetime) -> dict[str, str]:
+    """What takes the place of a data key of that session, for good."""
+    return {"erased": format_time(at), "scope_key": scope_key}
+
+
 def wrapping_info(id: str, scope_key: str) -> bytes:
     """What a wrapped key is bound to: a record that was put under another id or session does not open."""
     return f"crewmem.datakey\n{id}\n{scope_key}".encode()

@@ -144,7 +144,7 @@ async def touch(registry: Registry, erasure: Erasure) -> None:
 
 
 def _erased(erasure: Erasure) -> dict[str, str]:
-    return {"erased": format_time(erasure.time), "scope_key": erasure.scope_key}
+    return data_keys.erased(erasure.scope_key, at=erasure.time)
 
 
 async def _note(registry: Registry, erasure: Erasure) -> None:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from crewmem_producers.codec import format_time
-from crewmem_producers.data_keys import PREFIX, is_erased
+from crewmem_producers.data_keys import PREFIX, erased, is_erased
 from crewmem_producers.errors import InvalidEvent
 from crewmem_producers.events import MemoryForgotten
-from crewmem_producers.log import EventLog, LoggedRecord
+from crewmem_producers.log import EventLog, LoggedRecord, Position
 from crewmem_producers.log_reading import pages
 from crewmem_producers.registry import Registry, Value
 from crewmem_producers.sealed_body import check_key_id, key_id
@@ -33,6 +32,11 @@ class LostKey:
     """`ce_time` of that first record."""
     forgets: int
     """How many of the records forget memories: given up, they have no effect on a replay."""
+
+    @property
+    def first(self) -> Position:
+        """Of those records."""
+        return Position(self.partition, self.offset)
 
 
 async def lost_keys(
@@ -68,7 +72,7 @@ def is_lost(value: Value | None) -> bool:
 
 async def give_up(registry: Registry, key: LostKey, *, now: datetime) -> None:
     """Has the key count as erased, for good: what it sealed ends as `forgotten`. Raises RegistryUnavailable."""
-    await registry.put(PREFIX + key.id, {"erased": format_time(now), "scope_key": key.scope_key})
+    await registry.put(PREFIX + key.id, erased(key.scope_key, at=now))
 
 
 def _is_bound(id: str, record: LoggedRecord) -> bool:

@@ -63,7 +63,7 @@ def _list(found: Mapping[str, LostKey], *, as_json: bool) -> None:
         print_json([asdict(key) for key in found.values()])
     elif found:
         columns = ("data key", "session's record key", "records", "first at", "time")
-        rows = [(key.id, key.scope_key, key.records, f"{key.partition}/{key.offset}", key.time) for key in found.values()]
+        rows = [(key.id, key.scope_key, key.records, str(key.first), key.time) for key in found.values()]
         print_table(columns, rows)
     else:
         say("none: the registry has the data key of every sealed record")
@@ -99,7 +99,7 @@ def _warn(key: LostKey) -> None:
 
 def _ask(chosen: Sequence[LostKey]) -> None:
     for key in chosen:
-        note(f"{key.id} sealed {key.records} records of {key.scope_key}, from {key.partition}/{key.offset} ({key.time}) on")
+        note(f"{key.id} sealed {key.records} records of {key.scope_key}, from {key.first} ({key.time}) on")
         _warn(key)
     question = "Give up what they sealed? It can never be read again, not even if the keys turn up in a backup."
     try:

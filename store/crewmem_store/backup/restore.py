@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crewmem_producers import data_keys, erasing, openers
-from crewmem_producers.codec import encode, format_time
+from crewmem_producers.codec import encode
 from crewmem_producers.events import Event, SessionForgotten, utc_now
 from crewmem_producers.log import EventLog, LoggedRecord, Position, Record
 from crewmem_producers.log_reading import record_at
@@ -110,7 +110,8 @@ async def _restore_registry(registry: Registry, found: Verified) -> int:
             continue
         if key in gone or _is_erased_here(registry, key, value):
             if there is None or not data_keys.is_erased(there):
-                await registry.put(key, value if data_keys.is_erased(value) else _erased(value))
+                made = data_keys.erased(str(value.get("scope_key")), at=utc_now())
+                await registry.put(key, value if data_keys.is_erased(value) else made)
         elif there is None:
             await registry.put(key, value)
     return sum(key in found.registry for key in gone)
@@ -127,10 +128,6 @@ def _is_of_use(key: str, registry: Mapping[str, Mapping[str, Any]]) -> bool:
     if not key.startswith(generations.PREFIX):
         return True
     return key.removeprefix(generations.PREFIX) == registry.get(generations.ACTIVE, {}).get("generation")
-
-
-def _erased(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {"erased": format_time(utc_now()), "scope_key": value.get("scope_key")}
 
 
 def _known_here(registry: Registry, found: Verified) -> list[Event]:
