@@ -18,7 +18,7 @@ from crewmem_producers import data_keys
 from crewmem_producers.codec import encode, format_time
 from crewmem_producers.events import Event, SessionForgotten, new_event_id, utc_now
 from crewmem_producers.log import EventLog, Position
-from crewmem_producers.registry import Registry
+from crewmem_producers.registry import Registry, Value
 from crewmem_producers.sealed_body import new_key_id
 
 PREFIX = "erasure/"
@@ -51,13 +51,18 @@ def erasure_of(registry: Registry, scope_key: str) -> Erasure | None:
     if value is None:
         return None
     time = datetime.fromisoformat(value["time"])
-    return Erasure(scope_key, value["event_id"], time, value["grave"], tuple(value["keys"]), bool(value["done"]))
+    return Erasure(scope_key, value["event_id"], time, value["grave"], _keys(value), bool(value["done"]))
 
 
 def has_erased(registry: Registry, scope_key: str, id: str) -> bool:
     """Whether the session's erasure names this data key."""
     value = registry.get(PREFIX + scope_key)
-    return value is not None and id in value["keys"]
+    return value is not None and id in _keys(value)
+
+
+def _keys(value: Value) -> tuple[str, ...]:
+    """The first erasures named no keys."""
+    return tuple(value.get("keys", ()))
 
 
 async def enforce(registry: Registry) -> int:

@@ -142,3 +142,15 @@ async def test_a_session_can_be_erased_again(log: SqliteLog) -> None:
     first = await erase(registry, log)
     second = await erase(registry, log, clock=lambda: NOON + timedelta(hours=1))
     assert first.event_id != second.event_id and second.time > first.time
+
+
+async def test_an_erasure_that_was_noted_without_its_keys_is_read_and_can_be_done_again(log: SqliteLog) -> None:
+    registry = DictRegistry()
+    await sealer(registry).seal([codec.encode(remembered(ANN))])
+    done = await erase(registry, log)
+    noted = registry.get(erasing.PREFIX + ANN.key)
+    assert noted is not None
+    await registry.put(erasing.PREFIX + ANN.key, {name: value for name, value in noted.items() if name != "keys"})
+    await registry.refresh()
+    assert not erasing.has_erased(registry, ANN.key, done.keys[0]) and await erasing.enforce(registry) == 0
+    assert set(done.keys) <= set((await erase(registry, log)).keys)
