@@ -32,6 +32,7 @@ from crewmem_consumers.split import SPLITTER
 from crewmem_consumers.sqlite_worker import SqliteWorker
 from crewmem_consumers.steps import Checkpoint, no_checkpoint
 from crewmem_consumers.summaries import Summariser
+from crewmem_consumers.writing_rights import WritingRights
 
 if TYPE_CHECKING:
     from faststream.kafka import KafkaBroker
@@ -79,24 +80,28 @@ async def run(
             await patience.until_done(_first_generation, parts, embedder.name if embedder else settings.embedder)
         except Stopped:
             return
-        async with Consumer(settings, parts=parts, health=health, checkpoint=checkpoint) as consumer:
+        rights = WritingRights.of(settings)
+        async with Consumer(settings, parts=parts, rights=rights, health=health, checkpoint=checkpoint) as consumer:
             await consumer.follow(stop)
 
 
 class Consumer:
-    """Follows the registry: a source for each live generation, or for the one of the name `only`."""
+    """Follows the registry: a source for each live generation, or for the one of the name `only`, that nobody else has the
+    right to write: on one machine a replay builds its generation by itself, and leaves it to who consumes here when it ends."""
 
     def __init__(
         self,
         settings: ConsumerSettings,
         *,
         parts: Collaborators,
+        rights: WritingRights,
         health: Health,
         checkpoint: Checkpoint,
         only: str | None = None,
     ) -> None:
         self._settings = settings
         self._parts = parts
+        self._rights = rights
         self._health = health
         self._checkpoint = checkpoint
         self._sources: dict[str, Source] = {}
@@ -128,7 +133,7 @@ class Consumer:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await asyncio.gather(*(source.stop() for source in self._sources.values()))
+        await asyncio.gather(*(self._end(name) for name in list(self._sources)))
         if self._broker is not None:
             await self._broker.stop()
         for task in filter(None, (self._monitor, self._announcing)):
@@ -143,7 +148,7 @@ class Consumer:
             live = {one.name: one for one in generations.live(self._parts.registry) if self._only in (None, one.name)}
             for name in self._sources.keys() - live.keys():
                 log.info("%s was dropped", name)
-                await self._sources.pop(name).stop()
+                await self._end(name)
             await self._remove_dropped()
             for name in live.keys() - self._sources.keys():
                 if name not in self._health.refused or self._must_go_on(name):
@@ -173,6 +178,8 @@ class Consumer:
                 self._removed.add(name)
 
     async def _begin(self, generation: Generation) -> None:
+        if not self._rights.take(generation.name):
+            return
         try:
             embedder = await asyncio.to_thread(self._parts.embedders.of, generation)
             generations.check(generation, embedder=embedder, partitions=self._parts.log.partitions)
@@ -190,6 +197,12 @@ class Consumer:
             self._sources[generation.name] = source
             self._health.refused.pop(generation.name, None)
             self._health.starting = None
+            return
+        self._rights.give_back(generation.name)
+
+    async def _end(self, name: str) -> None:
+        await self._sources.pop(name).stop()
+        self._rights.give_back(name)
 
     def _source(self, generation: Generation, embedder: Embedder) -> Source:
         settings = self._settings
@@ -240,7 +253,7 @@ class Consumer:
                 raise error
             self._leave_out(name, error)
             if name in self._sources:
-                await self._sources.pop(name).stop()
+                await self._end(name)
 
     def _leave_out(self, name: str, error: CrewmemError) -> None:
         if self._must_go_on(name):

@@ -25,8 +25,7 @@ class RuleError(CrewmemError, ValueError):
 
 
 class ConsumerRunning(CrewmemError):
-    """Another process consumes this log: `crewmem consume`, `crewmem up`, or a `crewmem replay` where neither ran. Stop it
-    and run the command again."""
+    """Another process consumes this log: `crewmem consume` or `crewmem up`. Stop it and run the command again."""
 
 
 class TooManyGenerations(CrewmemError):

@@ -106,7 +106,5 @@ def only_consumer(settings: ConsumerSettings) -> Iterator[None]:
             yield
     except Timeout as error:
         raise ConsumerRunning(
-            f"another process consumes the log in {settings.home} (`crewmem up`, `crewmem consume` or `crewmem replay`): "
-            "stop it, or wait until it has ended, then try again; a replay that is stopped goes on when it is run again, and "
-            "while `crewmem up` or `crewmem consume` runs"
+            f"another process consumes the log in {settings.home} (`crewmem up` or `crewmem consume`): stop it, then try again"
         ) from error

@@ -1,7 +1,7 @@
 """Memory built anew from the log into a new generation, while the old one serves; then every reader is switched to it.
 
-Consumers that run take the generation up by themselves, on Kafka any number of them; where none does, this process consumes.
-Whoever does it: the new generation's ledger is its position, so what is interrupted goes on where it was.
+On Kafka the consumers that run take the generation up by themselves; where none does, and on one machine, this process
+consumes. Whoever does it: the new generation's ledger is its position, so what is interrupted goes on where it was.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from crewmem_producers.settings import ConsumerSettings
 from crewmem_store import generations, switch
 from crewmem_store.store import StoreReader
 
+from crewmem_consumers.metrics import Metrics
 from crewmem_consumers.opening import Collaborators, Given, opened
 from crewmem_consumers.replay_plan import Plan, plan
 from crewmem_consumers.stand_in import StandIn
 from crewmem_consumers.steps import Checkpoint, no_checkpoint
+from crewmem_consumers.writing_rights import WritingRights
 
 T = TypeVar("T")
 
@@ -32,12 +34,13 @@ AWAY_SECONDS = 1.0
 """How often it is tried whether what was away is back."""
 CLOSE_SECONDS = 2.0
 """It follows the old one closely when it reaches within so long what that one holds."""
+TAKE_OVER = "for the consumer that runs to take it over"
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a replay is: records over all partitions. `total` grows with the log. `here`: this process consumes.
-    `waits_for` says what is away just now."""
+    `waits_for` says what is away just now, or who has yet to take the generation over."""
 
     generation: str
     done: int
@@ -81,15 +84,22 @@ async def replay(
     """
     async with opened(settings, **given) as parts:
         embedder = given.get("embedder")
-        wanted = move_to or (embedder.name if embedder else None)
+        rights = WritingRights.of(settings)
         planned = await plan(
-            parts, wanted=wanted, default=settings.embedder, since=format_time(since) if since else None, checkpoint=checkpoint
+            parts,
+            rights=rights,
+            wanted=move_to or (embedder.name if embedder else None),
+            default=settings.embedder,
+            since=format_time(since) if since else None,
+            checkpoint=checkpoint,
         )
-        stand_in = StandIn(settings, parts=parts, generation=planned.new, old=planned.old, checkpoint=checkpoint)
-        async with stand_in:
+        async with StandIn(
+            settings, parts=parts, rights=rights, generation=planned.new, old=planned.old, checkpoint=checkpoint
+        ) as stand_in:
             reader = parts.store.reader(planned.new.name)
             catch_up = _CatchUp(planned, parts=parts, stand_in=stand_in, progress=progress)
             await catch_up.wait()
+            await catch_up.hand_over()
             if activate:
                 await catch_up.patiently(
                     lambda: switch.activate(
@@ -97,16 +107,7 @@ async def replay(
                     )
                 )
         outcomes = await asyncio.to_thread(_outcomes, reader, planned.new.partitions)
-        metrics = stand_in.health.metrics
-        return Replayed(
-            generation=planned.new.name,
-            replaced=planned.old.name if planned.old and activate else None,
-            activated=activate,
-            records=outcomes.total(),
-            outcomes=dict(outcomes),
-            embedded=metrics.vectors_from("model"),
-            reused=metrics.vectors_from("generation"),
-        )
+        return _replayed(planned, outcomes, stand_in.health.metrics, activated=activate)
 
 
 class _CatchUp:
@@ -132,6 +133,14 @@ class _CatchUp:
             began, reader = loop.time(), self._parts.store.reader(old.name)
             await self._reached(await self.patiently(lambda reader=reader: switch.positions(self._parts.log, reader)))  # type: ignore[misc]
 
+    async def hand_over(self) -> None:
+        """Leaves the new generation to the consumer that serves on this machine before anybody reads it, so that the switch
+        finds it consumed."""
+        while await self._stand_in.leave():
+            self._progress(replace(self._last, here=False, waits_for=TAKE_OVER))
+            await self._rest()
+        await self.wait()
+
     async def patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         """The result of `work`; as long as the log, the store or the registry is away it is tried again, and said so."""
         while True:
@@ -143,8 +152,11 @@ class _CatchUp:
 
     async def _reached(self, wanted: Mapping[int, int]) -> None:
         while not await self.patiently(lambda: self._look(wanted)):
-            await asyncio.sleep(LOOK_SECONDS)
-            generations.named(self._parts.registry, self._planned.new.name)  # somebody may drop it
+            await self._rest()
+
+    async def _rest(self) -> None:
+        await asyncio.sleep(LOOK_SECONDS)
+        generations.named(self._parts.registry, self._planned.new.name)  # somebody may drop it
 
     async def _look(self, wanted: Mapping[int, int]) -> bool:
         """Shows how far it is, and says whether that is as far as wanted."""
@@ -157,6 +169,18 @@ class _CatchUp:
         self._last = Progress(self._planned.new.name, min(done, total), total, here, away)
         self._progress(self._last)
         return all(at[partition] >= offset for partition, offset in wanted.items())
+
+
+def _replayed(planned: Plan, outcomes: Counter[str], metrics: Metrics, *, activated: bool) -> Replayed:
+    return Replayed(
+        generation=planned.new.name,
+        replaced=planned.old.name if planned.old and activated else None,
+        activated=activated,
+        records=outcomes.total(),
+        outcomes=dict(outcomes),
+        embedded=metrics.vectors_from("model"),
+        reused=metrics.vectors_from("generation"),
+    )
 
 
 def _outcomes(reader: StoreReader, partitions: int) -> Counter[str]:

@@ -18,6 +18,7 @@ from crewmem_consumers.opening import Collaborators
 from crewmem_consumers.partition_log import PartitionLog
 from crewmem_consumers.split import SPLITTER
 from crewmem_consumers.steps import GENERATION_SAVED, NAME_CLAIMED, PLANNED, Checkpoint
+from crewmem_consumers.writing_rights import WritingRights
 
 log = logging.getLogger("crewmem.replay")
 
@@ -36,10 +37,11 @@ class Plan:
 
 
 async def plan(
-    parts: Collaborators, *, wanted: str | None, default: str, since: str | None, checkpoint: Checkpoint
+    parts: Collaborators, *, rights: WritingRights, wanted: str | None, default: str, since: str | None, checkpoint: Checkpoint
 ) -> Plan:  # fmt: skip
     """Goes on with the newest generation when it is the unfinished one of a replay of the same making; else adds one. Of
-    several that plan at once one adds it, and the others go on with it.
+    several that plan at once one adds it, and the others go on with it. Who adds it takes the right to write it before
+    anybody else can see that it is there.
 
     The embedder is the one of the name `wanted`, else that of the generation that answers, else the `default`.
     Raises TooManyGenerations, EmbedderUnavailable, and Unavailable.
@@ -54,6 +56,7 @@ async def plan(
             return planned
         if await generations.claim(parts.registry, name):
             checkpoint(NAME_CLAIMED)
+            rights.take(name)
             await generations.save(parts.registry, planned.new)
             checkpoint(GENERATION_SAVED)
             return planned

@@ -1,19 +1,21 @@
-"""Consumes a generation in this process while nobody else does: a replay needs no consumer, and hinders none."""
+"""Consumes a generation in this process while nobody else does: a replay needs no consumer, and hinders none.
+
+On one machine it does so from the start, also beside a consumer that serves: then no question waits for its work.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
 
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_store.generations import Generation
 
 from crewmem_consumers.consumer import Consumer
-from crewmem_consumers.errors import ConsumerRunning
 from crewmem_consumers.health import Health
-from crewmem_consumers.opening import Collaborators, only_consumer
+from crewmem_consumers.opening import Collaborators
 from crewmem_consumers.steps import Checkpoint
+from crewmem_consumers.writing_rights import WritingRights
 
 log = logging.getLogger("crewmem.replay")
 
@@ -27,17 +29,17 @@ class StandIn:
     """Ask `look` again and again; once it consumes, it goes on until it is left. Its ledger is its position."""
 
     def __init__(
-        self, settings: ConsumerSettings, *, parts: Collaborators, generation: Generation, old: Generation | None,
-        checkpoint: Checkpoint,
+        self, settings: ConsumerSettings, *, parts: Collaborators, rights: WritingRights, generation: Generation,
+        old: Generation | None, checkpoint: Checkpoint,
     ) -> None:  # fmt: skip
         # A static membership is that of the consumer that is configured with it.
         self._settings = settings.model_copy(update={"group_instance_id": None})
         self._parts = parts
+        self._rights = rights
         self._generation = generation
         self._old = old
         self._checkpoint = checkpoint
         self.health = Health()
-        self._held = AsyncExitStack()
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
@@ -47,12 +49,7 @@ class StandIn:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        self._stop.set()
-        try:
-            if self._task is not None:
-                await asyncio.wait([self._task])
-        finally:
-            await self._held.aclose()
+        await self._end()
 
     @property
     def consumes(self) -> bool:
@@ -79,13 +76,25 @@ class StandIn:
             log.info("no consumer works on %s: this process does", self._generation.name)
             self._task = asyncio.create_task(self._consume())
 
+    async def leave(self) -> bool:
+        """Leaves the generation to the consumer that serves on this machine, if one does, and says whether that has yet to
+        take it over. With none, and on Kafka, this process goes on."""
+        if self._old is None or not self._rights.is_elsewhere(self._old.name):
+            return False
+        await self._end()
+        return not self._rights.is_elsewhere(self._generation.name)
+
+    async def _end(self) -> None:
+        self._stop.set()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        self._task = None
+        self._rights.give_back(self._generation.name)
+        self._stop.clear()
+
     async def _is_wanted(self, now: float) -> bool:
         if self._settings.kafka_bootstrap is None:
-            try:
-                self._held.enter_context(only_consumer(self._settings))
-            except ConsumerRunning:
-                return False
-            return True
+            return self._rights.take(self._generation.name)
         from crewmem_consumers.group import members
 
         if await members(self._settings, self._generation.name):
@@ -96,6 +105,6 @@ class StandIn:
     async def _consume(self) -> None:
         name = self._generation.name
         async with Consumer(
-            self._settings, parts=self._parts, health=self.health, checkpoint=self._checkpoint, only=name
+            self._settings, parts=self._parts, rights=self._rights, health=self.health, checkpoint=self._checkpoint, only=name
         ) as consumer:
             await consumer.follow(self._stop)

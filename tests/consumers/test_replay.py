@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from crewmem_consumers.errors import TooManyGenerations
 from crewmem_consumers.ingestor import Ingestor, Processed
-from crewmem_consumers.replay import Progress
+from crewmem_consumers.replay import TAKE_OVER, Progress
 from crewmem_consumers.rules import default_rules
+from crewmem_consumers.writing_rights import WritingRights
 from crewmem_producers.codec import encode
 from crewmem_producers.connect import open_log, open_registry
 from crewmem_producers.errors import LogUnavailable, StoreUnavailable
@@ -213,28 +214,47 @@ async def test_a_log_that_was_wiped_is_built_from_as_it_is_now(machine: Machine,
     await machine.log.close()
 
 
-async def test_a_consumer_that_runs_takes_the_generation_up_and_the_old_one_goes_on(machine: Machine) -> None:
+async def test_beside_a_consumer_the_command_builds_and_the_consumer_has_it_before_it_answers(machine: Machine) -> None:
     await machine.log.append([remembered_record(number) for number in range(40)])
     async with machine.consuming():
+        await machine.processed(39)
         done = await machine.replay()
-        assert (done.generation, done.replaced, done.records) == ("g2", "g1", 40)
-        assert not any(one.here for one in machine.progress), "the consumer did it, not the command"
+        assert (done.generation, done.replaced, done.records, done.reused) == ("g2", "g1", 40, 40)
+        assert machine.progress[0].here and not machine.progress[-1].here, "built here, left to the consumer then"
+        assert WritingRights.of(machine.settings).is_elsewhere("g2"), "who consumes it when it begins to answer"
         await machine.log.append([remembered_record(40)])
         await until(lambda: machine.positions() == {"g1": 41, "g2": 41}, what="both generations consume what is new")
     assert machine.contents("g1") == machine.contents("g2")
 
 
-async def test_a_consumer_that_ends_in_the_middle_is_stood_in_for(machine: Machine) -> None:
+async def test_what_is_not_built_to_its_end_is_taken_over_by_the_consumer(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await machine.log.append([remembered_record(number) for number in range(40)])
     async with machine.consuming():
-        await until(lambda: machine.positions().get("g1") == 40, what="there is something to replace")
-        # It takes no new generation up, as one that hangs does not, and holds the right to consume until it is stopped.
+        await machine.processed(39)
+        with monkeypatch.context() as held:
+            held.setattr("crewmem_consumers.stand_in.StandIn._consume", lambda self: asyncio.sleep(60))
+            replaying = asyncio.create_task(machine.replay())
+            await until(lambda: machine.progress and machine.progress[-1].here, what="the command has begun")
+            assert machine.positions() == {"g1": 40, "g2": 0}, "and nobody else is at it"
+            replaying.cancel()
+            await asyncio.wait([replaying])
+        await machine.processed(39, generation="g2")
+    assert generations.active(machine.registry).name == "g1"
+    assert machine.contents("g1") == machine.contents("g2")
+
+
+async def test_a_consumer_that_does_not_take_it_over_is_waited_for_until_it_ends(machine: Machine) -> None:
+    await machine.log.append([remembered_record(number) for number in range(40)])
+    async with machine.consuming():
+        await machine.processed(39)
         machine.health.refused["g2"] = "a test"
         replaying = asyncio.create_task(machine.replay())
-        await until(lambda: machine.progress, what="the command has looked")
-    done = await replaying
-    assert (done.generation, done.records, done.reused) == ("g2", 40, 40)
-    assert machine.progress[-1].here
+        await until(lambda: any(one.waits_for == TAKE_OVER for one in machine.progress), what="that is said")
+        assert generations.active(machine.registry).name == "g1", "nobody would consume the new one"
+    assert (await replaying).records == 40
+    assert generations.active(machine.registry).name == "g2"
 
 
 async def test_new_events_keep_arriving_and_the_old_generation_answers_until_the_switch(machine: Machine) -> None:

@@ -79,13 +79,13 @@ def test_moving_to_another_embedder_and_only_to_what_is_newer(home: Path) -> Non
     assert (answers["embedder"], answers["dimensions"], answers["since"]) == ("hashing32", 32, "2026-01-02T03:04:07.000000Z")
 
 
-def test_while_a_replay_consumes_a_consumer_is_refused_and_told_what_to_do(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_consumer_of_one_machine_is_refused_and_told_what_to_do(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREWMEM_CONSUMER_PORT", str(free_port()))
     monkeypatch.setattr("crewmem_store.embedders.open_embedder", Sized)
     with only_consumer(ConsumerSettings(home=home)):
         for command in (["consume"], ["up", "--port", "0"]):
             said = " ".join(crewmem(*command, code=4).stderr.split())
-            assert "`crewmem replay`): stop it, or wait until it has ended" in said and "Traceback" not in said
+            assert "(`crewmem up` or `crewmem consume`): stop it, then try again" in said and "Traceback" not in said
 
 
 def test_what_is_left_of_a_lost_registry_is_named_and_can_be_dropped(home: Path) -> None:

@@ -135,7 +135,7 @@ def test_memory_is_computed_again_from_the_log_and_answers_from_the_new_generati
     assert ask(url, key, "DELETE", f"/v1/memory/forget/{forgotten['id']}", params={"wait_seconds": 30})["deleted"]
     while_it_serves = json.loads(process("replay", "--json", home=home))
     assert (while_it_serves["generation"], while_it_serves["replaced"]) == ("g2", "g1")
-    assert (while_it_serves["embedded"], while_it_serves["reused"]) == (0, 0), "`crewmem up` did the work"
+    assert (while_it_serves["embedded"], while_it_serves["reused"]) == (1, 1), "the command did the work, beside `crewmem up`"
     asked = {"q": "who charges what", "session": "s", "after": "latest", "wait_seconds": 30}
     [found] = ask(url, key, "GET", "/v1/memory/recall", params=asked)["memories"]
     assert (found["id"], found["content"]) == (kept["id"], kept["content"])

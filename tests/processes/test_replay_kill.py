@@ -52,9 +52,10 @@ def home(tmp_path: Path, consumed: Path) -> Iterator[Stack]:
         yield made
 
 
-async def consumes(made: Stack, consumer: subprocess.Popen[bytes]) -> None:
-    """Waits until the consumer holds the right to consume, or its partitions."""
-    await until(lambda: "consuming for g1" in made.said(consumer), what="the consumer consumes", seconds=120)
+async def consumes(made: Stack, consumer: subprocess.Popen[bytes], generation: str = "g1") -> None:
+    """Waits until the consumer has the right to write the generation, or its partitions."""
+    said = f"consuming for {generation}"
+    await until(lambda: said in made.said(consumer), what="the consumer consumes", seconds=120)
 
 
 async def active(made: Stack) -> str:
@@ -107,8 +108,10 @@ async def test_the_control_that_stores_its_position_first_is_caught(home: Stack)
 
 @pytest.mark.parametrize("step", [pytest.param(step, marks=[] if step == ROWS_MERGED else pytest.mark.slow) for step in WRITES])
 async def test_a_consumer_that_is_killed_while_it_builds_is_stood_in_for(home: Stack, step: str) -> None:
+    begun = home.start(replay=True, die_at=GENERATION_SAVED)
+    assert await exit_code(begun) == -signal.SIGKILL, home.output()
     consumer = home.start(die_at=step, times=BATCHES_BEFORE + 1)
-    await consumes(home, consumer)
+    await consumes(home, consumer, "g2")
     command = home.start(replay=True)
     assert await exit_code(consumer) == -signal.SIGKILL, home.output()
     assert await exit_code(command) == 0, home.output()
@@ -138,11 +141,13 @@ async def test_on_kafka_the_consumers_that_are_left_go_on(tmp_path: Path, namesp
         assert compare(made.account("g2"), await made.clean()) == []
 
 
-async def test_a_command_that_is_killed_leaves_the_work_to_the_consumers_and_another_one_activates(home: Stack) -> None:
+@pytest.mark.parametrize("step", [GENERATION_SAVED, ROWS_MERGED, pytest.param(switch.CAUGHT_UP, marks=pytest.mark.slow)])
+async def test_a_command_that_is_killed_leaves_its_work_to_the_consumer_and_another_activates(home: Stack, step: str) -> None:
     consumer = home.start()
     await consumes(home, consumer)
-    killed = home.start(replay=True, die_at=GENERATION_SAVED)
+    killed = home.start(replay=True, die_at=step, times=1 if step in ONCE else BATCHES_BEFORE + 1)
     assert await exit_code(killed) == -signal.SIGKILL, home.output()
+    await consumes(home, consumer, "g2")
     await home.caught_up("g2")
     assert await active(home) == "g1"
     await finished(home)

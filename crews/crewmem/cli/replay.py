@@ -34,8 +34,8 @@ def replay(
 ) -> None:
     """Compute all memory again from the log, with the newest rules, while it serves; then switch every reader to it.
 
-    Running consumers do it; where none runs, this command does. It can be stopped, and goes on where it was when it is
-    run again.
+    On Kafka consumers that run do it; where none does, and on one machine, this command does. It can be stopped, and goes
+    on where it was when it is run again.
     """
     settings, start = load(ConsumerSettings), time_of(since)
     try:
@@ -80,8 +80,8 @@ async def _replay(settings: ConsumerSettings, *, move_to: str | None, since: dat
         with progress_bar() as show:
 
             def show_step(step: Step) -> None:
-                who = "here, since no consumer runs" if step.here else "by the consumers that run"
+                who = "" if step.here else " by the consumers that run"
                 away = f", waiting: {step.waits_for}" if step.waits_for else ""
-                show(f"building {step.generation} {who}{away}", step.done, step.total)
+                show(f"building {step.generation}{who}{away}", step.done, step.total)
 
             return await run(settings, move_to=move_to, since=since, activate=activate, progress=show_step, log=log)
