@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 from crewmem_producers.codec import decode
 from crewmem_producers.errors import InvalidEvent
@@ -15,26 +16,39 @@ from crewmem_store.rows import LedgerRow
 from crewmem_consumers.errors import RuleError
 from crewmem_consumers.rules import RuleSet
 
+_Applied = tuple[datetime, str]
+"""When, and the text."""
+
 
 async def newest_rules(
-    log: EventLog, *, first: Mapping[int, int], ends: Mapping[int, int], before: Iterable[LedgerRow] = ()
+    log: EventLog,
+    *,
+    first: Mapping[int, int],
+    ends: Mapping[int, int],
+    before: Mapping[int, LedgerRow] = MappingProxyType({}),
 ) -> str | None:
-    """The text of the rule file that was applied last, over all partitions; None when none was. Raises LogUnavailable.
+    """The text of the rule file that was applied last; None when none was. Raises LogUnavailable.
 
-    The log is read from `first` on; `before` are the ledger's rows of rules that were applied before. Rules are applied to
-    every partition, so the newest is on each of them, but for an `apply` that was interrupted.
+    The log is read from `first` on; `before` has, by partition, the ledger's row of the rules that were applied before. In
+    each partition the log's order says which are the last. Rules are applied to every partition, so that these are the same,
+    but after an `apply` that was interrupted: then the time does.
     """
-    known = [(row.created_at, row.detail) for row in before if row.created_at is not None and row.detail is not None]
-    newest = max(known, default=None)
-    for partition, end in ends.items():
-        async for records in pages(log, partition, start=first[partition], end=end):
-            for found in map(_rules_in, records):
-                if found is not None and (newest is None or found[0] >= newest[0]):
-                    newest = found
-    return newest[1] if newest else None
+    newest = [found for partition in ends if (found := await _last(log, partition, first, ends, before)) is not None]
+    return max(newest)[1] if newest else None
 
 
-def _rules_in(record: LoggedRecord) -> tuple[datetime, str] | None:
+async def _last(
+    log: EventLog, partition: int, first: Mapping[int, int], ends: Mapping[int, int], before: Mapping[int, LedgerRow]
+) -> _Applied | None:
+    row, last = before.get(partition), None
+    if row is not None and row.created_at is not None and row.detail is not None:
+        last = row.created_at, row.detail
+    async for records in pages(log, partition, start=first[partition], end=ends[partition]):
+        last = next(filter(None, map(_rules_in, reversed(records))), last)
+    return last
+
+
+def _rules_in(record: LoggedRecord) -> _Applied | None:
     """When and which rules the record applies; None for every other record, and for rules that are refused."""
     if record.header("ce_type") != RulesApplied.type:
         return None

@@ -134,8 +134,9 @@ async def _rules(
         return await newest_rules(parts.log, first=first, ends=ends)
     reader = parts.store.reader(old.name)
     start = await switch.positions(parts.log, reader)
-    applied = [await asyncio.to_thread(reader.rules, partition) for partition in start]
-    return await newest_rules(parts.log, first=start, ends=ends, before=[row for row in applied if row is not None])
+    applied = {partition: await asyncio.to_thread(reader.rules, partition) for partition in start}
+    before = {partition: row for partition, row in applied.items() if row is not None}
+    return await newest_rules(parts.log, first=start, ends=ends, before=before)
 
 
 async def _embedder(parts: Collaborators, old: Generation | None, wanted: str | None, default: str) -> dict[str, Any]:
