@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from crewmem_producers import codec
-from crewmem_producers.errors import InvalidEvent, KeyErased
+from crewmem_producers.errors import InvalidEvent, KeyErased, Unavailable
 from crewmem_producers.events import Event, KickoffCompleted, RulesApplied
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import LoggedRecord
@@ -16,11 +17,25 @@ from crewmem_consumers.rules import RuleSet, fingerprint
 
 MAX_DETAIL = 500
 """Characters of a rejection's sentence, at most: it goes into a header."""
+FAULT = "fault"
+"""Reason of a record that this program fails over. It would fail again and again, and the partition would stand still; as a
+dead letter it waits for a program that does not."""
+SURROUNDINGS = (Unavailable, MemoryError, OSError)
+"""Errors that say nothing of the record."""
+
+log = logging.getLogger("crewmem.consumer")
 
 
 def decode(records: Sequence[LoggedRecord], *, keyring: Keyring) -> list[Item]:
     """An item a record, in order. Raises KeyMissing: a record that cannot be opened now is waited for, never rejected."""
     return [_item(record, keyring) for record in records]
+
+
+def fault(record: LoggedRecord, error: Exception) -> Rejection:
+    """Why the record is a dead letter when a stage that looks at it alone raises what nobody expected."""
+    log.exception("%s (event %s) becomes a dead letter: this program failed over it", record.position, record.header("ce_id"))
+    detail = f"{type(error).__name__}: {error}".encode("utf-8", "replace").decode()
+    return Rejection(FAULT, detail[:MAX_DETAIL])
 
 
 def _item(record: LoggedRecord, keyring: Keyring) -> Item:
@@ -31,6 +46,10 @@ def _item(record: LoggedRecord, keyring: Keyring) -> Item:
         return Item(record, erased=True)
     except InvalidEvent as error:
         return Item(record, rejection=Rejection(error.reason, str(error)[:MAX_DETAIL]))
+    except SURROUNDINGS:
+        raise
+    except Exception as error:
+        return Item(record, rejection=fault(record, error))
     return Item(record, event=event)
 
 

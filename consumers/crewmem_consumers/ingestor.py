@@ -13,7 +13,7 @@ from datetime import datetime
 from operator import add, gt
 from typing import TypeVar
 
-from crewmem_producers.events import KickoffCompleted, MemoryRemembered, RulesApplied
+from crewmem_producers.events import Event, KickoffCompleted, MemoryRemembered, RulesApplied
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import LoggedRecord
 from crewmem_producers.names import Scope
@@ -25,7 +25,7 @@ from crewmem_store.store import DecidedPartition, PartitionView
 
 from crewmem_consumers import echo, steps
 from crewmem_consumers.decide import Decider
-from crewmem_consumers.decode import decode
+from crewmem_consumers.decode import SURROUNDINGS, decode, fault
 from crewmem_consumers.draft import Draft
 from crewmem_consumers.embed import Vectors, embed
 from crewmem_consumers.item import Item
@@ -164,13 +164,13 @@ class Ingestor:
         yield steps.READ
         items += decode(records, keyring=self._keyring)
         yield steps.DECODED
+        self._known.load(records[0].offset, records[-1].offset)
         self._select(items)
         yield steps.SELECTED
 
     def _thinking(self, items: Sequence[Item]) -> Iterator[str | None]:
         """What may take seconds, for what an older generation does not know. Yields each step that is reached, and None where
         it may be stopped in between."""
-        self._known.load(items[0].record.offset, items[-1].record.offset)
         self._known.fill(items)
         drafts = _drafts(items)
         new = [draft for draft in drafts if draft.content is None]
@@ -196,11 +196,19 @@ class Ingestor:
             if isinstance(body, RulesApplied):
                 rules = rules.after(body)
             elif item.event is not None and isinstance(body, KickoffCompleted | MemoryRemembered):
-                in_force = rules.at(item.record.offset)
-                spans = split(item.event)
-                too_old = self._since is not None and item.event.time < self._since
-                item.selection = pass_over(spans) if too_old else select(item.event, spans, in_force)
-                item.rules_sha256 = in_force.sha256
+                try:
+                    self._select_of(item, item.event, rules.at(item.record.offset))
+                except SURROUNDINGS:
+                    raise
+                except Exception as error:
+                    item.event, item.rejection = None, fault(item.record, error)
+
+    def _select_of(self, item: Item, event: Event, rules: RuleSet) -> None:
+        spans = split(event)
+        too_old = self._since is not None and event.time < self._since
+        truths = self._known.truths_of(event, item.record.crc)
+        item.selection = pass_over(spans) if too_old else select(event, spans, rules, truths=truths)
+        item.rules_sha256 = rules.sha256
 
     def _write(self, items: Sequence[Item]) -> Processed:
         events = [item.event for item in items if item.event is not None]

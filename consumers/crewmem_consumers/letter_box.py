@@ -91,13 +91,13 @@ def _time(record: LoggedRecord) -> datetime:
     try:
         return datetime.fromisoformat(record.header(PREFIX + "time") or "").astimezone(UTC)
     except ValueError:
-        return datetime.fromtimestamp(record.timestamp_ms / 1000, UTC)
+        return record.logged_at
 
 
 def _bytes(record: LoggedRecord) -> int:
     """Of the body, also of one that was left out."""
     cut = record.header(CUT) or ""
-    return int(cut) if cut.isdecimal() else len(record.value or b"")
+    return int(cut) if cut.isdecimal() and len(cut) < 20 else len(record.value or b"")
 
 
 def _whose(record: LoggedRecord, keyring: Keyring) -> tuple[str | None, str | None, str | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Protocol
 
 from crewmem_producers.codec import format_time
@@ -27,7 +26,7 @@ class DeadLetters(Protocol):
 def letter(record: LoggedRecord, rejection: Rejection) -> Record:
     """The record as it was, and headers that say where it lies, why it was rejected, and when it was logged; without its body
     (`CUT`) when it would be too large."""
-    time = format_time(datetime.fromtimestamp(record.timestamp_ms / 1000, UTC))
+    time = format_time(record.logged_at)
     said = {
         "partition": str(record.partition), "offset": str(record.offset), "reason": rejection.reason,
         "detail": " ".join(rejection.detail.split()), "time": time,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
 from crewmem_producers.errors import EventTooLarge
@@ -92,6 +93,14 @@ class LoggedRecord:
     @property
     def position(self) -> Position:
         return Position(self.partition, self.offset)
+
+    @property
+    def logged_at(self) -> datetime:
+        """`timestamp_ms` as a time, UTC. A producer may stamp what it likes: what is no time counts as 1970."""
+        try:
+            return datetime.fromtimestamp(self.timestamp_ms / 1000, UTC)
+        except (ValueError, OverflowError, OSError):
+            return datetime.fromtimestamp(0, UTC)
 
     @property
     def crc(self) -> int:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from crewmem_consumers import decode as decode_module
 from crewmem_consumers import ingestor as ingestor_module
 from crewmem_consumers.errors import RuleError
 from crewmem_consumers.sessions import Session
@@ -88,6 +89,53 @@ def test_all_of_them_at_once_beside_good_ones() -> None:
     pipeline.run(*events)
     assert pipeline.outcomes() == ["dead_letter", "stored"] * len(BAD)
     assert len(pipeline.letters.sent) == len(BAD)
+
+
+def test_a_record_over_which_this_program_fails_is_a_dead_letter_and_holds_up_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def break_over(name: str, real: Any, words: str) -> None:
+        def broken(event: Event, *args: Any, **how: Any) -> Any:
+            if words in repr(event):
+                raise RuntimeError(f"a fault in {name} \ud800")
+            return real(event, *args, **how)
+
+        monkeypatch.setattr(f"crewmem_consumers.{name}", broken)
+
+    said: list[object] = []
+    monkeypatch.setattr(decode_module.log, "exception", lambda *args: said.append(args[2]))
+    break_over("decode._check", decode_module._check, "first one")
+    break_over("ingestor.select", ingestor_module.select, "second one")
+    pipeline = Pipeline()
+    pipeline.run(remember("before", number=1), remember("first one", number=2), kickoff("second one", number=3))
+    pipeline.run(remember("after", number=4))
+    assert pipeline.outcomes() == ["stored", "dead_letter", "dead_letter", "stored"]
+    assert [row.reason for row in pipeline.ledger()[1:3]] == ["fault", "fault"]
+    assert [row.detail for row in pipeline.ledger()[1:3]] == [
+        "RuntimeError: a fault in decode._check ?", "RuntimeError: a fault in ingestor.select ?",
+    ]  # fmt: skip
+    assert len(pipeline.letters.sent) == len(said) == 2
+
+
+def test_memory_that_is_short_is_no_fault_of_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any, **how: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(ingestor_module, "select", broken)
+    pipeline = Pipeline()
+    with pytest.raises(MemoryError):
+        pipeline.run(kickoff("anything"))
+    assert pipeline.ledger() == []
+
+
+@pytest.mark.parametrize("timestamp_ms", [10**15, 10**18, -(10**17)])
+def test_a_time_of_the_log_that_is_none_keeps_no_record_from_the_dead_letters(timestamp_ms: int) -> None:
+    pipeline = Pipeline()
+    pipeline.append(BAD["not json"][0])
+    pipeline.log[0] = replace(pipeline.log[0], timestamp_ms=timestamp_ms)
+    pipeline.run()
+    assert pipeline.outcomes() == ["dead_letter"]
+    assert dict(pipeline.letters.sent[0].headers)["crewmem-dlq-time"] == b"1970-01-01T00:00:00.000000Z"
 
 
 def test_two_tasks_of_one_index_are_a_dead_letter() -> None:

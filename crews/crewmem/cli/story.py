@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from crewmem_producers import codec
@@ -82,7 +82,7 @@ async def _record(position: Position, sources: Sources) -> dict[str, Any]:
     if record is not None:
         await sources.keyring.prepare([record])
     generations = [await _generation(one, reader, position, record, sources) for one, reader in sources.generations]
-    logged = None if record is None else codec.format_time(datetime.fromtimestamp(record.timestamp_ms / 1000, UTC))
+    logged = None if record is None else codec.format_time(record.logged_at)
     return {
         "position": position._asdict(), "on_log": record is not None, "logged_at": logged,
         "event_id": record.header("ce_id") if record else None, "type": record.header("ce_type") if record else None,
