@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from crewmem_producers.events import KickoffCompleted
+from crewmem_producers.events import Event, KickoffCompleted
 from crewmem_producers.names import memory_id
 from crewmem_store.embedder import Embedder
 from crewmem_store.generations import Generation
@@ -14,9 +15,12 @@ from crewmem_store.rows import MemoryRow, Vector
 from crewmem_store.store import Made, Store, StoreReader
 
 from crewmem_consumers.draft import Draft
+from crewmem_consumers.errors import RuleError
 from crewmem_consumers.item import Item
-from crewmem_consumers.making import made_by
+from crewmem_consumers.making import is_of_this_program, made_by
 from crewmem_consumers.metrics import Metrics
+from crewmem_consumers.rules import RuleSet, Truths, default_rules
+from crewmem_consumers.split import Span
 
 WINDOW = 2_000
 """Positions that are read at once, and of which what was made is held: some 10 to 20 MB."""
@@ -27,13 +31,20 @@ class Known:
     worker."""
 
     def __init__(
-        self, *, partition: int, fingerprint: str, reader: StoreReader | None = None, metrics: Metrics | None = None
+        self,
+        *,
+        partition: int,
+        fingerprint: str,
+        reader: StoreReader | None = None,
+        rules: Iterable[RuleSet] = (),
+        metrics: Metrics | None = None,
     ) -> None:
         """`fingerprint` is that of the embedder in use: vectors, and what was decided by them, are taken from no other.
-        `metrics` counts the vectors."""
+        `rules` are those by which the older generation was decided; `metrics` counts the vectors."""
         self._partition = partition
         self._fingerprint = fingerprint
         self._reader = reader
+        self._rules = {one.sha256: one for one in rules}
         self._metrics = metrics
         self._covered = range(0)
         self._made: dict[str, Made] = {}
@@ -56,6 +67,19 @@ class Known:
         """The vector of the text, of the embedder in use."""
         return self._vectors.get(text)
 
+    def truths_of(self, event: Event, crc: int) -> Callable[[Span], Truths]:
+        """What the same program found of rules' conditions over the spans of the same record, as far as one can tell."""
+
+        def truths(span: Span) -> Truths:
+            made = self._made.get(memory_id(self._partition, str(event.scope), event.id, span.name))
+            if made is None or made.judged is None or made.judged.crc != crc or not is_of_this_program(made.made_by):
+                return {}
+            fate = made.judged.spans.get(made.span, {})
+            rules = self._rules.get(made.judged.rules_sha256 or "")
+            return {} if rules is None or "errors" in fate else rules.truths(fate.get("rule", ""))
+
+        return truths if self._made else _nothing
+
     def fill(self, items: Sequence[Item]) -> None:
         """Fills in, of each draft, what was made of the same record by the same program under the same rule: `content` and
         `source_hash`, and with the same embedder `extract`, `text` and `vector`."""
@@ -70,7 +94,7 @@ class Known:
 
     def _fill(self, draft: Draft, crc: int) -> None:
         made = self._made.get(memory_id(self._partition, str(draft.event.scope), draft.event.id, draft.span.name))
-        if made is None or made.crc != crc or made.made_by != made_by(draft.decision.keep):
+        if made is None or made.judged is None or made.judged.crc != crc or made.made_by != made_by(draft.decision.keep):
             return
         if made.embedder == self._fingerprint:
             draft.content, draft.source_hash = made.content, made.source_hash
@@ -89,6 +113,11 @@ class Known:
         return replace(row, summary=made.summary, summariser=made.summariser)
 
 
+def _nothing(span: Span) -> Truths:
+    del span
+    return {}
+
+
 def known_of(
     generation: Generation,
     partition: int,
@@ -102,8 +131,22 @@ def known_of(
     older = [one for one in siblings if _number(one) < _number(generation) and one.partitions == generation.partitions]
     fingerprint = generation.embedder_fingerprint
     best = max(older, key=lambda one: (one.embedder_fingerprint == fingerprint, _number(one)), default=None)
-    reader = None if best is None else store.reader(best.name)
-    return Known(partition=partition, fingerprint=fingerprint, reader=reader, metrics=metrics)
+    if best is None:
+        return Known(partition=partition, fingerprint=fingerprint)
+    reader = store.reader(best.name)
+    rules = rules_of(best, partition, reader)
+    return Known(partition=partition, fingerprint=fingerprint, reader=reader, rules=rules, metrics=metrics)
+
+
+def rules_of(generation: Generation, partition: int, reader: StoreReader) -> list[RuleSet]:
+    """Rules by which it decided the partition: those that it was built with, the newest that were applied since, and the
+    default ones. Raises StoreUnavailable."""
+    applied = reader.rules(partition)
+    found = [default_rules()]
+    for text in (generation.rules, applied and applied.detail):
+        with contextlib.suppress(RuleError):  # this program does not understand them any more: it asks by itself
+            found += [RuleSet.parse(text)] if text else []
+    return found
 
 
 class KnowingEmbedder:

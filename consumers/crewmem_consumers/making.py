@@ -1,27 +1,50 @@
-"""How a memory's content and text are made of an event: two rows that agree in it, and in their event, are the same.
+"""The program that makes a memory's content and text of an event, as a fingerprint: of equal events it makes equal ones.
 
 The fingerprint is of the program text itself, so that nobody has to remember to raise a version: a change of any of these
-modules, or of the library that knows secrets, makes every row anew at the next replay. The embedder has its own fingerprint.
+modules, of Python, or of the libraries that know secrets and rules makes every row anew at the next replay. The embedder has
+its own fingerprint.
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
+import platform
 from functools import cache
 from importlib.metadata import version
 
 from crewmem_producers import codec, events
 
-from crewmem_consumers import claims, draft, echo, redact, redaction, secrets, sentences, split, summarise
+from crewmem_consumers import (
+    claims,
+    conditions,
+    draft,
+    echo,
+    redact,
+    redaction,
+    rules,
+    secrets,
+    sentences,
+    split,
+    summarise,
+    variables,
+)  # fmt: skip
 from crewmem_consumers.rulefile import KeepWith
 
-_MODULES = (codec, events, split, sentences, draft, redact, redaction, secrets, echo, claims, summarise)
+_MODULES = (
+    codec, events, split, sentences, variables, conditions, rules, draft, redact, redaction, secrets, echo, claims, summarise,
+)  # fmt: skip
+_LIBRARIES = ("detect-secrets", "common-expression-language")
 
 
 def made_by(keep: KeepWith) -> str:
     """The fingerprint of the program, and what the rule that keeps a span says of how its text is made."""
     return _made_by(keep.redaction, keep.summary)
+
+
+def is_of_this_program(made_by: str) -> bool:
+    """Whether this program made what notes that, under whatever rule: it would find the same of the same span again."""
+    return made_by.partition("/")[0] == _program()
 
 
 @cache
@@ -31,7 +54,8 @@ def _made_by(redacted: str, summarised: str) -> str:
 
 @cache
 def _program() -> str:
-    whole = hashlib.sha256(version("detect-secrets").encode())
+    versions = [platform.python_version(), *map(version, _LIBRARIES)]
+    whole = hashlib.sha256(" ".join(versions).encode())
     for module in _MODULES:
         whole.update(inspect.getsource(module).encode())
     return whole.hexdigest()[:16]

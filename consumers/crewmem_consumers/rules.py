@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from crewmem_producers.events import Event, MemoryRemembered
 
@@ -22,6 +25,9 @@ UNMATCHED = "unmatched"
 
 DEFAULT_RULES = files("crewmem_consumers").joinpath("default.rules.yaml").read_text("utf-8")
 """The text of the default rule file, as it ships with the package."""
+
+Truths = Mapping[str, bool]
+"""The text of a condition, and whether it holds."""
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +65,9 @@ class RuleSet:
         self.text = text
         self.rules = rules
         self.sha256 = fingerprint(text)
-        self._names = frozenset[str]().union(*(rule.condition.names for rule in rules))
+        self._fields = frozenset[str]().union(*(rule.condition.names for rule in rules))
+        self._decisions = _decisions(rules)
+        self._truths = {decision.rule: _truths(rules, place) for place, decision in enumerate(self._decisions)}
 
     @classmethod
     def parse(cls, text: str, *, file: str = "rules") -> RuleSet:
@@ -76,22 +84,69 @@ class RuleSet:
             raise RuleError(f"the file cannot be read: {error}", file=str(path), line=1) from error
         return cls.parse(text, file=str(path))
 
-    def decide(self, event: Event, span: Span) -> Decision:
-        """The first rule that matches the span. A remember is kept whatever the rule says."""
-        values = variables.of_span(event, span)
-        context = context_of({name: values[name] for name in self._names})
-        passed: list[str] = []
+    def decide(self, event: Event, span: Span, *, truths: Truths = MappingProxyType({})) -> Decision:
+        """The first rule that matches the span. A remember is kept whatever the rule says.
+
+        `truths` are of conditions that were asked about this span before: they are not asked again.
+        """
+        place, errors = self._first_match(event, span, truths)
+        decision = self._decisions[place]
+        keeps = decision.keeps or isinstance(event.body, MemoryRemembered)
+        if keeps == decision.keeps and not errors:
+            return decision
+        return replace(decision, keeps=keeps, errors=tuple(errors))
+
+    def _first_match(self, event: Event, span: Span, truths: Truths) -> tuple[int, list[str]]:
+        """Its place (beyond the last rule: none matches), and which rules before it failed."""
+        asking = _Asking(event, span, self._fields)
         errors: list[str] = []
-        for rule in self.rules:
+        for place, rule in enumerate(self.rules):
+            holds = truths.get(rule.condition.source)
             try:
-                if rule.condition.holds(context):
-                    keeps = rule.keeps or isinstance(event.body, MemoryRemembered)
-                    return Decision(rule.name, keeps, rule.keep, rule.why, rule.condition.source, tuple(passed), tuple(errors))
+                if asking.holds(rule) if holds is None else holds:
+                    return place, errors
             except ValueError as error:
                 errors.append(f"{rule.name}: {error}")
                 logger.warning("rule %s (line %d) passed over %s of %s: %s", rule.name, rule.line, span.name, event.id, error)
-            passed.append(rule.name)
-        return Decision(UNMATCHED, True, KeepWith(), "no rule matches", "", tuple(passed), tuple(errors))
+        return len(self.rules), errors
+
+    def truths(self, name: str) -> Truths:
+        """What follows for conditions when the rule of that name was the first to match, and none before it failed. Of a name
+        that is not here: nothing."""
+        return self._truths.get(name, {})
+
+
+class _Asking:
+    """Asks conditions about one span; its fields are handed to CEL when the first one is asked."""
+
+    def __init__(self, event: Event, span: Span, fields: Collection[str]) -> None:
+        self._event, self._span, self._fields = event, span, fields
+        self._context: Any = None
+
+    def holds(self, rule: Rule) -> bool:
+        """Raises ValueError when CEL cannot tell."""
+        if self._context is None:
+            values = variables.of_span(self._event, self._span)
+            self._context = context_of({name: values[name] for name in self._fields})
+        return rule.condition.holds(self._context)
+
+
+def _decisions(rules: Sequence[Rule]) -> tuple[Decision, ...]:
+    """What each rule decides where it is the first that matches; the last one is for where none does."""
+    names = tuple(rule.name for rule in rules)
+    unmatched = Decision(UNMATCHED, True, KeepWith(), "no rule matches", passed=names)
+    decided = (
+        Decision(rule.name, rule.keeps, rule.keep, rule.why, rule.condition.source, names[:place])
+        for place, rule in enumerate(rules)
+    )
+    return (*decided, unmatched)
+
+
+def _truths(rules: Sequence[Rule], place: int) -> Truths:
+    """Where the rule at that place was the first to match; beyond the last one: where none did."""
+    return {rule.condition.source: False for rule in rules[:place]} | {
+        rule.condition.source: True for rule in rules[place : place + 1]
+    }
 
 
 def fingerprint(text: str) -> str:

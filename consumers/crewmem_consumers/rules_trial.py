@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Unpack
 
 from crewmem_producers.events import utc_now
@@ -18,7 +19,7 @@ from crewmem_store.generations import Generation
 from crewmem_store.rows import LedgerRow, MemoryRow, Vector
 
 from crewmem_consumers.ingestor import Ingestor
-from crewmem_consumers.known import KnowingEmbedder, Known
+from crewmem_consumers.known import KnowingEmbedder, Known, rules_of
 from crewmem_consumers.opening import Collaborators, Given, opened
 from crewmem_consumers.rules import RuleSet
 from crewmem_consumers.trial_partition import TrialPartition
@@ -50,7 +51,8 @@ async def try_rules(
         embedder = await asyncio.to_thread(parts.embedders.of, active)
         tally = Tally(rules, samples=samples, now=clock())
         for partition, end in at.items():
-            one = _Partition(parts, active, rules, embedder=embedder, partition=partition, end=end, since=since, tally=tally)
+            trial_of = partial(_Partition, parts, active, rules, embedder=embedder, end=end, since=since, tally=tally)
+            one = await asyncio.to_thread(trial_of, partition=partition)
             await asyncio.to_thread(one.begin)
             async for records in pages(parts.log, partition, start=first[partition], end=end):
                 await parts.keyring.prepare(records)
@@ -91,7 +93,8 @@ class _Partition:
         self._reader = parts.store.reader(active.name)
         self._store = TrialPartition()
         on_trial = replace(active, rules=rules.text, rules_until={str(partition): 1 << 62}, since=None)
-        known = Known(partition=partition, fingerprint=embedder.fingerprint, reader=self._reader)
+        decided_by = rules_of(active, partition, self._reader)
+        known = Known(partition=partition, fingerprint=embedder.fingerprint, reader=self._reader, rules=decided_by)
         self._ingestor = Ingestor(
             generation=on_trial, partition=partition, store=self._store, dead_letters=_Nowhere(), keyring=parts.keyring,
             embedder=KnowingEmbedder(embedder, known=known), known=known,

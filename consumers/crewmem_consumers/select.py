@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from crewmem_producers.events import Event
 
 from crewmem_consumers.draft import Draft
-from crewmem_consumers.rules import RuleSet
+from crewmem_consumers.rules import RuleSet, Truths
 from crewmem_consumers.split import Span
 
 MAX_MEMORIES = 10
@@ -27,20 +27,26 @@ class Selection:
     dropped: tuple[tuple[str, str], ...]
 
 
+def _none(span: Span) -> Truths:
+    del span
+    return {}
+
+
 def pass_over(spans: Sequence[Span]) -> Selection:
     """For an event before the time from which its generation takes them."""
     return Selection((), tuple((span.name, SINCE) for span in spans))
 
 
-def select(event: Event, spans: Sequence[Span], rules: RuleSet) -> Selection:
-    """Rules run once a span, until MAX_MEMORIES are kept; what comes after that is dropped by `limit`."""
+def select(event: Event, spans: Sequence[Span], rules: RuleSet, *, truths: Callable[[Span], Truths] = _none) -> Selection:
+    """Rules run once a span, until MAX_MEMORIES are kept; what comes after that is dropped by `limit`. `truths` tells what
+    is known of conditions already."""
     kept: list[Draft] = []
     dropped: list[tuple[str, str]] = []
     for span in spans:
         if len(kept) == MAX_MEMORIES:
             dropped.append((span.name, LIMIT))
             continue
-        decision = rules.decide(event, span)
+        decision = rules.decide(event, span, truths=truths(span))
         if decision.keeps:
             kept.append(Draft(event, span, decision))
         else:

@@ -128,7 +128,7 @@ class LanceReader:
         """Rows first: what the ledger says then is of each of them, or not yet."""
         where = lance_filters.with_text(lance_filters.of_offsets(start, end))
         table = self._on(partition, lambda table: read(table, MADE, where), None)
-        return [] if table is None else made(table, self._ledger(partition).crcs(start=start, end=end))
+        return [] if table is None else made(table, self._ledger(partition).judged(start=start, end=end))
 
     def scan(self, partition: int) -> Iterator[Sequence[MemoryRow]]:
         name = memory_name(self._generation, partition)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome, Vector
-from crewmem_store.store import Made
+from crewmem_store.store import Judged, Made
 
 _TIME = pa.timestamp("us", tz="UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,8 +37,10 @@ LEDGER = tuple(_LEDGER_COLUMNS)
 NOT_DECIDED_FROM = frozenset({"content", "summary", "metadata", "agent_role", "importance", "summariser", "made_by"})
 DECIDED_FROM = tuple(name for name in MEMORY if name not in NOT_DECIDED_FROM)
 """The columns of a `PartitionView`: what `effects.as_decided_from` leaves."""
-MADE = ("id", "offset", "text", "content", "summary", "source_hash", "vector", "embedder", "summariser", "made_by")
+MADE = ("id", "offset", "span", "text", "content", "summary", "source_hash", "vector", "embedder", "summariser", "made_by")
 """The columns of `Made`, but for the ledger's."""
+JUDGED = ("offset", "crc", "rules_sha256", "spans")
+"""Of the ledger, the columns of `Judged`."""
 WITHOUT_VECTOR = tuple(name for name in MEMORY if name != "vector")
 
 
@@ -86,14 +88,22 @@ def memory_rows(table: pa.Table) -> tuple[list[MemoryRow], Vector]:
     return [MemoryRow(**values) for values in _transposed(columns)], matrix
 
 
-def made(table: pa.Table, crcs: Mapping[int, int]) -> list[Made]:
-    """What may be taken over of rows with text; `crcs` are those of the records, by offset."""
+def made(table: pa.Table, judged: Mapping[int, Judged]) -> list[Made]:
+    """What may be taken over of rows with text; `judged` is what the ledger says of the records, by offset."""
     matrix, present = _matrix(table.column("vector"))
     columns = _memory_columns(table.drop_columns("vector"))
     columns["vector"] = [vector if there else None for vector, there in zip(matrix, present, strict=True)]
-    columns["crc"] = [crcs.get(offset) for offset in columns["offset"]]
+    columns["judged"] = [judged.get(offset) for offset in columns["offset"]]
     columns.setdefault("made_by", [""] * len(matrix))  # a table that was last opened for writing by an older program
     return [Made(**values) for values in _transposed(columns)]
+
+
+def judged(table: pa.Table) -> dict[int, Judged]:
+    """By offset."""
+    columns = [_values(table, name) for name in JUDGED]
+    return {
+        offset: Judged(crc, rules_sha256, _mapping(spans)) for offset, crc, rules_sha256, spans in zip(*columns, strict=True)
+    }  # fmt: skip
 
 
 def rows_without_vectors(table: pa.Table) -> list[MemoryRow]:

@@ -15,7 +15,7 @@ from crewmem_store.lance_database import Database, read
 from crewmem_store.lance_ledger import segment_name, segments, sums_name
 from crewmem_store.ledger_reads import SEGMENT_OFFSETS, Read, Sums
 from crewmem_store.rows import LedgerRow, Outcome
-from crewmem_store.store import Tally
+from crewmem_store.store import Judged, Tally
 
 T = TypeVar("T")
 _WITH_LETTERS = frozenset({Outcome.DEAD_LETTER.value, Outcome.APPLIED.value})
@@ -66,11 +66,11 @@ class LedgerReader:
                 found += self._on(segment, partial(ledger_reads.rows_from, start=start, limit=limit - len(found)), [])
         return found
 
-    def crcs(self, *, start: int, end: int) -> dict[int, int]:
-        """Offset -> CRC of the record, from `start` to `end`, that one left out."""
-        found: dict[int, int] = {}
+    def judged(self, *, start: int, end: int) -> dict[int, Judged]:
+        """Offset -> how the record was judged, from `start` to `end`, that one left out."""
+        found: dict[int, Judged] = {}
         for segment in range(start // SEGMENT_OFFSETS, (end - 1) // SEGMENT_OFFSETS + 1):
-            found |= self._on(segment, partial(ledger_reads.crcs, start=start, end=end), dict[int, int]())
+            found |= self._on(segment, partial(ledger_reads.judged, start=start, end=end), dict[int, Judged]())
         return found
 
     def rules(self) -> LedgerRow | None:

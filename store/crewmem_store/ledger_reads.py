@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 from crewmem_producers.events import FORGETS, LATER_FACTS, RulesApplied
 from lancedb.expr import Expr, col, lit
 
+from crewmem_store import lance_rows
 from crewmem_store.lance_filters import equal, of_offsets, one_of
 from crewmem_store.lance_rows import LEDGER, ledger_rows
 from crewmem_store.rows import LedgerRow, Outcome
-from crewmem_store.store import Tally
+from crewmem_store.store import Judged, Tally
 
 Read = Callable[[tuple[str, ...], Expr | str], pa.Table]
 """Columns of the rows that match a condition."""
@@ -76,10 +77,9 @@ def rows_from(read: Read, start: int, limit: int) -> list[LedgerRow]:
     return ledger_rows(read(LEDGER, (col("offset") >= lit(start)) & (col("offset") <= lit(offsets[-1]))))
 
 
-def crcs(read: Read, start: int, end: int) -> dict[int, int]:
-    """Offset -> CRC of the record, from `start` to `end`, that one left out."""
-    table = read(("offset", "crc"), of_offsets(start, end))
-    return dict(zip(table.column("offset").to_pylist(), table.column("crc").to_pylist(), strict=True))
+def judged(read: Read, start: int, end: int) -> dict[int, Judged]:
+    """Offset -> how the record was judged, from `start` to `end`, that one left out."""
+    return lance_rows.judged(read(lance_rows.JUDGED, of_offsets(start, end)))
 
 
 def letters(read: Read) -> list[LedgerRow]:

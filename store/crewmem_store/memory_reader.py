@@ -12,7 +12,7 @@ from crewmem_producers.events import FORGETS, LATER_FACTS
 
 from crewmem_store.memory_tables import Tables
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
-from crewmem_store.store import SCAN_ROWS, Made, Rows, Tally
+from crewmem_store.store import SCAN_ROWS, Judged, Made, Rows, Tally
 
 
 class MemoryReader:
@@ -111,16 +111,8 @@ class MemoryReader:
     def made(self, partition: int, *, start: int, end: int) -> list[Made]:
         with self._lock:
             rows = [row for row in self._tables(partition).effective_rows() if start <= row.offset < end]
-            crcs = {offset: row.crc for offset, row in self._tables(partition).ledger.items()}
-        return [
-            Made(
-                id=row.id, offset=row.offset, crc=crcs.get(row.offset), text=row.text, content=row.content, summary=row.summary,
-                source_hash=row.source_hash or "", vector=row.vector, embedder=row.embedder, summariser=row.summariser,
-                made_by=row.made_by,
-            )
-            for row in rows
-            if row.text is not None
-        ]  # fmt: skip
+            ledger = dict(self._tables(partition).ledger)
+        return [_made(row, row.text, ledger.get(row.offset)) for row in rows if row.text is not None]
 
     def scan(self, partition: int) -> Iterator[list[MemoryRow]]:
         with self._lock:
@@ -137,3 +129,11 @@ class MemoryReader:
     def _everything(self) -> list[MemoryRow]:
         with self._lock:
             return [row for partition in self._partitions() for row in self._tables(partition).effective_rows()]
+
+
+def _made(row: MemoryRow, text: str, entry: LedgerRow | None) -> Made:
+    return Made(
+        id=row.id, offset=row.offset, span=row.span, text=text, content=row.content, summary=row.summary,
+        source_hash=row.source_hash or "", vector=row.vector, embedder=row.embedder, summariser=row.summariser,
+        made_by=row.made_by, judged=None if entry is None else Judged(entry.crc, entry.rules_sha256, entry.spans),
+    )  # fmt: skip

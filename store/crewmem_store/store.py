@@ -7,9 +7,9 @@ StoreUnavailable when the store does not answer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -46,14 +46,23 @@ class Summary:
     summariser: str
 
 
+class Judged(NamedTuple):
+    """What the ledger says of how a record became its memories: the record's CRC, the rules, and each span's fate."""
+
+    crc: int
+    rules_sha256: str | None
+    spans: Mapping[str, Mapping[str, Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What of a memory may be taken over into another generation, and of which record it was made: the one of this CRC
-    (None: the ledger does not hold it yet)."""
+    """What of a memory may be taken over into another generation, and what the ledger says of its record (None: it does not
+    hold it yet)."""
 
     id: str
     offset: int
-    crc: int | None
+    span: str
+    judged: Judged | None
     text: str
     content: str | None
     summary: str | None

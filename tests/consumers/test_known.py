@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from crewmem_consumers import memories
+from crewmem_consumers.conditions import Condition
 from crewmem_consumers.ingestor import Ingestor
 from crewmem_consumers.known import KnowingEmbedder, known_of
 from crewmem_consumers.metrics import Metrics
+from crewmem_consumers.rules import default_rules
 from crewmem_producers.codec import encode
 from crewmem_producers.events import Event
 from crewmem_producers.log import LoggedRecord
@@ -167,3 +169,59 @@ def test_what_was_forgotten_is_not_known() -> None:
     place.build()
     assert len(place.build().texts) == 1
     assert place.rows("g2") == []
+
+
+OTHER_RULES = default_rules().text.replace(
+    "rules:\n", "rules:\n  - {name: founders, why: a test, when: \"text.contains('founded')\", action: drop}\n", 1
+)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The conditions that CEL is asked, in turn."""
+    asked: list[str] = []
+    real = Condition.holds
+    monkeypatch.setattr(Condition, "holds", lambda self, context: asked.append(self.source) or real(self, context))
+    return asked
+
+
+def test_after_a_change_of_rules_only_what_is_new_in_them_is_asked(asked: list[str]) -> None:
+    place = Place()
+    place.put(kickoff("Acme charges 49 dollars a seat."), kickoff("Bolt was founded by two sisters.", number=1))
+    place.build()
+    asked.clear()
+    place.build(rules=OTHER_RULES)
+    assert asked == ["text.contains('founded')"] * 2
+    assert [row.event_id for row in place.rows("g2")] == [place.rows("g1")[0].event_id]
+    asked.clear()
+    place.build(rules=OTHER_RULES)
+    assert asked == ["text.contains('founded')"], "what was dropped left no memory to go by"
+
+
+def test_what_another_program_found_out_is_asked_again(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place()
+    place.put(kickoff("Acme charges 49 dollars a seat."))
+    with monkeypatch.context() as patch:
+        patch.setattr(memories, "made_by", lambda keep: "an older program")
+        place.build()
+    before = list(asked)
+    asked.clear()
+    place.build()
+    assert asked == before != []
+
+
+def test_what_was_found_of_another_record_or_beside_a_rule_that_failed_is_asked_again(asked: list[str]) -> None:
+    failing = "version: 1\nrules:\n  - {name: odd, when: \"inputs.topic == 'x'\", action: drop, why: a test}\n" + (
+        "  - {name: all, when: 'true', action: keep, why: a test}\n"
+    )
+    place = Place()
+    place.put(kickoff("Acme charges 49 dollars a seat."))
+    place.build(rules=failing)
+    asked.clear()
+    place.build(rules=failing)
+    assert asked == ["inputs.topic == 'x'", "true"]
+    place.log.clear()
+    place.put(kickoff("Acme charges 59 dollars a seat."))
+    asked.clear()
+    place.build()
+    assert len(asked) > 1

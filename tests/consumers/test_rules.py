@@ -3,11 +3,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from crewmem_consumers.conditions import Condition
 from crewmem_consumers.errors import RuleError
 from crewmem_consumers.rules import DEFAULT_RULES, UNMATCHED, Decision, RuleSet, default_rules, fingerprint
 from crewmem_consumers.split import split
 from crewmem_producers.errors import CrewmemError
 from crewmem_producers.events import Event
+from hypothesis import given
+from hypothesis import strategies as st
 from support.pipeline import failure, kickoff, remember
 
 DROP_ALL = "version: 1\nrules:\n  - {name: nothing, action: drop}\n"
@@ -199,3 +202,42 @@ def test_a_rule_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_a_rule_set_is_known_by_the_hash_of_its_text() -> None:
     assert default_rules().sha256 == fingerprint(DEFAULT_RULES) and len(default_rules().sha256) == 64
     assert RuleSet.parse(DROP_ALL).sha256 != RuleSet.parse(DROP_ALL + "# a comment\n").sha256
+
+
+CONDITIONS = ("text.contains('a')", "text.contains('b')", "size(text) > 2", "metadata.b == 'x'", "true", "false")
+"""One of them fails for whatever has no such metadata."""
+
+
+def rule_sets() -> st.SearchStrategy[RuleSet]:
+    written = st.lists(st.tuples(st.sampled_from(CONDITIONS), st.sampled_from(("keep", "drop"))), min_size=1, max_size=6)
+    return written.map(
+        lambda rules: RuleSet.parse(
+            "version: 1\nrules:\n" + "".join(
+                f'  - {{name: rule{place}, when: "{when}", action: {action}}}\n' for place, (when, action) in enumerate(rules)
+            )
+        )
+    )  # fmt: skip
+
+
+@given(before=rule_sets(), after=rule_sets(), text=st.sampled_from(("a", "b", "ab", "abc", "none")), told=st.booleans())
+def test_what_other_rules_found_out_of_a_span_changes_no_decision(
+    before: RuleSet, after: RuleSet, text: str, told: bool
+) -> None:
+    event = remember(text, metadata={"b": "x"}) if told else kickoff(text)
+    found = decide(event, before)
+    if not found.errors:
+        [span] = split(event)
+        assert after.decide(event, span, truths=before.truths(found.rule)) == decide(event, after)
+
+
+def test_what_is_known_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = Condition.holds
+    monkeypatch.setattr(Condition, "holds", lambda self, context: asked.append(self.source) or real(self, context))
+    event = kickoff("Acme was founded by two sisters.")
+    found = decide(event)
+    assert len(asked) == len(found.passed) + 1
+    asked.clear()
+    assert default_rules().decide(event, split(event)[0], truths=default_rules().truths(found.rule)) == found
+    assert asked == []
+    assert default_rules().truths("no such rule") == {}

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import numpy as np
 from crewmem_producers.names import Scope
-from crewmem_store.store import SCAN_ROWS, PartitionStore, Store
+from crewmem_store.store import SCAN_ROWS, Judged, PartitionStore, Store
 from crewmem_store.updates import Erase, Extend, Forget, SupersedeFailures, SupersedeKey
 from store.conformance_fixtures import Reopen, StoreFixtures
 from store.store_rows import (
@@ -205,16 +205,20 @@ class ReadingConformance(StoreFixtures):
         assert same(found[1], replace(rows[3], vector=None))
         assert {row.vector is None for row in found} == {True}
 
-    def test_what_was_made_of_some_positions_comes_with_the_crc_of_their_records(
+    def test_what_was_made_of_some_positions_comes_with_what_the_ledger_says_of_their_records(
         self, store: Store, part: PartitionStore
     ) -> None:
         rows = [memory(offset, made_by="m") for offset in range(2, 6)]
-        put(part, *rows, tombstone(3, span="gone"), ledger=[entry(2), entry(3)])
+        judged = entry(3, rules_sha256="r", spans={"content": {"outcome": "stored", "rule": "all"}})
+        put(part, *rows, tombstone(3, span="gone"), ledger=[entry(2), judged])
         found = {one.offset: one for one in store.reader(GEN).made(PARTITION, start=3, end=5)}
-        assert {offset: one.crc for offset, one in found.items()} == {3: entry(3).crc, 4: None}
+        assert {offset: one.judged for offset, one in found.items()} == {
+            3: Judged(judged.crc, "r", {"content": {"outcome": "stored", "rule": "all"}}),
+            4: None,
+        }
         one, row = found[4], rows[2]
         assert row.vector is not None and one.vector is not None and bool(np.array_equal(one.vector, row.vector))
-        names = ("id", "text", "content", "summary", "source_hash", "embedder", "summariser", "made_by")
+        names = ("id", "span", "text", "content", "summary", "source_hash", "embedder", "summariser", "made_by")
         assert [getattr(one, name) for name in names] == [getattr(row, name) for name in names]
         assert not store.reader("g9").made(PARTITION, start=0, end=9)
 
