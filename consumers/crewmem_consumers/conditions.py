@@ -26,7 +26,7 @@ _PATTERN = re.compile(r"""(search|matches)\s*\([^()"']*?(r?'(?:[^'\\]|\\.)*'|r?"
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """What a condition can ask about: the names, and examples of their values that a usable one gets along with."""
+    """The variables that a condition may use, and sample values, over which a valid one evaluates without an error."""
 
     names: Collection[str]
     samples: Callable[[], Sequence[dict[str, Any]]]

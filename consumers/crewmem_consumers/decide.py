@@ -77,19 +77,17 @@ class Decider:
         if first is not None:
             return outcomes.repeated(item, first)
         self._seen[event.key, event.id] = offset
-        match event.body:
-            case SessionForgotten():
-                self._erase(event, offset)
-                return outcomes.applied(item)
+        if isinstance(event.body, SessionForgotten):
+            self._erase(event, offset)
+            return outcomes.applied(item)
         assert event.scope is not None, "every other event of a session names it"
-        match event.body:
-            case MemoryForgotten() as body:
-                self._forget(event, body, event.scope, offset)
-                return outcomes.applied(item)
+        if isinstance(event.body, MemoryForgotten):
+            self._forget(event, event.body, event.scope, offset)
+            return outcomes.applied(item)
         return outcomes.of_spans(item, self._spans(item, event.scope))
 
     def _erased(self, item: Item) -> LedgerRow:
-        """It cannot be read, and its id counts all the same: a repeat of it is one whether it comes in this batch or later."""
+        """The record cannot be opened, but its event id counts as processed: a later copy is a repeat, in this batch too."""
         entry = outcomes.erased(item)
         if entry.ce_id is not None:
             self._seen.setdefault((entry.scope_key, entry.ce_id), entry.offset)
@@ -190,7 +188,8 @@ class Decider:
         self._plan.rows.append(row)
 
     def _effect(self, scope: Scope, update: Update) -> None:
-        """Keeps an update that changes something, and always those that a late writer's rows may still need."""
+        """Plans an update that changes a row now. A Forget is always planned: an owner that was paused may still insert its
+        row."""
         changed = self._sessions[scope].apply(update)
         if changed or isinstance(update, Forget):
             self._plan.updates.append(update)

@@ -10,13 +10,15 @@ from crewmem_store.rows import Vector
 
 from crewmem_consumers.draft import Draft
 
+KEPT = 4096
+"""Vectors that are kept: 6 MB at 384 dimensions."""
+
 
 class Vectors:
     """The vectors of strings: what was embedded lately is kept, so that a memory recalled into ten kickoffs costs once."""
 
-    def __init__(self, embedder: Embedder, *, keep: int = 4096) -> None:
+    def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
-        self._keep = keep
         self._known: OrderedDict[str, Vector] = OrderedDict()
 
     def embed(self, texts: Iterable[str]) -> dict[str, Vector]:
@@ -28,7 +30,7 @@ class Vectors:
         found = {text: self._known[text] for text in wanted}
         for text in wanted:
             self._known.move_to_end(text)
-        while len(self._known) > self._keep:
+        while len(self._known) > KEPT:
             self._known.popitem(last=False)
         return found
 

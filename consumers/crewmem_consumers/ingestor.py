@@ -51,8 +51,6 @@ STRIDE = 64
 MAX_BYTES = 16 * 1024 * 1024
 """Compressed bytes of one commit's records, unless one alone has more."""
 
-__all__ = ["DeadLetters", "Ingestor", "Processed"]
-
 
 @dataclass(frozen=True, slots=True)
 class Processed:

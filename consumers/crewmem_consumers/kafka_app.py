@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -24,6 +25,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
 
+from crewmem_consumers.outage import Outage
 from crewmem_consumers.owned import OwnedPartitions
 
 log = logging.getLogger("crewmem.consumer")
@@ -126,8 +128,8 @@ class KafkaApp:
         for place in partitions:
             self._owned.adopt(
                 place.partition,
-                on_ready=lambda position, place=place: self._go_on(place, position),  # type: ignore[misc]
-                on_room=lambda place=place: self._go_on(place),  # type: ignore[misc]
+                on_ready=partial(self._go_on, place),
+                on_room=partial(self._go_on, place),
             )
 
     async def revoked(self, partitions: set[TopicPartition]) -> None:
@@ -187,15 +189,21 @@ class KafkaApp:
             log.debug("%s moved to another consumer meanwhile", place)
 
     async def _look_now_and_then(self) -> None:
+        """A group that does not take commits for long may lack a right: that is said once."""
+        outage = Outage(f"what lag monitors are told of {self._owned.generation.name}", logger=log)
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 await self._read_again_what_was_lost()
                 await self._commit()
-            except (KafkaError, IllegalStateError) as error:
-                log.debug("a look at the group failed, the next one follows: %s", error)
-            except Exception:  # a fault of ours must not end the looks
-                log.exception("a look at the group failed, the next one follows")
+            except IllegalStateError as error:
+                log.debug("partitions moved during a look at the group, the next one follows: %s", error)
+            except KafkaError as error:
+                outage.say(LogUnavailable(f"{type(error).__name__}: {error}"))
+            except Exception as error:  # a fault of ours must not end the looks
+                outage.say(error)
+            else:
+                outage.say(None)
 
     async def _commit(self) -> None:
         """For lag monitors: nothing of crewmem reads it."""

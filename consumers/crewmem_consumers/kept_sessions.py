@@ -58,7 +58,8 @@ class KeptSessions:
         self._unwritten = False
 
     def take(self, scopes: Collection[Scope]) -> dict[Scope, Session]:
-        """What is kept of these. What decides the batch changes them: until `keep` says that it was written they are gone."""
+        """What is kept of these, taken out: deciding changes them, so that they count as lost until `keep` says that the batch
+        was written."""
         if self._unwritten:
             self._budget.forget(self)
         self._unwritten = True

@@ -16,8 +16,8 @@ from crewmem_store.store import Made, Store, StoreReader
 
 from crewmem_consumers.draft import Draft
 from crewmem_consumers.errors import RuleError
+from crewmem_consumers.fingerprint import is_of_this_program, made_by
 from crewmem_consumers.item import Item
-from crewmem_consumers.making import is_of_this_program, made_by
 from crewmem_consumers.metrics import Metrics
 from crewmem_consumers.rules import RuleSet, Truths, default_rules
 from crewmem_consumers.split import Span
@@ -126,8 +126,8 @@ def known_of(
     siblings: Sequence[Generation],
     metrics: Metrics | None = None,
 ) -> Known:
-    """What the newest older sibling knows, of the same embedder if there is one: of a newer one nothing is taken, so that
-    the generation that answers waits for none that is built."""
+    """What the newest older generation knows, preferably one with the same embedder. A newer one is not asked: the
+    generation that answers must never wait for one that is being built."""
     older = [one for one in siblings if _number(one) < _number(generation) and one.partitions == generation.partitions]
     fingerprint = generation.embedder_fingerprint
     best = max(older, key=lambda one: (one.embedder_fingerprint == fingerprint, _number(one)), default=None)

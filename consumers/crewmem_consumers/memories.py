@@ -12,7 +12,7 @@ from crewmem_store import effects
 from crewmem_store.rows import MemoryRow, Outcome
 
 from crewmem_consumers.draft import Draft
-from crewmem_consumers.making import made_by
+from crewmem_consumers.fingerprint import made_by
 from crewmem_consumers.redaction import redact_name, redact_value
 from crewmem_consumers.split import ERROR
 from crewmem_consumers.summarise import SUMMARISER

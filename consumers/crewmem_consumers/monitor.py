@@ -26,8 +26,8 @@ SHORT_LOOKS = 8
 class Monitor:
     """Fills the statuses' `end` and, where nothing was read yet, the age of what waits.
 
-    `on_mismatch(generation, error)` is told when the log ends before a position for good. One that is away or too short may
-    have been refilled when it is back: its partitions are in doubt from then on.
+    `on_mismatch(generation, error)` is told when the log ends before a position for good. A log that was away or too short may
+    have been refilled meanwhile: its partitions are in doubt, and are checked against their ledgers before they go on.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ _AT_ONCE = 4 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What was found out of a vector ahead: among the first `rows` none but those at `places` can be close to it."""
+    """What was found out of a vector ahead: of the first `rows` rows, only those at `places` can be close to it."""
 
     rows: int = 0
     places: Sequence[int] = field(default_factory=list)

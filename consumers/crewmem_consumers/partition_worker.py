@@ -56,8 +56,8 @@ class Opened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """`batch_records` records are handed over at once, at most; a batch that is not full waits until it is
-    `batch_wait_seconds` that the one before was done. So a lone record does not wait, and there are not more writes."""
+    """At most `batch_records` are handed over at once. A batch that is not full waits until `batch_wait_seconds` after the one
+    before was done: a record alone is written at once, a trickle of them once an interval."""
 
     batch_records: int = 2_000
     batch_wait_seconds: float = 0.2

@@ -15,7 +15,7 @@ from crewmem_producers.events import Event, EventDiscarded, EventRedriven, Posit
 from crewmem_producers.log import EventLog, LoggedRecord, Position, Record
 from crewmem_store.letter_states import LetterState
 
-from crewmem_consumers.afterwards import COPY_OF, Afterwards, read_afterwards
+from crewmem_consumers.later_facts import COPY_OF, LaterFacts, read_later_facts
 from crewmem_consumers.letters import PREFIX
 from crewmem_consumers.steps import COPIED, Checkpoint, no_checkpoint
 
@@ -46,7 +46,7 @@ async def redrive(
     """
     done: list[Position] = []
     for partition, refs in _by_partition(letters):
-        behind = await read_afterwards(log, partition, start=refs[0].position.offset + 1)
+        behind = await read_later_facts(log, partition, start=refs[0].position.offset + 1)
         for group in _groups([ref for ref in refs if behind.states.get(ref.position) is not LetterState.REDRIVEN]):
             await _append(group, behind, log=log, fetch=fetch, source=source, checkpoint=checkpoint)
             done += [ref.position for ref in group]
@@ -59,7 +59,7 @@ async def discard(letters: Iterable[Ref], *, log: EventLog, source: str) -> list
     others. Raises LogUnavailable; ValueError for a position of another log."""
     done: list[Position] = []
     for partition, refs in _by_partition(letters):
-        behind = await read_afterwards(log, partition, start=refs[0].position.offset + 1)
+        behind = await read_later_facts(log, partition, start=refs[0].position.offset + 1)
         fresh = [ref for ref in refs if ref.position not in behind.states]
         await log.append([_fact(EventDiscarded, ref, source) for ref in fresh])
         done += [ref.position for ref in fresh]
@@ -67,7 +67,7 @@ async def discard(letters: Iterable[Ref], *, log: EventLog, source: str) -> list
 
 
 async def _append(
-    group: Sequence[Ref], behind: Afterwards, *, log: EventLog, fetch: Fetch, source: str, checkpoint: Checkpoint
+    group: Sequence[Ref], behind: LaterFacts, *, log: EventLog, fetch: Fetch, source: str, checkpoint: Checkpoint
 ) -> None:  # fmt: skip
     missing = [ref for ref in group if ref.position not in behind.copies]
     if missing:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TypeVar, Unpack
 
 from crewmem_producers.codec import format_time
@@ -33,7 +34,7 @@ LOOK_SECONDS = 0.25
 AWAY_SECONDS = 1.0
 """How often it is tried whether what was away is back."""
 CLOSE_SECONDS = 2.0
-"""It follows the old one closely when it reaches within so long what that one holds."""
+"""The new generation follows closely when it reaches the position that the old one has within so long."""
 TAKE_OVER = "for the consumer that runs to take it over"
 
 
@@ -131,7 +132,7 @@ class _CatchUp:
         began = float("-inf")
         while old is not None and loop.time() - began > CLOSE_SECONDS:
             began, reader = loop.time(), self._parts.store.reader(old.name)
-            await self._reached(await self.patiently(lambda reader=reader: switch.positions(self._parts.log, reader)))  # type: ignore[misc]
+            await self._reached(await self.patiently(partial(switch.positions, self._parts.log, reader)))
 
     async def hand_over(self) -> None:
         """Leaves the new generation to the consumer that serves on this machine before anybody reads it, so that the switch

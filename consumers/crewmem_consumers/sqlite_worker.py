@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from crewmem_producers.errors import LogUnavailable
 
@@ -33,7 +34,7 @@ class SqliteWorker:
         """Adopts every partition; returns at once."""
         for partition in range(self._owned.generation.partitions):
             ready = asyncio.Event()
-            worker = self._owned.adopt(partition, on_ready=lambda position, ready=ready: ready.set())  # type: ignore[misc]
+            worker = self._owned.adopt(partition, on_ready=partial(_set, ready))
             self._tasks.append(asyncio.create_task(self._poll(worker, ready)))
 
     async def stop(self) -> None:
@@ -67,3 +68,9 @@ class SqliteWorker:
         if records:
             worker.offer(records)
         return len(records)
+
+
+def _set(ready: asyncio.Event, position: int) -> None:
+    """The worker itself knows its position."""
+    del position
+    ready.set()

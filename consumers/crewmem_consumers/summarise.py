@@ -38,7 +38,8 @@ def summarise(drafts: Sequence[Draft], *, embedder: Embedder) -> None:
 
 
 def _fit(texts: Sequence[str], embedder: Embedder) -> list[bool]:
-    """Whether each text fits the window. A token is at least a character, two are special: short ones are not counted."""
+    """Whether each text fits the window. One with fewer characters than the window has tokens always does, since a token is at
+    least a character: only longer ones are tokenised."""
     long = [text for text in texts if len(text) > embedder.window_tokens - 2]
     tokens = dict(zip(long, embedder.count_tokens(long), strict=True)) if long else {}
     return [tokens.get(text, 0) <= embedder.window_tokens for text in texts]

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from crewmem_consumers.afterwards import COPY_OF
+from crewmem_consumers.later_facts import COPY_OF
 from crewmem_consumers.newer_schemas import NewerSchemas
 from crewmem_producers import codec
 from crewmem_producers.codec import encode

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from crewmem_consumers.afterwards import COPY_OF, Afterwards, read_afterwards
 from crewmem_consumers.item import Rejection
+from crewmem_consumers.later_facts import COPY_OF, LaterFacts, read_later_facts
 from crewmem_consumers.letters import letter
 from crewmem_consumers.redrive import GROUP, Ref, copy, discard, redrive
 from crewmem_consumers.steps import COPIED
@@ -68,7 +68,7 @@ async def test_the_record_comes_again_as_it_was_then_the_event_that_says_so(log:
     assert (copied.key, copied.value) == (original.key, original.value)
     assert copied.headers == (*original.headers, (COPY_OF, b"1/0"))
     assert fact.header("ce_type") == "crewmem.event.redriven"
-    behind = await read_afterwards(log, 1, start=1)
+    behind = await read_later_facts(log, 1, start=1)
     assert (behind.states, behind.copies) == ({Position(1, 0): LetterState.REDRIVEN}, {Position(1, 0)})
 
 
@@ -92,10 +92,10 @@ async def test_a_redrive_that_was_killed_between_the_two_goes_on_with_the_second
 async def test_control_a_redrive_that_does_not_look_goes_on_with_a_second_copy(
     log: SqliteLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def blind(*arguments: object, **more: object) -> Afterwards:
-        return Afterwards()
+    async def blind(*arguments: object, **more: object) -> LaterFacts:
+        return LaterFacts()
 
-    monkeypatch.setattr("crewmem_consumers.redrive.read_afterwards", blind)
+    monkeypatch.setattr("crewmem_consumers.redrive.read_later_facts", blind)
     refs = await letters_at(log, 1)
     with pytest.raises(Killed):
         await again(log, refs, checkpoint=killed_at)

@@ -61,7 +61,7 @@ class Desk:
         return record
 
     async def _states(self, partition: int) -> _States:
-        from crewmem_consumers.afterwards import read_afterwards
+        from crewmem_consumers.later_facts import read_later_facts
         from crewmem_store.letter_states import facts
         from crewmem_store.rows import Outcome
 
@@ -69,7 +69,7 @@ class Desk:
         if self.reader is not None:
             last = await asyncio.to_thread(self.reader.last_offset, partition)
             rows = list(await asyncio.to_thread(self.reader.letters, partition))
-        behind = await read_afterwards(self.log, partition, start=last + 1)
+        behind = await read_later_facts(self.log, partition, start=last + 1)
         dead = frozenset(row.offset for row in rows if row.outcome is Outcome.DEAD_LETTER)
         return _States(last, dead, facts(rows) | behind.states)
 

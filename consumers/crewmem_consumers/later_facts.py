@@ -16,7 +16,7 @@ COPY_OF = "crewmem-redriven"
 
 
 @dataclass(slots=True)
-class Afterwards:
+class LaterFacts:
     """`states` says what an event says of a letter; `copies` are the letters whose record is on the log again, with or
     without such an event: a redrive that was cut off leaves a copy alone."""
 
@@ -34,9 +34,9 @@ class Afterwards:
                 return  # a dead letter itself
 
 
-async def read_afterwards(log: EventLog, partition: int, *, start: int) -> Afterwards:
+async def read_later_facts(log: EventLog, partition: int, *, start: int) -> LaterFacts:
     """What the partition says from offset `start` to its end as it is now. Raises LogUnavailable."""
-    found = Afterwards()
+    found = LaterFacts()
     async for records in pages(log, partition, start=start):
         for record in records:
             found.note(record)

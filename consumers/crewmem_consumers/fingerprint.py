@@ -1,4 +1,5 @@
-"""The program that makes a memory's content and text of an event, as a fingerprint: of equal events it makes equal ones.
+"""A fingerprint of the program that decides rules and makes content and text: with the same one, the same event gives the
+same of each.
 
 The fingerprint is of the program text itself, so that nobody has to remember to raise a version: a change of any of these
 modules, of Python, or of the libraries that know secrets and rules makes every row anew at the next replay. The embedder has
