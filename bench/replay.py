@@ -25,6 +25,7 @@ from typing import Any
 
 import lancedb
 from _corpus import ROLES, START, text
+from crewmem.cli.garbage import look_for_cycles_rarely
 from crewmem_consumers.consumer import run
 from crewmem_consumers.health import Health
 from crewmem_consumers.replay import Replayed
@@ -260,7 +261,8 @@ def in_processes(places: Sequence[Place]) -> list[Took]:
 
 
 def one_process(home: Path) -> None:
-    """What `in_processes` starts."""
+    """What `in_processes` starts: as the command `crewmem replay` runs it."""
+    look_for_cycles_rarely()
     place = Place(home)
     print("ready", flush=True)
     sys.stdin.readline()

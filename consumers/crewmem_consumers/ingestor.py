@@ -204,7 +204,7 @@ class Ingestor:
     def _select_of(self, item: Item, event: Event, rules: RuleSet) -> None:
         spans = split(event)
         too_old = self._since is not None and event.time < self._since
-        truths = self._known.truths_of(event, item.record.crc)
+        truths = self._known.truths_of(event, item.crc)
         item.selection = pass_over(spans) if too_old else select(event, spans, rules, truths=truths)
         item.rules_sha256 = rules.sha256
 

@@ -85,7 +85,7 @@ class Known:
         `source_hash`, and with the same embedder `extract`, `text` and `vector`."""
         if not self._made:
             return
-        kept = [(item.record.crc, item.selection.kept) for item in items if item.selection is not None and item.selection.kept]
+        kept = [(item.crc, item.selection.kept) for item in items if item.selection is not None and item.selection.kept]
         for crc, drafts in kept:
             for draft in drafts:
                 self._fill(draft, crc)

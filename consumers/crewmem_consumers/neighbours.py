@@ -53,6 +53,8 @@ class Neighbours:
     def near(self, vector: Vector, cosine: float, ahead: Compared) -> list[str]:
         """Ids of the rows whose cosine to it is at least that. Each pair is judged by itself, so that it does not depend on
         what else the session holds."""
-        new = self._matrix[ahead.rows : len(self._ids)]
-        perhaps = [*ahead.places, *(ahead.rows + np.flatnonzero(new @ vector >= cosine - _SLACK)).tolist()]
+        perhaps = list(ahead.places)
+        if ahead.rows < len(self._ids):
+            new = self._matrix[ahead.rows : len(self._ids)]
+            perhaps += (ahead.rows + np.flatnonzero(new @ vector >= cosine - _SLACK)).tolist()
         return [self._ids[place] for place in perhaps if float(np.dot(self._matrix[place], vector)) >= cosine]

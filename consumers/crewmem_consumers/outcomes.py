@@ -81,7 +81,7 @@ def _row(
     return LedgerRow(
         offset=record.offset, ce_id=event.id if event else _readable(record.header("ce_id")),
         type=event.type if event else _readable(record.header("ce_type")), scope_key=event.key if event else None,
-        crc=record.crc, created_at=event.time if event else None, outcome=outcome, reason=reason, rule=rule,
+        crc=item.crc, created_at=event.time if event else None, outcome=outcome, reason=reason, rule=rule,
         rules_sha256=rules_sha256 or item.rules_sha256, memory_ids=memory_ids, spans=spans or {}, detail=detail,
     )  # fmt: skip
 

@@ -78,6 +78,7 @@ def _written(scope: Scope) -> tuple[str, str]:
     return text, f"{scope.tenant}/{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
+@lru_cache(maxsize=65_536)
 def memory_hash(scope: str, event_id: str, span: str) -> str:
     """32 hex digits that name a memory in any log: SHA-256 over scope, event id and span."""
     return hashlib.sha256("\n".join((scope, event_id, span)).encode()).hexdigest()[:32]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -62,7 +64,7 @@ def _schema(types: Mapping[str, Any], *, key: str) -> pa.Schema:
 def memory_table(rows: Sequence[MemoryRow], schema: pa.Schema) -> pa.Table:
     """The rows as Arrow; the first of several with one id, as a merge would insert them all."""
     unique = list({row.id: row for row in reversed(rows)}.values())[::-1]
-    columns: dict[str, Any] = {name: [getattr(row, name) for row in unique] for name in MEMORY}
+    columns = _columns(unique, MEMORY)
     columns["vector"] = _vectors([row.vector for row in unique], schema.field("vector").type)
     columns["metadata"] = [_json(row.metadata) for row in unique]
     columns["outcome"] = [row.outcome.value for row in unique]
@@ -72,11 +74,16 @@ def memory_table(rows: Sequence[MemoryRow], schema: pa.Schema) -> pa.Table:
 def ledger_table(rows: Sequence[LedgerRow], schema: pa.Schema) -> pa.Table:
     """The rows as Arrow; the first of several with one offset."""
     unique = list({row.offset: row for row in reversed(rows)}.values())[::-1]
-    columns: dict[str, Any] = {name: [getattr(row, name) for row in unique] for name in LEDGER}
+    columns = _columns(unique, LEDGER)
     columns["memory_ids"] = [list(row.memory_ids) for row in unique]
     columns["spans"] = [_json(row.spans) for row in unique]
     columns["outcome"] = [row.outcome.value for row in unique]
     return pa.table(columns, schema=schema)
+
+
+def _columns(rows: Sequence[MemoryRow] | Sequence[LedgerRow], names: tuple[str, ...]) -> dict[str, Any]:
+    """The rows' fields of these names, as columns."""
+    return dict(zip(names, zip(*map(attrgetter(*names), rows), strict=True), strict=True)) if rows else dict.fromkeys(names, ())
 
 
 def memory_rows(table: pa.Table) -> tuple[list[MemoryRow], Vector]:
@@ -95,7 +102,7 @@ def made(table: pa.Table, judged: Mapping[int, Judged]) -> list[Made]:
     columns["vector"] = [vector if there else None for vector, there in zip(matrix, present, strict=True)]
     columns["judged"] = [judged.get(offset) for offset in columns["offset"]]
     columns.setdefault("made_by", [""] * len(matrix))  # a table that was last opened for writing by an older program
-    return [Made(**values) for values in _transposed(columns)]
+    return list(map(Made, *(columns[field.name] for field in fields(Made))))
 
 
 def judged(table: pa.Table) -> dict[int, Judged]:

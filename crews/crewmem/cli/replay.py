@@ -14,6 +14,7 @@ from crewmem_producers.settings import ConsumerSettings, load
 from crewmem.cli import parts
 from crewmem.cli.console import note, print_json, say
 from crewmem.cli.exits import STOPPED
+from crewmem.cli.garbage import look_for_cycles_rarely
 from crewmem.cli.options import AsJson
 from crewmem.cli.progress import progress_bar
 
@@ -38,6 +39,7 @@ def replay(
     on where it was when it is run again.
     """
     settings, start = load(ConsumerSettings), time_of(since)
+    look_for_cycles_rarely()
     try:
         done = asyncio.run(_replay(settings, move_to=embedder, since=start, activate=activate))
     except KeyboardInterrupt:

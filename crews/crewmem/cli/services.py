@@ -10,6 +10,7 @@ from crewmem_producers.kafka_noise import QuietRetries
 from crewmem_producers.settings import ConsumerSettings, ServiceSettings, load
 
 from crewmem.cli.console import note, say
+from crewmem.cli.garbage import look_for_cycles_rarely
 
 OURS = ("crewmem", "crewmem_consumers", "crewmem_producers", "crewmem_store")
 
@@ -31,6 +32,7 @@ def serve() -> None:
 def consume() -> None:
     """Run a consumer, which turns the log's events into memories, until SIGTERM or ctrl-C."""
     log_to_stderr(logging.INFO)
+    look_for_cycles_rarely()
     settings = load(ConsumerSettings)
     from crewmem_consumers.consumer import run
 

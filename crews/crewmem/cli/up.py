@@ -12,6 +12,7 @@ from crewmem_producers.errors import SettingsError
 from crewmem_producers.settings import MASTER_KEY_NAME, ConsumerSettings, CrewSettings, ServiceSettings, load
 
 from crewmem.cli.console import note, say, working
+from crewmem.cli.garbage import look_for_cycles_rarely
 from crewmem.cli.home import hold_home
 from crewmem.cli.options import Home
 from crewmem.cli.services import log_to_stderr, stop_at_signal
@@ -41,6 +42,7 @@ def up(
             "`crewmem consume` and `crewmem serve`"
         )
     log_to_stderr(logging.WARNING)
+    look_for_cycles_rarely()
     sys.setswitchinterval(SWITCH_SECONDS)
     with hold_home(service.home):
         asyncio.run(_until_signal(service, consumer))
