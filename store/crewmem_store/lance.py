@@ -13,9 +13,8 @@ from collections.abc import Callable, Mapping
 import pyarrow as pa
 from crewmem_producers.errors import StoreUnavailable
 from filelock import FileLock
-from lancedb.expr import col, lit
 
-from crewmem_store import note, rewind
+from crewmem_store import lance_filters, note, rewind
 from crewmem_store.durability import Durability, boot_id
 from crewmem_store.files import Files
 from crewmem_store.lance_database import Database, read
@@ -69,7 +68,7 @@ class LanceStore:
             table = self._database.table(NOTE)
         if table is None:
             raise StoreUnavailable(f"the note of the store at {self._database.uri} cannot be read")
-        (values,) = read(table, tuple(_NOTE_SCHEMA.names), col("layout_version") >= lit(0)).to_pylist()
+        (values,) = read(table, tuple(_NOTE_SCHEMA.names), lance_filters.EVERY_ROW).to_pylist()
         note.check(StoreNote(**values), namespace=namespace)
 
     def partition(self, generation: str, partition: int, *, dimensions: int) -> LancePartition:

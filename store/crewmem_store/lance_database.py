@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import lancedb
 import pyarrow as pa
 from crewmem_producers.errors import StoreUnavailable
-from lancedb.expr import Expr
 from lancedb.index import BTree
 
 from crewmem_store.lance_errors import already_exists, answering, is_missing_table
@@ -135,7 +134,7 @@ class Database:
         return self._connection
 
 
-def read(table: Any, columns: tuple[str, ...], where: Expr | str) -> pa.Table:
+def read(table: Any, columns: tuple[str, ...], where: str) -> pa.Table:
     """The columns (those that the table has) of the rows that match, in no order."""
     with answering(f"reading {table.name}"):
         there = set(table.schema.names)

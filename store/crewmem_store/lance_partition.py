@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from itertools import groupby
 
 from crewmem_producers.errors import StoreUnavailable
-from lancedb.expr import col, lit
 
 from crewmem_store import effects, lance_filters, purge
 from crewmem_store.durability import Durability
@@ -140,7 +139,7 @@ class LancePartition:
             offsets = sorted(self._memory.read(("offset",), where).column("offset").to_pylist())[:limit]
             if not offsets:
                 return []
-            oldest = f"{where} AND {(col('offset') <= lit(offsets[-1])).to_sql()}"
+            oldest = lance_filters.all_of(where, lance_filters.before(offsets[-1] + 1))
             rows, _ = memory_rows(self._memory.read(MEMORY, oldest))
             below = self._erasures()
         rows = [effects.effective(row, below) for row in rows]
@@ -189,9 +188,10 @@ class LancePartition:
             for erase in self._late({update.key: update.before_offset}):
                 self._apply(erase)
             return
+        assert isinstance(update, Forget | Erase)  # the others are written together
         with self._carried():
             changed = self._memory.update(*lance_filters.changes(update))
-        if changed and isinstance(update, Forget | Erase):
+        if changed:
             self._maintenance.forgot()
 
     def _apply_together(self, updates: Iterable[Update], as_one: AsOne) -> None:
@@ -225,7 +225,7 @@ class LancePartition:
         late = self._late(below)
         if late:
             keys = lance_filters.one_of("scope", {effects.record_key(erase.scope) for erase in late})
-            self._memory.update((lance_filters.markers() & keys).to_sql(), {"summary": None})
+            self._memory.update(lance_filters.all_of(lance_filters.markers(), keys), {"summary": None})
             self._purge_at = self._clock()
         for erase in late:
             self._apply(erase)
@@ -242,8 +242,7 @@ class LancePartition:
             left = self._purged() if markers else []
             self._checkpoint(purge.FILES_PURGED)
             if markers and not left:
-                where = lance_filters.one_of("id", markers)
-                self._memory.update(where.to_sql(), {"summary": effects.PURGED})
+                self._memory.update(lance_filters.one_of("id", markers), {"summary": effects.PURGED})
                 self._checkpoint(purge.NOTED)
         except StoreUnavailable as error:
             left = [str(error)]
@@ -260,14 +259,14 @@ class LancePartition:
 
     def _unpurged(self) -> set[str]:
         """The ids of erasures' markers whose sessions may still be in files."""
-        return set(self._memory.read(("id",), f"{lance_filters.markers().to_sql()} AND summary IS NULL")["id"].to_pylist())
+        return set(self._memory.read(("id",), lance_filters.unpurged_markers())["id"].to_pylist())
 
     def _late(self, below: Mapping[str, int]) -> list[Erase]:
         """What erases the sessions of these record keys, each below its offset: only the rows' scopes tell which they are."""
         if not below:
             return []
         oldest: dict[str, int] = {}
-        for row in self._memory.read(("scope", "offset"), col("offset") < lit(max(below.values()))).to_pylist():
+        for row in self._memory.read(("scope", "offset"), lance_filters.before(max(below.values()))).to_pylist():
             oldest[row["scope"]] = min(row["offset"], oldest.get(row["scope"], row["offset"]))
         erased = {scope: below.get(effects.record_key(scope), -1) for scope in oldest}
         return [Erase(scope, erased[scope]) for scope, offset in oldest.items() if offset < erased[scope]]

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 from crewmem_producers.names import Scope
-from lancedb.expr import Expr, col, lit
 
 from crewmem_store import effects, lance_filters
 from crewmem_store.lance_database import Database, read
@@ -46,9 +45,8 @@ class _Version:
 
     @classmethod
     def of(cls, table: Any) -> _Version | None:
-        every = col("offset") >= lit(0)
-        offsets = np.sort(read(table, ("offset",), every).column("offset").to_numpy())
-        return cls(table, offsets.tolist(), _erasures(table, every))
+        offsets = np.sort(read(table, ("offset",), lance_filters.EVERY_ROW).column("offset").to_numpy())
+        return cls(table, offsets.tolist(), _erasures(table, lance_filters.EVERY_ROW))
 
 
 class LanceReader:
@@ -136,7 +134,7 @@ class LanceReader:
         if version is None:
             return
         for first, last in _windows(version.offsets, SCAN_ROWS):
-            where = (col("offset") >= lit(first)) & (col("offset") <= lit(last))
+            where = lance_filters.of_offsets(first, last + 1)
             rows = rows_without_vectors(read(version.table, WITHOUT_VECTOR, where))
             yield [effects.effective(row, version.erased_below) for row in rows]
 
@@ -167,7 +165,7 @@ class LanceReader:
 
         return self._on(partition, work, [])
 
-    def _find(self, partition: int, where: Expr) -> list[MemoryRow]:
+    def _find(self, partition: int, where: str) -> list[MemoryRow]:
         """The rows that match, as their sessions' erasures leave them."""
 
         def work(table: Any) -> list[MemoryRow]:
@@ -240,8 +238,8 @@ def _read_tenant(table: Any, tenant: str) -> list[str]:
     return [scope for scope, offset in newest.items() if offset >= below.get(effects.record_key(scope), -1)]
 
 
-def _erasures(table: Any, where: Expr) -> dict[str, int]:
-    return effects.erasures(memory_rows(read(table, DECIDED_FROM, where & lance_filters.markers()))[0])
+def _erasures(table: Any, where: str) -> dict[str, int]:
+    return effects.erasures(memory_rows(read(table, DECIDED_FROM, lance_filters.all_of(where, lance_filters.markers())))[0])
 
 
 def _windows(offsets: Sequence[int], rows: int) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 from crewmem_producers.errors import StoreUnavailable
-from lancedb.expr import Expr
 from lancedb.index import BTree
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
@@ -55,7 +54,7 @@ class OwnedTable:
             self._handle.checkout_latest()
         return self.version
 
-    def read(self, columns: tuple[str, ...], where: Expr | str) -> pa.Table:
+    def read(self, columns: tuple[str, ...], where: str) -> pa.Table:
         """Rows of the version that this is at. When a clean-up took its files, of the newest one."""
         return self._retrying(lance_database.read, self._handle, columns, where)
 

@@ -11,15 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from crewmem_producers.events import FORGETS, LATER_FACTS, RulesApplied
-from lancedb.expr import Expr, col, lit
 
 from crewmem_store import lance_rows
-from crewmem_store.lance_filters import equal, of_offsets, one_of
+from crewmem_store.lance_filters import EVERY_ROW, all_of, any_of, equal, from_offset, of_offsets, one_of
 from crewmem_store.lance_rows import LEDGER, ledger_rows
 from crewmem_store.rows import LedgerRow, Outcome
 from crewmem_store.store import Judged, Tally
 
-Read = Callable[[tuple[str, ...], Expr | str], pa.Table]
+Read = Callable[[tuple[str, ...], str], pa.Table]
 """Columns of the rows that match a condition."""
 
 SEGMENT_OFFSETS = 262_144
@@ -51,7 +50,7 @@ class Sums:
 
 def last_offset(read: Read, *, above: int = -1) -> int:
     """The largest offset of the table, or `above` when none is larger."""
-    found = pc.max(read(("offset",), col("offset") > lit(above)).column("offset")).as_py()
+    found = pc.max(read(("offset",), from_offset(above + 1)).column("offset")).as_py()
     return above if found is None else int(found)
 
 
@@ -61,7 +60,7 @@ def row_at(read: Read, offset: int) -> LedgerRow | None:
 
 def newest_rules(read: Read) -> LedgerRow | None:
     """The row of the last `rules.applied` that was applied."""
-    applied = equal("type", RulesApplied.type) & equal("outcome", Outcome.APPLIED.value)
+    applied = all_of(equal("type", RulesApplied.type), equal("outcome", Outcome.APPLIED.value))
     return next(reversed(ledger_rows(read(LEDGER, applied))), None)
 
 
@@ -71,10 +70,10 @@ def of_events(read: Read, ce_ids: Collection[str]) -> list[LedgerRow]:
 
 def rows_from(read: Read, start: int, limit: int) -> list[LedgerRow]:
     """The first `limit` rows from that offset on, in order."""
-    offsets = sorted(read(("offset",), col("offset") >= lit(start)).column("offset").to_pylist())[:limit]
+    offsets = sorted(read(("offset",), from_offset(start)).column("offset").to_pylist())[:limit]
     if not offsets:
         return []
-    return ledger_rows(read(LEDGER, (col("offset") >= lit(start)) & (col("offset") <= lit(offsets[-1]))))
+    return ledger_rows(read(LEDGER, of_offsets(start, offsets[-1] + 1)))
 
 
 def judged(read: Read, start: int, end: int) -> dict[int, Judged]:
@@ -84,23 +83,23 @@ def judged(read: Read, start: int, end: int) -> dict[int, Judged]:
 
 def letters(read: Read) -> list[LedgerRow]:
     """The rows of dead letters and of what was said of them afterwards, by offset."""
-    return ledger_rows(read(LEDGER, equal("outcome", Outcome.DEAD_LETTER.value) | one_of("type", LATER_FACTS)))
+    return ledger_rows(read(LEDGER, any_of([equal("outcome", Outcome.DEAD_LETTER.value), one_of("type", LATER_FACTS)])))
 
 
 def forgets(read: Read, scope_key: str) -> list[LedgerRow]:
     """The rows of what forgot something of that session, by offset."""
-    return ledger_rows(read(LEDGER, one_of("type", FORGETS) & equal("scope_key", scope_key)))
+    return ledger_rows(read(LEDGER, all_of(one_of("type", FORGETS), equal("scope_key", scope_key))))
 
 
 def outcomes(read: Read) -> dict[str, int]:
     """How many rows have each outcome."""
-    counts = read(("outcome",), col("offset") >= lit(0)).column("outcome").value_counts().to_pylist()
+    counts = read(("outcome",), EVERY_ROW).column("outcome").value_counts().to_pylist()
     return {item["values"]: item["counts"] for item in counts}
 
 
 def tally(read: Read) -> Tally:
     """The table in numbers."""
-    table = read(("offset", "outcome"), col("offset") >= lit(0))
+    table = read(("offset", "outcome"), EVERY_ROW)
     counts = table.column("outcome").value_counts().to_pylist()
     offsets = np.sort(table.column("offset").to_numpy())
     return Tally(offsets, {item["values"]: item["counts"] for item in counts})
@@ -108,7 +107,7 @@ def tally(read: Read) -> Tally:
 
 def add_up(read: Read, segment: int) -> Sums:
     """The sums of a table that gets no more rows."""
-    table = read(("offset", "ce_id"), col("offset") >= lit(0))
+    table = read(("offset", "ce_id"), EVERY_ROW)
     ids = pc.min_max(table.column("ce_id")).as_py()
     return Sums(
         segment=segment, rows=table.num_rows, last_offset=last_offset(read),
@@ -123,5 +122,5 @@ def sums_table(sums: Sums) -> pa.Table:
 
 def all_sums(read: Read) -> dict[int, Sums]:
     """Segment -> its sums, for every closed table."""
-    rows = read(tuple(SUMS_SCHEMA.names), col("segment") >= lit(0)).to_pylist()
+    rows = read(tuple(SUMS_SCHEMA.names), EVERY_ROW).to_pylist()
     return {row["segment"]: Sums(**(row | {"outcomes": json.loads(row["outcomes"])})) for row in rows}

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from lancedb.expr import col, lit
 
+from crewmem_store.lance_filters import EVERY_ROW
 from crewmem_store.lance_table import OwnedTable
 from crewmem_store.rows import LedgerRow
 
@@ -61,7 +61,7 @@ class SeenRows:
             rows = self._table.count()
             if rows != self._rows:  # else it was only compacted
                 self._ids = SeenIds()
-                self._ids.add(self._table.read(("ce_id",), col("offset") >= lit(0)).column("ce_id").to_pylist())
+                self._ids.add(self._table.read(("ce_id",), EVERY_ROW).column("ce_id").to_pylist())
             self._version, self._rows = version, rows
         return self._ids.among(ids)
 

@@ -68,10 +68,7 @@ class EraseKey:
 
 Supersede = SupersedeKey | SupersedeFailures
 
-NamedUpdate = SupersedeKey | SupersedeFailures | Extend | Forget | Erase
-"""What one condition on the columns of a row can say."""
-
-Update = NamedUpdate | EraseKey
+Update = SupersedeKey | SupersedeFailures | Extend | Forget | Erase | EraseKey
 
 
 def in_few_writes(updates: Sequence[Update]) -> list[Update]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from crewmem_producers.names import Scope
@@ -100,6 +100,24 @@ class RowsConformance(StoreFixtures):
         found = store.reader(GEN).rows({ALICE}, partitions={PARTITION}).rows
         expected = [day[3], None, day[2], day[5], day[8], None, day[6], day[19], day[8]]
         assert [row.expires_at for row in found] == expected
+
+    def test_times_of_any_year_are_kept_and_compared(self, store: Store, part: PartitionStore) -> None:
+        """Also those that nanoseconds in 64 bits cannot hold."""
+        years = [datetime(year, 2, 3, 4, 5, 6, 7, tzinfo=UTC) for year in (1, 1600, 1677, 1970, 2026, 2262, 2300, 9999)]
+        rows = [memory(n, created_at=time, expires_at=time, key="k") for n, time in enumerate(years)]
+        put(part, *rows)
+        for end in years:
+            put(part, updates=[Extend(row.id, 99, end) for row in rows])
+            found = [store.reader(GEN).get(row.id) for row in rows]
+            assert [row.expires_at for row in found if row] == [max(time, end) for time in years]
+            put(part, updates=[Extend(row.id, 99, end) for row in rows])
+        for n, at in enumerate(years):
+            put(part, updates=[SupersedeKey(ALICE, "k", n + 1, at)])
+        put(part, updates=[Extend(rows[0].id, 99, None)])
+        found = [store.reader(GEN).get(row.id) for row in rows]
+        assert [row.created_at for row in found if row] == years
+        assert [row.superseded_at for row in found if row] == years
+        assert [row.expires_at for row in found if row] == [None] + [years[-1]] * 7
 
     def test_a_completed_task_supersedes_its_older_failures(self, store: Store, part: PartitionStore) -> None:
         rows = [

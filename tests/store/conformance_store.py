@@ -14,12 +14,13 @@ from store.conformance_fixtures import Reopen
 from store.conformance_ledger import LedgerConformance
 from store.conformance_reading import ReadingConformance
 from store.conformance_rows import RowsConformance
+from store.conformance_text import TextConformance
 from store.store_rows import ALICE, GEN, PARTITION, entry, memory, put, tombstone
 
 __all__ = ["Reopen", "StoreConformance"]
 
 
-class StoreConformance(RowsConformance, ReadingConformance, LedgerConformance):
+class StoreConformance(RowsConformance, TextConformance, ReadingConformance, LedgerConformance):
     """Subclass it in a test module; name the class Test..."""
 
     # The note

@@ -8,20 +8,22 @@ from datetime import timedelta
 from pathlib import Path
 
 from crewmem_producers.names import Scope
+from crewmem_store.effects import record_key
 from crewmem_store.lance import LanceStore
 from crewmem_store.memory import MemoryStore
 from crewmem_store.rows import MemoryRow, Outcome
 from crewmem_store.store import PartitionStore, Store
-from crewmem_store.updates import Erase, Extend, Forget, SupersedeFailures, SupersedeKey, Update
+from crewmem_store.updates import Erase, EraseKey, Extend, Forget, SupersedeFailures, SupersedeKey, Update
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from store.store_rows import ALICE, BOB, GEN, NOON, PARTITION, entry, marker, memory, owner, put, same, tombstone
 
 OFFSETS = st.integers(0, 9)
 SCOPES = st.sampled_from([ALICE, BOB])
-KEYS = st.sampled_from([None, "k", "o'k"])
+KEYS = st.sampled_from([None, "k", "o'k", "o''k", "\\'"])
 TIMES = st.sampled_from([None, NOON, NOON + timedelta(days=1)])
 TEXT = st.text(min_size=1, max_size=20)
+QUOTES = st.text("'\\\"`a", min_size=1, max_size=4)
 SESSION = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp")), min_size=1, max_size=20)
 
 
@@ -86,6 +88,43 @@ def test_two_owners_in_lancedb_leave_what_they_leave_in_memory(
         assert readers[0].outcomes(PARTITION) == readers[1].outcomes(PARTITION)
         assert readers[0].last_offset(PARTITION) == readers[1].last_offset(PARTITION)
         assert readers[0].ledger(PARTITION, start=0, limit=99) == readers[1].ledger(PARTITION, start=0, limit=99)
+
+
+SESSIONS = st.lists(QUOTES | SESSION, min_size=2, max_size=2, unique=True)
+WORDS = st.lists(QUOTES | TEXT, min_size=2, max_size=4, unique=True)
+PLACES = st.tuples(st.integers(0, 1), st.integers(0, 3), st.integers(0, 3))
+
+
+@settings(max_examples=25, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(
+    st.lists(QUOTES | SESSION, min_size=2, max_size=2, unique=True), WORDS, WORDS, st.lists(PLACES, max_size=12), st.booleans()
+)
+def test_text_from_outside_means_the_same_in_lancedb_and_in_memory(
+    sessions: list[str], keys: list[str], tasks: list[str], places: list[tuple[int, int, int]], together: bool
+) -> None:
+    """Sessions, keys and tasks of any characters, superseded one after the other or together, by two owners, then erased."""
+    scopes = [str(Scope("acme", session)) for session in sessions]
+    rows, effects = list[MemoryRow](), list[Update]()
+    for offset, (session, key, task) in enumerate(places):
+        scope, key_text, task_text = scopes[session], keys[key % len(keys)], tasks[task % len(tasks)]
+        kind = "failure" if offset % 3 == 0 else "finding"
+        rows.append(memory(offset, scope=scope, kind=kind, key=key_text, task_key=task_text))
+        at = NOON + timedelta(seconds=offset)
+        effects += [SupersedeKey(scope, key_text, offset, at), SupersedeFailures(scope, task_text, offset, at)]
+    with tempfile.TemporaryDirectory() as folder:
+        found = []
+        for store in (LanceStore(str(Path(folder) / "store")), MemoryStore()):
+            store.open(namespace="crewmem")
+            parts = [owner(store), owner(store)]
+            put(parts[0], *rows, updates=effects if together else ())
+            for place, effect in enumerate(() if together else effects):
+                put(parts[place % 2], updates=[effect])
+            reader = store.reader(GEN)
+            told = [reader.get(row.id) for row in rows]
+            alone = [[row.offset for row in reader.rows({scope}, partitions={PARTITION}).rows] for scope in scopes]
+            put(parts[1], marker(50, scopes[0]), updates=[EraseKey(record_key(scopes[0]), 50)])
+            found.append(([row and row.superseded_at for row in told], alone, reader.scopes("acme")))
+        assert found[0] == found[1]
 
 
 def _timeless(row: MemoryRow) -> MemoryRow:
