@@ -21,6 +21,9 @@ from crewmem_store.lance_errors import answering
 
 log = logging.getLogger(__name__)
 
+MANIFEST_SUFFIX, TORN_SUFFIX = ".manifest", ".torn"
+"""Of a table's version in `_versions`; the second of one that a power loss tore, which counts no more."""
+
 _LINUX_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -102,14 +105,14 @@ def set_torn_aside(folder: Path, name: str) -> bool:
     Raises StoreUnavailable when the file cannot be read at all: then it is the disk or a limit that is in the way, and
     nothing is known to be torn.
     """
-    manifests = sorted((folder / f"{name}.lance" / "_versions").glob("*.manifest"), key=_version, reverse=True)
+    manifests = sorted((folder / f"{name}.lance" / "_versions").glob(f"*{MANIFEST_SUFFIX}"), key=_version, reverse=True)
     if not manifests:
         return False
     torn = manifests[0]
     with answering(f"reading {torn}"):
         torn.read_bytes()
     log.warning("%s does not open at version %d (torn by a power loss?): going back one version", name, _version(torn))
-    torn.rename(torn.with_suffix(".torn"))
+    torn.rename(torn.with_suffix(TORN_SUFFIX))
     return True
 
 

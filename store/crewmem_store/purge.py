@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from datetime import timedelta
 
+from crewmem_store.durability import MANIFEST_SUFFIX, TORN_SUFFIX
 from crewmem_store.files import File, Files
 from crewmem_store.lance_table import OwnedTable
 
@@ -62,8 +63,12 @@ def _deleted_rows(table: OwnedTable, files: Files) -> bool:
 
 
 def _without_strays(table: OwnedTable, files: Files, now: float) -> list[str]:
-    """Removes files that no version names; a sentence for each that is too young for that."""
+    """Removes files that no version names, and versions that were set aside as torn; a sentence for each that is too young
+    for that."""
     folder = f"{table.name}.lance"
+    for file in files.listing(f"{folder}/_versions"):
+        if file.name.endswith(TORN_SUFFIX):
+            files.delete(file.name)
     there = [file for kind in ("data", "_deletions", "_indices") for file in files.listing(f"{folder}/{kind}")]
     versions = _versions(table, files)  # read after the listing: a file that was committed meanwhile is named
     left = []
@@ -78,8 +83,9 @@ def _without_strays(table: OwnedTable, files: Files, now: float) -> list[str]:
 
 
 def _versions(table: OwnedTable, files: Files) -> bytes:
-    """The manifests of all versions that there are, one after the other."""
-    return b"".join(files.read(file.name) for file in files.listing(f"{table.name}.lance/_versions"))
+    """The manifests of all versions that there are, one after the other; a torn one is none."""
+    listing = files.listing(f"{table.name}.lance/_versions")
+    return b"".join(files.read(file.name) for file in listing if file.name.endswith(MANIFEST_SUFFIX))
 
 
 def _is_named(file: File, versions: bytes) -> bool:

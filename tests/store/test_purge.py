@@ -142,6 +142,28 @@ def test_a_file_of_a_write_that_was_cut_off_is_waited_for_then_removed(tmp_path:
     assert not stray.exists()
 
 
+def test_what_only_a_torn_version_names_is_waited_for_then_removed(tmp_path: Path) -> None:
+    _, part = opened(tmp_path)
+    fill(part)
+    table = tmp_path / f"mem_{GEN}_p{PARTITION:02d}.lance"
+    before = set((table / "data").iterdir())
+    part.commit(rows=[memory(50, scope=SECRET, text=TEXT)], updates=[], ledger=[])
+    (stray,) = set((table / "data").iterdir()) - before
+    newest = min((table / "_versions").glob("*.manifest"))  # Lance counts down
+    newest.write_bytes(newest.read_bytes()[:-16])  # as a power loss leaves it
+    store, again = opened(tmp_path)
+    assert [path.suffix for path in (table / "_versions").glob("*.torn")] == [".torn"]
+    erase(again)
+    again.maintain()
+    assert state(store) is None and holding(tmp_path, TEXT) == [stray.name], "a write may be under way"
+    os.utime(stray, (0, time.time() - purge.STRAY_SECONDS - 1))
+    store, again = opened(tmp_path)
+    again.maintain()
+    assert state(store) == effects.PURGED
+    assert holding(tmp_path, TEXT, "ann-secret") == []
+    assert list((table / "_versions").glob("*.torn")) == []
+
+
 def test_a_reader_goes_on_over_a_purge(tmp_path: Path) -> None:
     store, part = opened(tmp_path)
     fill(part)
