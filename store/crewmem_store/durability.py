@@ -99,21 +99,27 @@ class Durability:
         _fsync(self._notes)
 
 
-def set_torn_aside(folder: Path, name: str) -> bool:
-    """Renames the newest manifest of a table that does not open, so that the one before it counts; False: none is left.
+def versions(folder: Path, name: str) -> list[int]:
+    """The versions of a table that have a manifest, torn or not; the newest first."""
+    return sorted(_manifests(folder, name), reverse=True)
+
+
+def set_torn_aside(folder: Path, name: str, version: int) -> None:
+    """Renames the manifest of a version that does not open, so that it counts no more.
 
     Raises StoreUnavailable when the file cannot be read at all: then it is the disk or a limit that is in the way, and
     nothing is known to be torn.
     """
-    manifests = sorted((folder / f"{name}.lance" / "_versions").glob(f"*{MANIFEST_SUFFIX}"), key=_version, reverse=True)
-    if not manifests:
-        return False
-    torn = manifests[0]
+    torn = _manifests(folder, name)[version]
     with answering(f"reading {torn}"):
         torn.read_bytes()
-    log.warning("%s does not open at version %d (torn by a power loss?): going back one version", name, _version(torn))
+    log.warning("%s does not open at version %d (torn by a power loss?): that version is left out", name, version)
     torn.rename(torn.with_suffix(TORN_SUFFIX))
-    return True
+
+
+def _manifests(folder: Path, name: str) -> dict[int, Path]:
+    found = (folder / f"{name}.lance" / "_versions").glob(f"*{MANIFEST_SUFFIX}")
+    return {_version(manifest): manifest for manifest in found}
 
 
 def _version(manifest: Path) -> int:

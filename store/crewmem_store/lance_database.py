@@ -65,13 +65,25 @@ class Database:
         with answering(f"opening {name}"):
             try:
                 table = self._connect().open_table(name)
-                if len(table.schema) == 0:  # a manifest of zeros reads as an empty table
+                if _is_of_zeros(table):
                     raise RuntimeError(f"the newest manifest of {name} is torn")
             except ValueError as error:
                 if is_missing_table(error):
                     return None
                 raise
             return table
+
+    def opens_at(self, name: str, version: int) -> bool:
+        """Whether that version of the table, which must be there, can be opened."""
+        table = self.table(name)
+        try:
+            with answering(f"opening {name} at version {version}"):
+                if table is None:
+                    return False
+                table.checkout(version)
+                return not _is_of_zeros(table)
+        except StoreUnavailable:
+            return False
 
     def at_newest(self, name: str, work: Callable[[Any], T], default: T) -> T:
         """What `work` makes of the table at its newest version (`default`: there is none), once more on a newer one when a
@@ -139,6 +151,11 @@ def read(table: Any, columns: tuple[str, ...], where: str) -> pa.Table:
     with answering(f"reading {table.name}"):
         there = set(table.schema.names)
         return table.search().where(where).select([name for name in columns if name in there]).to_arrow()
+
+
+def _is_of_zeros(table: Any) -> bool:
+    """Whether the manifest of its version holds zeros alone, which reads as a table without columns."""
+    return len(table.schema) == 0
 
 
 def _keyed(shape: TableShape) -> pa.Schema:

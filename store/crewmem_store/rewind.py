@@ -8,7 +8,7 @@ from enum import Enum
 
 from crewmem_producers.errors import StoreUnavailable
 
-from crewmem_store.durability import Durability, set_torn_aside
+from crewmem_store.durability import Durability, set_torn_aside, versions
 from crewmem_store.lance_database import Database
 from crewmem_store.lance_errors import answering
 
@@ -31,6 +31,8 @@ def to_what_is_durable(database: Database, durability: Durability, *, memory: st
     note, is_whole = durability.read(), all(state is _State.WHOLE for state in found.values())
     if is_whole and (note is None or not durability.lost_power_since(note)):
         return
+    for name in names:
+        _without_torn_versions(database, name, above=-1 if note is None else note.tables.get(name, -1))
     if note is None or not all(_reaches(database, name, version) for name, version in note.tables.items()):
         log.warning("%s does not reach what was on disk: its positions are computed again from the log's start", memory)
         _drop(database, [name for name in names if name != memory])
@@ -57,10 +59,21 @@ def _mended(database: Database, name: str) -> _State:
             return state if database.table(name) is not None else _State.GONE
         except StoreUnavailable:
             state = _State.TORN
-            if database.folder is None or not set_torn_aside(database.folder, name):
+            found = [] if database.folder is None else versions(database.folder, name)
+            if database.folder is None or not found:
                 log.warning("nothing of %s can be read: it is made anew", name)
                 database.drop(name)
                 return _State.GONE
+            set_torn_aside(database.folder, name, found[0])
+
+
+def _without_torn_versions(database: Database, name: str, *, above: int) -> None:
+    """Sets torn manifests of later versions aside: what lists the versions of a table, or cleans them up, reads each one."""
+    if database.folder is None:
+        return
+    for version in versions(database.folder, name):
+        if version > above and not database.opens_at(name, version):
+            set_torn_aside(database.folder, name, version)
 
 
 def _reaches(database: Database, name: str, version: int) -> bool:

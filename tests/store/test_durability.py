@@ -201,6 +201,32 @@ def test_a_table_with_a_torn_manifest_opens_at_the_version_before(
     assert part.last() == entry(1)
 
 
+@pytest.mark.filterwarnings("ignore:optimize.cleanup_older_than=0")
+@pytest.mark.parametrize("torn", ["empty", "zeros", "half"])
+@pytest.mark.parametrize("name", ["mem_g1_p07", "led_g1_p07_0"])
+def test_a_torn_manifest_between_whole_ones_is_set_aside_when_going_back(
+    folder: Path, clock: Clock, name: str, torn: str
+) -> None:
+    """The disk had the newest version already, and not the ones before it."""
+    store = opened(folder, clock=clock)
+    part = owner(store)
+    write(store, part, 0)
+    part.close()
+    for n in range(1, 4):
+        write(store, part, n)
+    manifests = sorted((folder / f"{name}.lance" / "_versions").glob("*.manifest"))  # Lance counts down
+    for manifest in manifests[1:3]:
+        whole = manifest.read_bytes()
+        manifest.write_bytes({"empty": b"", "zeros": bytes(len(whole)), "half": whole[: len(whole) // 2]}[torn])
+    again = opened(folder, boot="boot-2")
+    part = owner(again)
+    assert part.last() == entry(0)
+    write(again, part, 1, 2, 3)
+    assert offsets(again) == [0, 1, 2, 3]
+    again._database.table(name).optimize(cleanup_older_than=timedelta(0))  # type: ignore[union-attr]
+    assert offsets(opened(folder, boot="boot-2")) == [0, 1, 2, 3]
+
+
 def test_torn_rows_after_the_note_are_written_again(folder: Path, clock: Clock) -> None:
     store = opened(folder, clock=clock)
     part = owner(store)
