@@ -25,6 +25,8 @@ T = TypeVar("T")
 _MANY_SCOPES = 200
 """From so many scopes on, a tenant's whole range is read and the rest left out here."""
 _ROW_BYTES = 2_000
+_ENTRY_BYTES, _NAME_BYTES = 1_000, 100
+"""What keeping something costs beside it, and a name beside its characters: sessions that hold nothing are kept too."""
 _EMPTY = Rows([], np.zeros((0, 0), dtype=np.float32))
 
 
@@ -161,7 +163,7 @@ class LanceReader:
     def _tenant_scopes(self, partition: int, tenant: str) -> list[str]:
         def work(table: Any) -> list[str]:
             key = (partition, "scopes of", tenant)
-            return self._cache.get(key, int(table.version), lambda: _read_tenant(table, tenant), lambda found: 200 * len(found))
+            return self._cache.get(key, int(table.version), lambda: _read_tenant(table, tenant), _names_size)
 
         return self._on(partition, work, [])
 
@@ -196,7 +198,7 @@ class _Cache:
         value = make()
         with self._lock:
             self._drop(key)
-            self._kept[key] = _Kept(version, value, size(value))
+            self._kept[key] = _Kept(version, value, _ENTRY_BYTES + _key_size(key) + size(value))
             self._bytes += self._kept[key].size
             while self._bytes > self._max_bytes:
                 self._drop(next(iter(self._kept)))
@@ -253,6 +255,16 @@ def _windows(offsets: Sequence[int], rows: int) -> Iterator[tuple[int, int]]:
 
 def _joined(parts: Sequence[Rows]) -> Rows:
     return Rows([row for part in parts for row in part.rows], np.concatenate([part.matrix for part in parts]))
+
+
+def _key_size(key: Hashable) -> int:
+    if isinstance(key, tuple | frozenset):
+        return sum(map(_key_size, key))
+    return _names_size([key]) if isinstance(key, str) else _NAME_BYTES
+
+
+def _names_size(names: Collection[str]) -> int:
+    return sum(_NAME_BYTES + len(name) for name in names)
 
 
 def _size(rows: Rows) -> int:

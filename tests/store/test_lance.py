@@ -106,6 +106,20 @@ def test_what_readers_keep_is_bounded(tmp_path: Path) -> None:
     assert len(reader._cache._kept) < 6
 
 
+def test_what_readers_keep_of_sessions_that_hold_nothing_is_bounded_too(tmp_path: Path) -> None:
+    store = LanceStore(str(tmp_path / "store"), reader_cache_bytes=20_000)
+    store.open(namespace="crewmem")
+    put(owner(store), memory(0))
+    reader = store.reader("g1")
+    for n in range(60):
+        reader.rows({f"acme/nothing-{n}"}, partitions={7})
+        reader.scopes(f"nobody-{n}")
+    assert 0 < reader._cache._bytes <= 20_000
+    assert len(reader._cache._kept) <= 20
+    reader.rows({f"acme/{n}-{'x' * 600}" for n in range(100)}, partitions={7})
+    assert len(reader._cache._kept) <= 1, "names are kept with what they stand for"
+
+
 def test_a_column_that_is_new_since_is_added_by_the_owner(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow as pa
     from crewmem_store import lance_rows
