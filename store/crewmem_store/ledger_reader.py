@@ -36,19 +36,18 @@ class LedgerReader:
         """The largest offset, or -1. Cheap when nothing was written since the last call."""
         with self._lock:
             if self._segment is None:
-                self._segment = max(self._segments(), default=None)
-            while self._segment is not None:
+                return self._look_first()
+            while True:
                 table = self._database.table(segment_name(self._prefix, self._segment))
                 if table is None:  # dropped
                     self._segment, self._version, self._last = None, -1, -1
-                elif table.version != self._version:
+                    return -1
+                if table.version != self._version:
                     self._version, self._last = self._newest_offset(self._segment)
                     return self._last
-                elif self._database.table(segment_name(self._prefix, self._segment + 1)) is not None:
-                    self._segment, self._version = self._segment + 1, -1
-                else:
+                if self._database.table(segment_name(self._prefix, self._segment + 1)) is None:
                     return self._last
-            return -1
+                self._segment, self._version = self._segment + 1, -1
 
     def of_event(self, event_id: str) -> list[LedgerRow]:
         """The rows of that event id, by offset."""
@@ -113,6 +112,15 @@ class LedgerReader:
 
     def _segments(self) -> list[int]:
         return segments(self._database.names(f"{self._prefix}_"), self._prefix)
+
+    def _look_first(self) -> int:
+        """The largest offset, of the newest table that has any: an owner makes the next one before it writes to it."""
+        for segment in reversed(self._segments()):
+            self._segment = segment
+            self._version, self._last = self._newest_offset(segment)
+            if self._last >= 0:
+                break
+        return self._last
 
     def _newest_offset(self, segment: int) -> tuple[int, int]:
         """The segment's version and its largest offset."""
