@@ -27,6 +27,7 @@ _MANY_SCOPES = 200
 _ROW_BYTES = 2_000
 _ENTRY_BYTES, _NAME_BYTES = 1_000, 100
 """What keeping something costs beside it, and a name beside its characters: sessions that hold nothing are kept too."""
+_PARTITION_DIGITS = 6
 _EMPTY = Rows([], np.zeros((0, 0), dtype=np.float32))
 
 
@@ -82,20 +83,14 @@ class LanceReader:
         return found
 
     def get(self, id: str) -> MemoryRow | None:
-        place, _, _ = id.partition("-")
-        if not place.isdecimal():
-            return None
-        return next(iter(self._find(int(place), lance_filters.equal("id", id))), None)
+        return next(iter(self._find(_partition_of(id), lance_filters.equal("id", id))), None)
 
     def by_event(self, event_id: str) -> list[MemoryRow]:
         where = lance_filters.equal("event_id", event_id)
         return [row for partition in self._partitions() for row in self._find(partition, where)]
 
     def duplicates(self, id: str) -> list[MemoryRow]:
-        place, _, _ = id.partition("-")
-        if not place.isdecimal():
-            return []
-        return self._find(int(place), lance_filters.equal("duplicate_of", id))
+        return self._find(_partition_of(id), lance_filters.equal("duplicate_of", id))
 
     def last_offset(self, partition: int) -> int:
         return self._ledger(partition).last_offset()
@@ -167,8 +162,10 @@ class LanceReader:
 
         return self._on(partition, work, [])
 
-    def _find(self, partition: int, where: str) -> list[MemoryRow]:
-        """The rows that match, as their sessions' erasures leave them."""
+    def _find(self, partition: int | None, where: str) -> list[MemoryRow]:
+        """The rows that match, as their sessions' erasures leave them; none of no partition."""
+        if partition is None:
+            return []
 
         def work(table: Any) -> list[MemoryRow]:
             rows, _ = memory_rows(read(table, MEMORY, where))
@@ -177,6 +174,12 @@ class LanceReader:
             return [effects.effective(row, below) for row in rows]
 
         return self._on(partition, work, [])
+
+
+def _partition_of(id: str) -> int | None:
+    """The partition that a memory id names; None for what is none."""
+    place, dash, _ = id.partition("-")
+    return int(place) if dash and place.isdecimal() and len(place) <= _PARTITION_DIGITS else None
 
 
 class _Cache:

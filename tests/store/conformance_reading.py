@@ -92,6 +92,9 @@ class ReadingConformance(StoreFixtures):
         reader = store.reader(GEN)
         assert reader.get("7-unknown") is None
         assert reader.get("' or '1'='1") is None
+        for id in ("9" * 5_000 + "-x", "1234567-x", "\u0667-x", "-1-x", "-x", "7", ""):
+            assert reader.get(id) is None
+            assert list(reader.duplicates(id)) == []
         assert reader.get("") is None
         assert reader.get("99-unknown") is None
 
