@@ -26,7 +26,8 @@ class Registry(Protocol):
         """Reads the whole registry and starts following it. Raises RegistryUnavailable."""
 
     async def put(self, key: str, value: Value) -> None:
-        """Writes durably; this process sees it at once, every other within a second. Raises RegistryUnavailable.
+        """Writes durably; this process sees it at once, every other within a second. Raises RegistryUnavailable, and
+        LogRefused where this process may not write to it.
 
         A value with `erased` is final: nothing but another erasure takes its place, in whatever order they were written.
         """

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, MAX_BATCH_EVENTS, to_json
 from crewmem_producers.codec import decode
-from crewmem_producers.errors import LogRefused, LogUnavailable
+from crewmem_producers.errors import LogRefused, LogUnavailable, RegistryUnavailable
 from crewmem_producers.events import Event, KickoffCompleted, MemoryForgotten, MemoryRemembered, SpanRef, TaskOutput
 from crewmem_producers.log import Position, Record
 from crewmem_producers.names import Scope
@@ -90,6 +90,19 @@ async def test_one_bad_event_delays_no_good_one(stack: Stack) -> None:
     assert len(await stack.recall("acme", key=key, session="s")) == 2
 
 
+@pytest.mark.parametrize("field", ["source", "traceparent", "id", "type", "time"])
+async def test_half_a_character_in_an_attribute_refuses_that_event_alone(stack: Stack, field: str) -> None:
+    key = await stack.key()
+    response = await post(stack, [event("acme one"), event("acme", **{field: "a\ud800"}), event("acme two")], key=key)
+    assert response.status_code == 200
+    results = response.json()["results"]
+    assert [result["status"] for result in results] == ["accepted", "refused", "accepted"]
+    code, _, why = results[1]["error"].partition(": ")
+    assert code == ("unknown_type" if field == "type" else "bad_header") and field in why
+    await stack.consume()
+    assert len(await stack.recall("acme", key=key, session="s")) == 2
+
+
 async def test_order_within_a_session_is_kept(stack: Stack) -> None:
     key = await stack.key()
     batch = [event(f"note {number}", session=f"s{number % 3}") for number in range(60)]
@@ -151,6 +164,25 @@ async def test_what_a_relay_reports_is_kept_by_source_every_half_minute(stack: S
     assert 'crewmem_outbox_events{source="host-1"} 3.0' in metrics and 'crewmem_outbox_events{source="host-2"} 5.0' in metrics
     stack.clock.now += timedelta(hours=1)
     assert 'source="host-1"' not in (await stack.call("GET", "/metrics", key=None)).text
+
+
+@pytest.mark.parametrize("error", [RegistryUnavailable("no broker answers"), LogRefused("this user may not write")])
+async def test_a_report_that_cannot_be_kept_fails_no_batch_and_is_said_once(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    key, report = await stack.key(), "depth=3,oldest_seconds=1.5,version=0.1.0"
+
+    async def refused(name: str, value: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stack.registry, "put", refused)
+        for content in ("a", "b"):
+            response = await post(stack, [event(content)], key=key, header=report)
+            assert response.json()["results"][0]["status"] == "accepted"
+    assert caplog.text.count(str(error)) == 1
+    await post(stack, [event("c")], key=key, header=report)
+    assert stack.registry.get("producer/host-1") is not None
 
 
 @pytest.mark.parametrize("header", ["", "depth=x", "depth=1,oldest_seconds=nan,version=1", "a" * 5000])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 from crewmem_producers.codec import format_time
-from crewmem_producers.errors import RegistryUnavailable
+from crewmem_producers.errors import CrewmemError
 from crewmem_producers.registry import Registry
 
 logger = logging.getLogger(__name__)
@@ -26,10 +26,11 @@ class ProducerReports:
     def __init__(self, registry: Registry, *, clock: Callable[[], datetime]) -> None:
         self._registry = registry
         self._clock = clock
+        self._refused = False
 
     async def heard(self, header: str | None, *, sources: Collection[str], tenant: str) -> None:
-        """Notes the report of a batch. A header that is none is left out, and so is one that the registry cannot take
-        now: the next batch brings another."""
+        """Notes the report of a batch. A header that is none is left out, and so is one that the registry does not take: the
+        batch is on the log already, and the next one brings another report."""
         report = _REPORT.fullmatch(header) if header else None
         if report is None:
             if header:
@@ -61,5 +62,9 @@ class ProducerReports:
     async def _put(self, name: str, value: dict[str, object]) -> None:
         try:
             await self._registry.put(name, value)
-        except RegistryUnavailable as error:
-            logger.warning("a relay's report is not kept: %s", error)
+        except CrewmemError as error:
+            if not self._refused:
+                logger.warning("what relays report is not kept, and their hosts are not shown, until it is again: %s", error)
+            self._refused = True
+        else:
+            self._refused = False
