@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from crewmem_producers.codec import decode
 from crewmem_producers.events import Event, KickoffCompleted, MemoryForgotten, MemoryRemembered, TaskOutput
 from crewmem_producers.names import Scope
 from crewmem_store.service import forget as service
+from crewmem_store.service import freshness
 from support.service import NOON, Stack, refused_with, running_stack
 
 
@@ -86,6 +88,30 @@ async def test_a_repeat_that_comes_between_the_look_and_the_forget_is_named_too(
     assert (await forget(stack, "kickoff-1", key=key)).status_code == 200
     assert named == [{"kickoff-1"}, {"kickoff-2"}]
     assert await contents(stack, key, session="s") == {"acme other"}
+
+
+async def test_all_that_is_waited_for_is_waited_for_within_one_time(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = await stack.key()
+    await stack.append(kickoff("acme same"))
+    append, wait, given = service._append, freshness.wait, list[float]()
+
+    async def late(*arguments: Any, **more: Any) -> Any:
+        if len(given) == 1:
+            await stack.append(kickoff("acme same", id="kickoff-2"))
+        return await append(*arguments, **more)
+
+    async def waited(reader: Any, marks: Any, *, seconds: float) -> bool:
+        given.append(seconds)
+        await asyncio.sleep(0.001)
+        await stack.consume()
+        return await wait(reader, marks, seconds=seconds)
+
+    monkeypatch.setattr(service, "_append", late)
+    monkeypatch.setattr(freshness, "wait", waited)
+    response = await stack.call("DELETE", "/v1/memory/forget/kickoff-1?wait_seconds=20", key=key)
+    assert response.status_code == 200
+    until_it_is_known, until_it_is_gone, until_its_repeat_is = given
+    assert 20 >= until_it_is_known > until_it_is_gone > until_its_repeat_is
 
 
 async def test_an_event_id_forgets_all_its_memories(stack: Stack) -> None:

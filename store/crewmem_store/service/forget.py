@@ -5,7 +5,7 @@ An id of another tenant, or of a session that the key may not use, is unknown: t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any
 
 from crewmem_producers.events import Event, MemoryForgotten, SpanRef
@@ -41,16 +41,17 @@ async def forget(
 
     404 says that there is nothing to forget; 504, that it is not known yet: what was published last is not in the view.
     """
+    left = freshness.countdown(ask.wait_seconds)
     view = await parts.view()
-    named = await _named(id, key=key, parts=parts, view=view, seconds=ask.wait_seconds)
+    named = await _named(id, key=key, parts=parts, view=view, left=left)
     if not named:
         raise RequestRefused(404, "not_found", "no memory and no event of this id can be forgotten with this key")
     marks = [await _append(parts, scope, spans, traceparent=trace) for scope, spans in named.items()]
     content: dict[str, Any] = {"deleted": True, "id": id}
-    if await freshness.wait(view.reader, marks, seconds=ask.wait_seconds):
+    if await freshness.wait(view.reader, marks, seconds=left()):
         missed = await run_in_threadpool(_missed, view, named)
         marks = [await _append(parts, scope, spans, traceparent=trace) for scope, spans in missed.items()]
-        if await freshness.wait(view.reader, marks, seconds=ask.wait_seconds):
+        if await freshness.wait(view.reader, marks, seconds=left()):
             return answer(content)
     return answer({**content, "deleted": False, "token": format_token(marks)}, status=202)
 
@@ -65,18 +66,16 @@ async def _append(parts: Parts, scope: Scope, spans: list[SpanRef], *, tracepare
     return (await publish(parts, event)).mark
 
 
-async def _named(id: str, *, key: Key, parts: Parts, view: View, seconds: float) -> Named:
+async def _named(id: str, *, key: Key, parts: Parts, view: View, left: Callable[[], float]) -> Named:
     """What the id means; when it is not in the view, then in the view as of the log's end now. Raises RequestRefused (504)."""
     named = await run_in_threadpool(_find, view.reader, id, key)
     if named:
         return named
     ends = await freshness.ends(parts.log, range(view.generation.partitions))
-    fresh = await freshness.wait(view.reader, ends, seconds=seconds)
+    fresh = await freshness.wait(view.reader, ends, seconds=left())
     named = await run_in_threadpool(_find, view.reader, id, key)
     if not named and not fresh:  # a 404 here would leave to be remembered what somebody wants forgotten
-        message = (
-            f"no memory and no event of this id is in the view, which was not at the log's end after {seconds} s; ask again"
-        )
+        message = "no memory and no event of this id is in the view, which did not get to the log's end in time; ask again"
         raise RequestRefused(504, "not_fresh", message)
     return named
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from crewmem_producers.freshness import LATEST, Mark, parse_token
 from crewmem_producers.log import EventLog
@@ -36,18 +36,24 @@ async def ends(log: EventLog, partitions: Collection[int]) -> list[Mark]:
     return [Mark(p, offset=end[p] - 1) for p in sorted(partitions) if end[p] > first[p]]
 
 
-async def wait(reader: StoreReader, waited: Sequence[Mark], *, seconds: float) -> bool:
-    """True once the view holds every mark; False when it does not after that many seconds. Looks once at least."""
+def countdown(seconds: float) -> Callable[[], float]:
+    """What is left of so many seconds from now on, each time it is asked; 0 at the end."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
+    return lambda: max(deadline - loop.time(), 0.0)
+
+
+async def wait(reader: StoreReader, waited: Sequence[Mark], *, seconds: float) -> bool:
+    """True once the view holds every mark; False when it does not after that many seconds. Looks once at least."""
+    left = countdown(seconds)
     pause = FIRST_PAUSE_SECONDS
     missing = list(waited)
     while True:
         missing = await run_in_threadpool(_missing, reader, missing)
-        left = deadline - loop.time()
-        if not missing or left <= 0:
+        remaining = left()
+        if not missing or not remaining:
             return not missing
-        await asyncio.sleep(min(pause, left))
+        await asyncio.sleep(min(pause, remaining))
         pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
 
 
