@@ -69,7 +69,10 @@ async def run(
     async with contextlib.AsyncExitStack() as stack:
         if health is None:
             health = Health()
-            pages = served(create_app(health), host=settings.consumer_host, port=settings.consumer_port)
+            pages = served(
+                create_app(health), host=settings.consumer_host, port=settings.consumer_port,
+                settings=("CREWMEM_CONSUMER_HOST", "CREWMEM_CONSUMER_PORT"),
+            )  # fmt: skip
             await stack.enter_async_context(pages)
         stack.enter_context(only_consumer(settings))
         outage = Outage("the consumer's start", logger=logging.getLogger("crewmem.consumer"))

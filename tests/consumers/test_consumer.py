@@ -17,14 +17,14 @@ from crewmem_consumers.errors import ConsumerRunning
 from crewmem_consumers.health import create_app
 from crewmem_consumers.opening import only_consumer
 from crewmem_producers.connect import FILE_NAME, open_dead_letter_log, open_log
-from crewmem_producers.errors import RegistryUnavailable, StoreUnavailable
+from crewmem_producers.errors import RegistryUnavailable, SettingsError, StoreUnavailable
 from crewmem_producers.log import EventLog, Record
 from crewmem_producers.registry import Registry
 from crewmem_store import generations
 from crewmem_store.embedder_hashing import HashingEmbedder
 from crewmem_store.errors import EmbedderMismatch, LogMismatch, PartitionsChanged
 from crewmem_store.rows import Outcome
-from crewmem_store.service.server import served
+from crewmem_store.service.server import listen, served
 from support.awaiting import until
 from support.kafka import free_port
 from support.llm_endpoint import Endpoint
@@ -285,6 +285,14 @@ async def test_without_a_health_of_the_caller_its_pages_are_served_on_a_port(mac
     finally:
         stop.set()
         await task
+
+
+async def test_a_port_that_is_taken_is_said_with_the_consumers_own_settings(machine: Machine) -> None:
+    with listen("127.0.0.1", 0) as taken:
+        port = taken.getsockname()[1]
+        settings = machine.settings.model_copy(update={"consumer_host": "127.0.0.1", "consumer_port": port})
+        with pytest.raises(SettingsError, match="CREWMEM_CONSUMER_HOST and CREWMEM_CONSUMER_PORT"):
+            await run(settings, stop=asyncio.Event())
 
 
 async def test_an_endpoint_for_summaries_that_hangs_delays_no_memory_and_leaves_a_backlog(machine: Machine) -> None:

@@ -14,6 +14,9 @@ from fastapi import FastAPI
 GRACE_SECONDS = 10
 """How long calls in flight may take once the server is told to stop."""
 
+SETTINGS = ("CREWMEM_HOST", "CREWMEM_PORT")
+"""What gives the service its address; the consumer's pages have settings of their own."""
+
 
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
@@ -22,12 +25,13 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def served(app: FastAPI, *, host: str, port: int) -> AsyncIterator[int]:
-    """Serves the app and gives the port that it listens on (port 0 takes a free one).
+async def served(app: FastAPI, *, host: str, port: int, settings: tuple[str, str] = SETTINGS) -> AsyncIterator[int]:
+    """Serves the app and gives the port that it listens on (port 0 takes a free one). `settings` are what the address was
+    given by.
 
     Leaving it stops taking calls and lets those in flight finish. Raises SettingsError when the address cannot be had.
     """
-    listener = listen(host, port)
+    listener = listen(host, port, settings=settings)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=GRACE_SECONDS)
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -39,13 +43,13 @@ async def served(app: FastAPI, *, host: str, port: int) -> AsyncIterator[int]:
         await task
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, settings: tuple[str, str] = SETTINGS) -> socket.socket:
     """A socket that listens there, and sends what it has at once. Raises SettingsError when the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise SettingsError(f"{host}:{port} cannot be listened on: {error}. Set CREWMEM_HOST and CREWMEM_PORT") from error
+        raise SettingsError(f"{host}:{port} cannot be listened on: {error}. Set {' and '.join(settings)}") from error
     # Its connections inherit this. asyncio sees no TCP in a socket made so and leaves it out; then the body of an answer
     # waits for the caller's acknowledgement of its head, and callers put that off for 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
