@@ -28,12 +28,12 @@ def open_store(settings: StoreSettings) -> Store:
 
 
 def open_files(settings: StoreSettings, uri: str) -> Files:
-    """The plain files of a folder or an S3 prefix, reached as the store is. Raises MissingExtra without pyarrow."""
+    """The files of a backup in a folder or under an S3 prefix, reached as the store is. Raises MissingExtra without pyarrow."""
     try:
         from crewmem_store.files import Files
     except ModuleNotFoundError as error:
         raise missing_extra("recall", error.name or "pyarrow") from error
-    return Files(uri, storage_options=storage_options(settings, uri=uri))
+    return Files(uri, storage_options=storage_options(settings, uri=uri), what="the backup")
 
 
 def storage_options(settings: StoreSettings, *, uri: str | None = None) -> dict[str, str]:

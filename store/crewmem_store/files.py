@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,15 +25,18 @@ class File:
 class Files:
     """The files under one folder or `s3://bucket/prefix`. Every method raises StoreUnavailable when it does not answer."""
 
-    def __init__(self, uri: str, *, storage_options: Mapping[str, str] | None = None) -> None:
-        """`storage_options` as LanceDB takes them; nothing is opened before the first use."""
+    def __init__(
+        self, uri: str, *, storage_options: Mapping[str, str] | None = None, what: str = "the store"
+    ) -> None:  # fmt: skip
+        """`storage_options` as LanceDB takes them; `what` the errors call it. Nothing is opened before the first use."""
+        self._what = what
         self._uri = uri
         self._options = dict(storage_options or {})
         self._opened: tuple[fs.FileSystem, str] | None = None
 
     def listing(self, folder: str = "") -> list[File]:
         """Every file below `folder`, by name; none where there is no such folder."""
-        with answering(f"listing {self._uri}/{folder}"):
+        with self._answering("listing", folder):
             system, root = self._open()
             found = system.get_file_info(fs.FileSelector(f"{root}/{folder}".rstrip("/"), allow_not_found=True, recursive=True))
             files = [one for one in found if one.type is fs.FileType.File]
@@ -42,19 +46,19 @@ class Files:
             )
 
     def read(self, name: str) -> bytes:
-        with answering(f"reading {self._uri}/{name}"):
+        with self._answering("reading", name):
             system, root = self._open()
             with system.open_input_stream(f"{root}/{name}") as stream:
                 return bytes(stream.read())
 
     def has(self, name: str) -> bool:
-        with answering(f"looking for {self._uri}/{name}"):
+        with self._answering("looking for", name):
             system, root = self._open()
             return bool(system.get_file_info(f"{root}/{name}").type is fs.FileType.File)
 
     def write(self, name: str, data: bytes) -> None:
         """All of it or nothing: on a disk it is there, durably, once it has its name; S3 does so by itself."""
-        with answering(f"writing {self._uri}/{name}"):
+        with self._answering("writing", name):
             system, root = self._open()
             if isinstance(system, fs.LocalFileSystem):
                 _write_durably(Path(f"{root}/{name}"), data)
@@ -64,10 +68,13 @@ class Files:
 
     def delete(self, name: str) -> None:
         """Harmless when it is gone already."""
-        with answering(f"removing {self._uri}/{name}"):
+        with self._answering("removing", name):
             system, root = self._open()
             if system.get_file_info(f"{root}/{name}").type is fs.FileType.File:
                 system.delete_file(f"{root}/{name}")
+
+    def _answering(self, doing: str, name: str) -> AbstractContextManager[None]:
+        return answering(f"{doing} {self._uri}/{name}", what=self._what)
 
     def _open(self) -> tuple[fs.FileSystem, str]:
         if self._opened is None:

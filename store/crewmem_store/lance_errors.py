@@ -12,8 +12,8 @@ PANICS = frozenset({"PanicException", "RustPanic"})
 
 
 @contextmanager
-def answering(doing: str) -> Iterator[None]:
-    """Runs LanceDB calls; whatever they raise becomes StoreUnavailable, with the first line of what LanceDB said.
+def answering(doing: str, *, what: str = "the store") -> Iterator[None]:
+    """Runs LanceDB or file calls; whatever they raise becomes StoreUnavailable, with the first line of what was said.
 
     LanceDB raises OSError, RuntimeError and ValueError alike for files that are away, torn or locked, and panics.
     """
@@ -22,10 +22,10 @@ def answering(doing: str) -> Iterator[None]:
     except StoreUnavailable:
         raise
     except (OSError, RuntimeError, ValueError) as error:
-        raise _unavailable(doing, error) from error
+        raise _unavailable(what, doing, error) from error
     except BaseException as error:
         if type(error).__name__ in PANICS:
-            raise _unavailable(doing, error) from error
+            raise _unavailable(what, doing, error) from error
         raise
 
 
@@ -39,6 +39,6 @@ def already_exists(error: BaseException) -> bool:
     return isinstance(error, ValueError) and "already exists" in str(error)
 
 
-def _unavailable(doing: str, error: BaseException) -> StoreUnavailable:
+def _unavailable(what: str, doing: str, error: BaseException) -> StoreUnavailable:
     said = (str(error) or type(error).__name__).splitlines()[0][:300]
-    return StoreUnavailable(f"the store failed while {doing}: {said}")
+    return StoreUnavailable(f"{what} failed while {doing}: {said}")

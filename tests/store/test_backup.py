@@ -19,11 +19,13 @@ from crewmem_producers.log_sqlite import SqliteLog
 from crewmem_producers.names import Scope
 from crewmem_producers.registry_sqlite import SqliteRegistry
 from crewmem_producers.sealing import Sealer
+from crewmem_producers.settings import StoreSettings
 from crewmem_store import generations
 from crewmem_store.backup import create, manifest, restore, verify
 from crewmem_store.backup.deployment import Deployment
+from crewmem_store.connect import open_files
 from crewmem_store.errors import BackupBroken, BackupRefused
-from crewmem_store.files import Files
+from crewmem_store.files import File, Files
 
 ANN, BOB = Scope.of("acme", "ann"), Scope.of("acme", "bob")
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -267,10 +269,23 @@ async def _only_bob_can_be_read(target: Machine) -> None:
                 keyring.open(record)
 
 
-def test_a_place_that_cannot_be_written_or_read_is_unavailable(tmp_path: Path) -> None:
+def test_the_manifest_is_found_without_listing_what_else_lies_there(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest.save(files, manifest.Manifest.fresh(namespace="crewmem", partitions=2))
+
+    def listing(folder: str = "") -> list[File]:
+        raise AssertionError("a bucket may hold millions of other objects")
+
+    monkeypatch.setattr(files, "listing", listing)
+    found = manifest.load(files)
+    assert found is not None and found.partitions == 2
+
+
+def test_a_place_that_cannot_be_written_or_read_is_unavailable_and_called_the_backup(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    files = Files(str(tmp_path / "file"))
-    with pytest.raises(StoreUnavailable):
+    files = open_files(StoreSettings(), str(tmp_path / "file"))
+    with pytest.raises(StoreUnavailable, match="the backup failed while writing"):
         files.write("manifest.json", b"{}")
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable, match="the backup failed while reading"):
+        open_files(StoreSettings(), str(tmp_path)).read("nothing")
+    with pytest.raises(StoreUnavailable, match="the store failed while reading"):
         Files(str(tmp_path)).read("nothing")

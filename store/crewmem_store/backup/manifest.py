@@ -63,7 +63,7 @@ class Manifest:
 
 def load(files: Files) -> Manifest | None:
     """The manifest, or None where there is no backup. Raises BackupBroken, StoreUnavailable."""
-    if NAME not in {file.name for file in files.listing() if file.name == NAME}:
+    if not files.has(NAME):
         return None
     try:
         value = json.loads(files.read(NAME))
