@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from crewmem_producers.names import record_key
 from crewmem_store import effects
 from crewmem_store.memory import MemoryView
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
@@ -44,7 +45,7 @@ class TrialPartition:
         return None
 
     def view(self, *, scopes: Collection[str], ce_ids: Collection[str]) -> MemoryView:
-        found = [row for scope in scopes for value in (scope, effects.record_key(scope)) for row in self._rows[value].values()]
+        found = [row for scope in scopes for value in (scope, record_key(scope)) for row in self._rows[value].values()]
         below = effects.erasures(found)
         rows = sorted((effects.effective(row, below) for row in found), key=lambda row: (row.offset, row.span, row.id))
         return MemoryView(rows, [row for id in ce_ids for row in self._events.get(id, ())])
@@ -92,7 +93,7 @@ class TrialPartition:
             case Erase():
                 return list(self._rows[update.scope])
             case EraseKey():
-                named = (rows for scope, rows in self._rows.items() if effects.record_key(scope) == update.key)
+                named = (rows for scope, rows in self._rows.items() if record_key(scope) == update.key)
                 return [id for rows in named for id in rows]
         rows = self._rows[update.scope].values()
         return [row.id for row in rows if effects.apply(row, update) is not row]

@@ -75,7 +75,14 @@ class Scope(NamedTuple):
 def _written(scope: Scope) -> tuple[str, str]:
     """As text, and as record key: a batch asks for them ten times an event."""
     text = f"{quote(scope.tenant, safe='')}/{quote(scope.session, safe='')}"
-    return text, f"{scope.tenant}/{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+    return text, record_key(text)
+
+
+@lru_cache(maxsize=65_536)
+def record_key(scope: str) -> str:
+    """`Scope.key` of `str(scope)`: a batch asks for it of every row."""
+    tenant, _, _ = scope.partition("/")
+    return f"{tenant}/{hashlib.sha256(scope.encode()).hexdigest()[:32]}"
 
 
 @lru_cache(maxsize=65_536)

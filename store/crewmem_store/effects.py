@@ -5,10 +5,10 @@ Pure functions: a store in SQL must come to the same rows (`tests/store/conforma
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import lru_cache
+
+from crewmem_producers.names import record_key
 
 from crewmem_store.rows import MemoryRow, Outcome
 from crewmem_store.updates import Erase, EraseKey, Extend, Forget, SupersedeFailures, SupersedeKey, Update
@@ -17,13 +17,6 @@ MARKER_KIND = "erasure"
 MARKER_SPAN = "session"
 PURGED = "purged"
 """`summary` of a marker once nothing of what it erased is left in the files of its table."""
-
-
-@lru_cache(maxsize=65_536)
-def record_key(scope: str) -> str:
-    """`Scope.key` of `str(scope)`: what stands in for the name of an erased session."""
-    tenant, _, _ = scope.partition("/")
-    return f"{tenant}/{hashlib.sha256(scope.encode()).hexdigest()[:32]}"
 
 
 def apply(row: MemoryRow, update: Update) -> MemoryRow:

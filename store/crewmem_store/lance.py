@@ -21,8 +21,7 @@ from crewmem_store.lance_database import Database, read
 from crewmem_store.lance_errors import answering
 from crewmem_store.lance_partition import LancePartition, ledger_prefix, memory_name
 from crewmem_store.lance_reader import LanceReader
-from crewmem_store.memory import no_checkpoint
-from crewmem_store.store import StoreNote
+from crewmem_store.store import Checkpoint, StoreNote, no_checkpoint
 
 NOTE = "crewmem_note"
 _NOTE_SCHEMA = pa.schema([pa.field("namespace", pa.string()), pa.field("layout_version", pa.int64())])
@@ -44,7 +43,7 @@ class LanceStore:
         uri: str,
         *,
         storage_options: Mapping[str, str] | None = None,
-        checkpoint: Callable[[str], None] = no_checkpoint,
+        checkpoint: Checkpoint = no_checkpoint,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         boot: Callable[[], str] = boot_id,

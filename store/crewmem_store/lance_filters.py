@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from crewmem_producers.names import record_key
+
 from crewmem_store import effects
 from crewmem_store.rows import Outcome
 from crewmem_store.store import Summary
@@ -97,7 +99,7 @@ def changes(update: Forget | Erase) -> tuple[str, dict[str, Any]]:
             return one_of("id", update.ids), _FORGOTTEN
         case Erase():
             rows = all_of(equal("scope", update.scope), before(update.before_offset), f"NOT {markers()}")
-            return rows, _ERASED | {"scope": effects.record_key(update.scope)}
+            return rows, _ERASED | {"scope": record_key(update.scope)}
 
 
 def superseding(updates: Sequence[Supersede]) -> tuple[str, dict[str, str]]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from itertools import groupby
 
 from crewmem_producers.errors import StoreUnavailable
+from crewmem_producers.names import record_key
 
 from crewmem_store import effects, lance_filters, purge
 from crewmem_store.durability import Durability
@@ -21,10 +22,9 @@ from crewmem_store.lance_table import OwnedTable
 from crewmem_store.lance_view import LanceView
 from crewmem_store.lance_writes import AS_ONE, AsOne, pieces
 from crewmem_store.maintenance import REST, Maintenance
-from crewmem_store.memory import no_checkpoint
 from crewmem_store.rows import LedgerRow, MemoryRow
 from crewmem_store.scope_cache import ScopeCache
-from crewmem_store.store import Summary
+from crewmem_store.store import LEDGER_WRITTEN, ROWS_MERGED, UPDATES_APPLIED, Checkpoint, Summary, no_checkpoint
 from crewmem_store.updates import Erase, EraseKey, Forget, Update
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,7 @@ class LancePartition:
         dimensions: int,
         durability: Durability | None = None,
         files: Files,
-        wall: Callable[[], float] = time.time,
-        checkpoint: Callable[[str], None] = no_checkpoint,
+        checkpoint: Checkpoint = no_checkpoint,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         cache_bytes: int = CACHE_BYTES,
@@ -76,7 +75,6 @@ class LancePartition:
         self._maintenance = Maintenance(clock=clock)
         self._shape = memory_shape(dimensions)
         self._files = files
-        self._wall = wall
         self._purge_at: float | None = None
         self._purge_rest = clock()
         self._memory = OwnedTable(database, memory_name(generation, partition), self._shape, sleep=sleep)
@@ -99,7 +97,7 @@ class LancePartition:
             return self._ledger.rules()
 
     def view(self, *, scopes: Collection[str], ce_ids: Collection[str]) -> LanceView:
-        values = {value for scope in scopes for value in (scope, effects.record_key(scope))}
+        values = {value for scope in scopes for value in (scope, record_key(scope))}
         with self._lock:
             self._cache.at(self._memory.refresh())
             while missing := self._cache.missing(values):  # everything again where a read had to move to a newer version
@@ -118,17 +116,17 @@ class LancePartition:
                     self._cache.insert(rows)
             elif updates:
                 self._cache.at(self._memory.refresh())
-            self._checkpoint("rows_merged")
+            self._checkpoint(ROWS_MERGED)
             for as_one, run in groupby(updates, key=lambda update: AS_ONE.get(type(update))):
                 if as_one is not None:
                     self._apply_together(run, as_one)
                 else:
                     for update in run:
                         self._apply(update)
-            self._checkpoint("updates_applied")
+            self._checkpoint(UPDATES_APPLIED)
             if ledger:
                 self._ledger.write(ledger)
-            self._checkpoint("ledger_written")
+            self._checkpoint(LEDGER_WRITTEN)
             if any(map(effects.is_marker, rows)):
                 self._purge_at = max(self._clock(), self._purge_rest)
 
@@ -224,7 +222,7 @@ class LancePartition:
         below = self._erasures()
         late = self._late(below)
         if late:
-            keys = lance_filters.one_of("scope", {effects.record_key(erase.scope) for erase in late})
+            keys = lance_filters.one_of("scope", {record_key(erase.scope) for erase in late})
             self._memory.update(lance_filters.all_of(lance_filters.markers(), keys), {"summary": None})
             self._purge_at = self._clock()
         for erase in late:
@@ -254,7 +252,7 @@ class LancePartition:
 
     def _purged(self) -> list[str]:
         return purge.purge(
-            self._memory, self._files, make_durable=self._make_durable, now=self._wall(), checkpoint=self._checkpoint
+            self._memory, self._files, make_durable=self._make_durable, now=time.time(), checkpoint=self._checkpoint
         )
 
     def _unpurged(self) -> set[str]:
@@ -268,7 +266,7 @@ class LancePartition:
         oldest: dict[str, int] = {}
         for row in self._memory.read(("scope", "offset"), lance_filters.before(max(below.values()))).to_pylist():
             oldest[row["scope"]] = min(row["offset"], oldest.get(row["scope"], row["offset"]))
-        erased = {scope: below.get(effects.record_key(scope), -1) for scope in oldest}
+        erased = {scope: below.get(record_key(scope), -1) for scope in oldest}
         return [Erase(scope, erased[scope]) for scope, offset in oldest.items() if offset < erased[scope]]
 
     def _make_durable(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from crewmem_producers.names import Scope
+from crewmem_producers.names import Scope, record_key
 
 from crewmem_store import effects, lance_filters
 from crewmem_store.lance_database import Database, read
@@ -169,7 +169,7 @@ class LanceReader:
 
         def work(table: Any) -> list[MemoryRow]:
             rows, _ = memory_rows(read(table, MEMORY, where))
-            keys = {effects.record_key(row.scope) for row in rows if row.scope is not None}
+            keys = {record_key(row.scope) for row in rows if row.scope is not None}
             below = _erasures(table, lance_filters.one_of("scope", keys)) if keys else {}
             return [effects.effective(row, below) for row in rows]
 
@@ -215,7 +215,7 @@ class _Cache:
 
 def _read_scopes(table: Any, scopes: frozenset[str]) -> Rows:
     """The recallable rows of these scopes, as one version of the table has them."""
-    values = scopes | {effects.record_key(scope) for scope in scopes}
+    values = scopes | {record_key(scope) for scope in scopes}
     if len(values) <= _MANY_SCOPES:
         where = lance_filters.one_of("scope", values)
     else:
@@ -240,7 +240,7 @@ def _read_tenant(table: Any, tenant: str) -> list[str]:
     for row in read(table, ("scope", "offset"), lance_filters.with_text(where)).to_pylist():
         newest[row["scope"]] = max(row["offset"], newest.get(row["scope"], -1))
     below = _erasures(table, where)
-    return [scope for scope, offset in newest.items() if offset >= below.get(effects.record_key(scope), -1)]
+    return [scope for scope, offset in newest.items() if offset >= below.get(record_key(scope), -1)]
 
 
 def _erasures(table: Any, where: str) -> dict[str, int]:

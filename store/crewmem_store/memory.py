@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+
+from crewmem_producers.names import record_key
 
 from crewmem_store import effects, note
 from crewmem_store.memory_reader import MemoryReader
 from crewmem_store.memory_tables import Tables
 from crewmem_store.rows import LedgerRow, MemoryRow
-from crewmem_store.store import StoreNote, Summary
+from crewmem_store.store import LEDGER_WRITTEN, ROWS_MERGED, UPDATES_APPLIED, Checkpoint, StoreNote, Summary, no_checkpoint
 from crewmem_store.updates import Update
-
-
-def no_checkpoint(name: str) -> None:
-    """Nothing happens between the steps of a commit, unless a test wants it to."""
-    del name
 
 
 class MemoryStore:
     """Keeps the whole `Store` contract in dictionaries. Thread-safe; one object is shared by writers and readers."""
 
-    def __init__(self, *, checkpoint: Callable[[str], None] = no_checkpoint) -> None:
+    def __init__(self, *, checkpoint: Checkpoint = no_checkpoint) -> None:
         self._lock = threading.RLock()
         self._tables: dict[tuple[str, int], Tables] = {}
         self._dimensions: dict[str, int] = {}
@@ -61,7 +58,7 @@ class MemoryStore:
 class MemoryPartition:
     """One partition of a `MemoryStore`, as its owner writes it."""
 
-    def __init__(self, tables: Tables, *, lock: threading.RLock, checkpoint: Callable[[str], None]) -> None:
+    def __init__(self, tables: Tables, *, lock: threading.RLock, checkpoint: Checkpoint) -> None:
         self._tables = tables
         self._lock = lock
         self._checkpoint = checkpoint
@@ -75,7 +72,7 @@ class MemoryPartition:
             return self._tables.rules()
 
     def view(self, *, scopes: Collection[str], ce_ids: Collection[str]) -> MemoryView:
-        keys = {effects.record_key(scope) for scope in scopes}
+        keys = {record_key(scope) for scope in scopes}
         with self._lock:
             rows = [row for row in self._tables.effective_rows() if row.scope in scopes or row.scope in keys]
             ledger = [row for row in self._tables.ledger_rows() if row.ce_id in ce_ids]
@@ -85,14 +82,14 @@ class MemoryPartition:
         with self._lock:
             for row in rows:
                 self._tables.memory.setdefault(row.id, row)
-        self._checkpoint("rows_merged")
+        self._checkpoint(ROWS_MERGED)
         for update in updates:
             self._apply(update)
-        self._checkpoint("updates_applied")
+        self._checkpoint(UPDATES_APPLIED)
         with self._lock:
             for entry in ledger:
                 self._tables.ledger.setdefault(entry.offset, entry)
-        self._checkpoint("ledger_written")
+        self._checkpoint(LEDGER_WRITTEN)
 
     def unsummarised(self, *, summariser: str, limit: int) -> list[MemoryRow]:
         return self._unsummarised(summariser)[:limit]

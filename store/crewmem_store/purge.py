@@ -14,6 +14,7 @@ from datetime import timedelta
 from crewmem_store.durability import MANIFEST_SUFFIX, TORN_SUFFIX
 from crewmem_store.files import File, Files
 from crewmem_store.lance_table import OwnedTable
+from crewmem_store.store import Checkpoint
 
 STRAY_SECONDS = 900.0
 """A file that no version names may belong to a write that is under way; after so long it was cut off."""
@@ -23,8 +24,6 @@ FILES_PURGED, NOTED = "files_purged", "purge_noted"
 STEPS = (SETTLED, OLD_REMOVED, REWRITTEN, FILES_PURGED, NOTED)
 """In this order; the third only where joining files left deleted rows, and then the first two again. The last two are the
 partition's own. A crash test stops an owner at each of them."""
-
-Checkpoint = Callable[[str], None]
 
 _ALL_BUT_THE_NEWEST = timedelta(milliseconds=1)
 

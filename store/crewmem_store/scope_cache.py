@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
 
+from crewmem_producers.names import record_key
+
 from crewmem_store import effects
 from crewmem_store.rows import MemoryRow
 from crewmem_store.updates import Erase, EraseKey, Extend, Forget, Update
@@ -62,7 +64,7 @@ class ScopeCache:
     def rows(self, scope: str) -> list[MemoryRow]:
         """The rows of the scope, as its erasures leave them; scope and record key must be held."""
         found: list[MemoryRow] = []
-        for value in (scope, effects.record_key(scope)):
+        for value in (scope, record_key(scope)):
             self._values.move_to_end(value)
             found += self._values[value].values()
         below = effects.erasures(found)
@@ -74,7 +76,7 @@ class ScopeCache:
         for row in rows:
             if row.scope is None or row.scope not in self._values:
                 continue
-            key = effects.record_key(row.scope)
+            key = record_key(row.scope)
             if key not in self._values:
                 self._drop(row.scope)  # nobody knows whether the id is there
             elif row.id not in self._values[row.scope] and row.id not in self._values[key]:
@@ -89,10 +91,10 @@ class ScopeCache:
                 places = [self._place(update.id)]
             case Erase():
                 self._drop(update.scope)
-                self._drop(effects.record_key(update.scope))
+                self._drop(record_key(update.scope))
                 return None
             case EraseKey():
-                for value in [value for value in self._values if update.key in (value, effects.record_key(value))]:
+                for value in [value for value in self._values if update.key in (value, record_key(value))]:
                     self._drop(value)
                 return None
             case _:

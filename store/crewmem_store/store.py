@@ -7,7 +7,7 @@ StoreUnavailable when the store does not answer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -19,6 +19,18 @@ from crewmem_store.updates import Update
 
 SCAN_ROWS = 2_000
 """Rows that a scan gives at once: a few megabytes, as a memory's content has 10,000 characters at most."""
+
+ROWS_MERGED, UPDATES_APPLIED, LEDGER_WRITTEN = "rows_merged", "updates_applied", "ledger_written"
+WRITES = (ROWS_MERGED, UPDATES_APPLIED, LEDGER_WRITTEN)
+"""The steps of `commit`, in this order: a crash test stops a process at each of them."""
+
+Checkpoint = Callable[[str], None]
+"""Told the name of each step as it is reached."""
+
+
+def no_checkpoint(name: str) -> None:
+    """What runs in production: nothing happens at a step."""
+    del name
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from crewmem_producers.registry import Registry
 from crewmem_store import generations
 from crewmem_store.errors import GenerationBehind, GenerationInUse, UnknownGeneration
 from crewmem_store.generations import Generation
-from crewmem_store.store import Store, StoreReader
+from crewmem_store.store import Checkpoint, Store, StoreReader, no_checkpoint
 
 LOOK_SECONDS = 0.1
 WAIT_SECONDS = 10.0
@@ -65,7 +65,7 @@ async def activate(
     registry: Registry,
     store: Store,
     wait_seconds: float = WAIT_SECONDS,
-    checkpoint: Callable[[str], None] = lambda step: None,
+    checkpoint: Checkpoint = no_checkpoint,
 ) -> str | None:
     """Makes the generation the one that answers; gives the name of the one that did before, None for the first.
 
@@ -96,7 +96,7 @@ async def drop(
     store: Store,
     grace_seconds: float = GRACE_SECONDS,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    checkpoint: Callable[[str], None] = lambda step: None,
+    checkpoint: Checkpoint = no_checkpoint,
 ) -> None:
     """Lets go of a generation: consumers stop consuming it, then its tables are removed. One that was dropped before is
     removed again, so that an interrupted drop can be repeated.

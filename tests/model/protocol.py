@@ -19,7 +19,7 @@ from crewmem_consumers.draft import Draft
 from crewmem_consumers.item import Item
 from crewmem_consumers.outcomes import Fate
 from crewmem_consumers.sessions import Sessions
-from crewmem_producers.names import Scope
+from crewmem_producers.names import Scope, record_key
 from crewmem_store import effects
 from crewmem_store.memory import MemoryView
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
@@ -132,7 +132,7 @@ class Protocol:
         ops: tuple[Op, ...] = ()
         if self.without is not Guard.ERASED_AGAIN:
             rows = [self.memory_rows[number] for number in tables.memory]
-            below = effects.erasures(rows).get(effects.record_key(SCOPE), -1)
+            below = effects.erasures(rows).get(record_key(SCOPE), -1)
             late = any(row.scope == SCOPE and row.offset < below for row in rows)
             ops = (Op(ERASED_AGAIN, update=Erase(SCOPE, below)),) if late else ()
         return Owner(position=last + 1, end=last + 1, ops=ops)

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from crewmem_producers.names import Scope
+from crewmem_producers.names import record_key
 from crewmem_store import effects
-from hypothesis import given
-from hypothesis import strategies as st
 from store.store_rows import ALICE, marker, memory
-
-
-@given(st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=60).filter(lambda t: t.strip().strip("*")))
-def test_the_record_key_of_a_scope_is_the_one_on_the_log(session: str) -> None:
-    scope = Scope.of("acme-1", session)
-    assert effects.record_key(str(scope)) == scope.key
 
 
 def test_only_what_an_erasure_wrote_is_a_marker() -> None:
@@ -22,7 +14,7 @@ def test_only_what_an_erasure_wrote_is_a_marker() -> None:
 
 def test_a_row_at_or_after_its_sessions_erasure_is_left_as_it_is() -> None:
     below = effects.erasures([marker(5), marker(3)])
-    assert below == {effects.record_key(ALICE): 5}
+    assert below == {record_key(ALICE): 5}
     late, early = memory(5), memory(4)
     assert effects.effective(late, below) is late
     assert effects.effective(early, below).text is None

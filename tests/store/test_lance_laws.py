@@ -7,8 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from crewmem_producers.names import Scope
-from crewmem_store.effects import record_key
+from crewmem_producers.names import Scope, record_key
 from crewmem_store.lance import LanceStore
 from crewmem_store.memory import MemoryStore
 from crewmem_store.rows import MemoryRow, Outcome

@@ -14,13 +14,12 @@ import numpy as np
 import pytest
 from crewmem_store.lance import LanceStore
 from crewmem_store.rows import MemoryRow
-from crewmem_store.store import Store
+from crewmem_store.store import WRITES, Store
 from store.store_rows import ALICE, BOB, GEN, PARTITION, entry, memory, owner, put
 from support import store_process
 from support.store_process import RACES, ROWS, batch, before_batch, make_bare
 
 TESTS = Path(__file__).parents[1]
-STEPS = ("rows_merged", "updates_applied", "ledger_written")
 
 
 @pytest.fixture
@@ -76,7 +75,7 @@ def race(processes: list[subprocess.Popen[str]], folder: str, work: str, go: Pat
     assert [racer.wait(120) for racer in racers] == [0, 0]
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", WRITES)
 def test_a_commit_that_was_killed_and_is_repeated_leaves_what_an_undisturbed_one_leaves(
     step: str, tmp_path: Path, folder: str, processes: list[subprocess.Popen[str]]
 ) -> None:

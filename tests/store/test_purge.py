@@ -13,6 +13,7 @@ from crewmem_store import effects, lance_table, purge
 from crewmem_store.connect import storage_options
 from crewmem_store.lance import LanceStore
 from crewmem_store.lance_partition import LancePartition
+from crewmem_store.store import WRITES
 from crewmem_store.updates import EraseKey
 from store.store_rows import BOB, DIMENSIONS, GEN, PARTITION, entry, marker, memory
 from support.s3 import s3_server, s3_settings
@@ -64,10 +65,7 @@ def test_an_erased_session_is_in_no_file_once_its_marker_says_so(tmp_path: Path)
     assert len(store.reader(GEN).rows({BOB}, partitions={PARTITION}).rows) == 12
 
 
-COMMITTED = ("rows_merged", "updates_applied", "ledger_written")
-
-
-@pytest.mark.parametrize("step", [*COMMITTED, *purge.STEPS])
+@pytest.mark.parametrize("step", [*WRITES, *purge.STEPS])
 def test_a_purge_that_was_cut_off_is_finished_by_the_next_owner(
     tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

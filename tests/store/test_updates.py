@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 
+from crewmem_producers.names import record_key
 from crewmem_store import effects
 from crewmem_store.rows import MemoryRow
 from crewmem_store.updates import (
@@ -41,7 +42,7 @@ def batches(draw: st.DrawFn) -> list[Update]:
                 st.sampled_from([
                     SupersedeKey(row.scope or "", "k", offset, time), SupersedeFailures(row.scope or "", "t1", offset, time),
                     Extend(row.id, offset, time), Forget((row.id,)), Erase(BOB, offset),
-                    EraseKey(effects.record_key(ALICE), offset),
+                    EraseKey(record_key(ALICE), offset),
                 ])
             )
         )  # fmt: skip

@@ -12,8 +12,9 @@ from crewmem_producers.errors import StoreUnavailable
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import EventLog, LoggedRecord
 from crewmem_producers.log_reading import pages
+from crewmem_producers.names import record_key
 
-from crewmem_store import effects, generations
+from crewmem_store import generations
 from crewmem_store.accounting import cursor
 from crewmem_store.accounting.cursor import Cursor, Placed
 from crewmem_store.accounting.forgets import Forgets, read_forget
@@ -196,7 +197,7 @@ def _may_be_covered(row: MemoryRow, forgets: Forgets) -> bool:
 
 def _keys(row: MemoryRow) -> set[str]:
     scope = row.scope or ""
-    return {effects.record_key(scope), *([scope] if row.text is None else [])}
+    return {record_key(scope), *([scope] if row.text is None else [])}
 
 
 def _compare_window(
