@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from crewmem_store.fsync import fsync, write_durably
 from crewmem_store.lance_errors import answering
 
 log = logging.getLogger(__name__)
@@ -78,25 +78,19 @@ class Durability:
         with answering("making its files durable"):
             for name in versions:
                 self._sync_table(self._folder / f"{name}.lance")
-            _fsync(self._folder)
-            self._write(DurableNote(self._boot, position, dict(versions)))
+            fsync(self._folder)
+            note = DurableNote(self._boot, position, dict(versions))
+            write_durably(self._path, json.dumps(asdict(note)).encode())
 
     def _sync_table(self, folder: Path) -> None:
         """Every file that is new since the last time (Lance never changes one), then the folders that hold them."""
         files = {path for path in folder.rglob("*") if path.is_file()}
         fresh = files - self._synced
         for path in sorted(fresh):
-            _fsync(path)
+            fsync(path)
         for parent in sorted({parent for path in fresh for parent in path.parents if parent.is_relative_to(folder)}):
-            _fsync(parent)
+            fsync(parent)
         self._synced = {path for path in self._synced if not path.is_relative_to(folder)} | files
-
-    def _write(self, note: DurableNote) -> None:
-        draft = self._path.with_suffix(".new")
-        draft.write_text(json.dumps(asdict(note)), "utf-8")
-        _fsync(draft)
-        draft.replace(self._path)
-        _fsync(self._notes)
 
 
 def versions(folder: Path, name: str) -> list[int]:
@@ -126,14 +120,3 @@ def _version(manifest: Path) -> int:
     """Lance counts down from 2**64 - 1 in names of 20 digits, so that the newest is listed first; old ones count up."""
     number = int(manifest.stem)
     return 2**64 - 1 - number if len(manifest.stem) == 20 else number
-
-
-def _fsync(path: Path) -> None:
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:  # cleaned up meanwhile: nothing that counts
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

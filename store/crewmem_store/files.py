@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from pyarrow import fs
 
+from crewmem_store.fsync import write_durably
 from crewmem_store.lance_errors import answering
 
 
@@ -61,7 +61,9 @@ class Files:
         with self._answering("writing", name):
             system, root = self._open()
             if isinstance(system, fs.LocalFileSystem):
-                _write_durably(Path(f"{root}/{name}"), data)
+                path = Path(f"{root}/{name}")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_durably(path, data)
                 return
             with system.open_output_stream(f"{root}/{name}") as stream:
                 stream.write(data)
@@ -83,23 +85,6 @@ class Files:
             else:
                 self._opened = fs.LocalFileSystem(), Path(self._uri).expanduser().absolute().as_posix()
         return self._opened
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.new")
-    draft.unlink(missing_ok=True)
-    draft.touch(0o600)  # what people said is in it
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _s3(options: Mapping[str, str]) -> fs.FileSystem:

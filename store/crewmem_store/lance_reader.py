@@ -61,10 +61,6 @@ class LanceReader:
         self._ledgers: dict[int, LedgerReader] = {}
         self._cache = _Cache(cache_bytes)
 
-    @property
-    def generation(self) -> str:
-        return self._generation
-
     def rows(self, scopes: Collection[str], *, partitions: Collection[int]) -> Rows:
         wanted, places = frozenset(scopes), sorted(set(partitions))
         if not wanted:

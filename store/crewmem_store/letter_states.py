@@ -7,7 +7,6 @@ from enum import StrEnum
 
 from crewmem_producers.events import BODIES, LATER_FACTS, Body, EventDiscarded, EventRedriven
 from crewmem_producers.log import Position
-from pydantic import ValidationError
 
 from crewmem_store.rows import LedgerRow, Outcome
 
@@ -37,10 +36,7 @@ def facts(rows: Iterable[LedgerRow]) -> dict[Position, LetterState]:
     found: dict[Position, LetterState] = {}
     for row in rows:
         if row.type in LATER_FACTS and row.outcome is Outcome.APPLIED and row.detail is not None:
-            try:
-                found |= fact(BODIES[row.type].model_validate_json(row.detail))
-            except ValidationError:
-                continue  # a ledger of the time before these facts were kept in it
+            found |= fact(BODIES[row.type].model_validate_json(row.detail))
     return found
 
 

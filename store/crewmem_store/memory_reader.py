@@ -26,10 +26,6 @@ class MemoryReader:
         self._dimensions = dimensions
         self._lock = lock
 
-    @property
-    def generation(self) -> str:
-        return self._generation
-
     def rows(self, scopes: Collection[str], *, partitions: Collection[int]) -> Rows:
         wanted = set(scopes)
         with self._lock:

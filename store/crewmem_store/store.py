@@ -151,9 +151,6 @@ class PartitionStore(DecidedPartition, Protocol):
 class StoreReader(Protocol):
     """One generation as recall reads it: always the newest version, all partitions."""
 
-    @property
-    def generation(self) -> str: ...
-
     def rows(self, scopes: Collection[str], *, partitions: Collection[int]) -> Rows:
         """Rows with text of these scopes (exact match); the partitions are where they lie. Vectors included.
 

@@ -100,7 +100,6 @@ class ReadingConformance(StoreFixtures):
 
     def test_a_generation_that_nobody_wrote_is_empty(self, store: Store) -> None:
         reader = store.reader("g9")
-        assert reader.generation == "g9"
         assert not reader.rows({ALICE}, partitions={0, 1}).rows
         assert reader.scopes("acme") == {}
         assert reader.get("0-abc") is None

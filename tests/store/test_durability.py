@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from crewmem_producers.errors import StoreUnavailable
-from crewmem_store import durability, lance, maintenance
+from crewmem_store import lance, maintenance
 from crewmem_store.durability import boot_id
 from crewmem_store.lance import LanceStore
 from crewmem_store.lance_database import Database
@@ -103,14 +104,14 @@ def test_memory_is_on_disk_before_the_ledger_and_the_note_comes_last(
     def noting(handle: int) -> None:
         synced.append(str(Path(f"/proc/self/fd/{handle}").readlink()))
 
-    monkeypatch.setattr(durability.os, "fsync", noting)
+    monkeypatch.setattr(os, "fsync", noting)
     write(store, part, 0)
     clock.now += 1
     part.maintain()
     tables = [path.split("/store/")[1].split("/")[0] for path in synced if ".lance/" in path]
     assert tables == sorted(tables, key=["mem_g1_p07.lance", "led_g1_p07_closed.lance", "led_g1_p07_0.lance"].index)
     assert {"mem_g1_p07.lance", "led_g1_p07_0.lance"} <= set(tables)
-    assert synced[-2].endswith("notes/g1_p07.new")
+    assert synced[-2].endswith("notes/g1_p07.json.new")
     for kind in ("_versions", "data"):
         files = [path for path in synced if f"mem_g1_p07.lance/{kind}/" in path]
         assert files
@@ -355,7 +356,7 @@ def test_a_disk_that_refuses_is_unavailable(folder: Path, clock: Clock, monkeypa
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(durability.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreUnavailable, match="No space left") as caught:
         part.maintain()
     assert isinstance(caught.value.__cause__, OSError)

@@ -1,0 +1,36 @@
+"""A file that is written durably: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from crewmem_store.fsync import fsync, write_durably
+
+
+def test_a_file_that_is_there_is_replaced_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "note.json"
+    path.write_bytes(b"before")
+    path.with_name("note.json.new").write_bytes(b"what a killed process left")
+    write_durably(path, b"after")
+    assert path.read_bytes() == b"after"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [found.name for found in tmp_path.iterdir()] == ["note.json"]
+
+
+def test_a_disk_that_refuses_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "note.json"
+    path.write_bytes(b"before")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_durably(path, b"after")
+    assert path.read_bytes() == b"before"
+
+
+def test_a_file_that_a_clean_up_took_needs_no_fsync(tmp_path: Path) -> None:
+    fsync(tmp_path / "gone")
