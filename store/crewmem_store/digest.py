@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from crewmem_producers.errors import StoreUnavailable
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
 from crewmem_store.rows import MemoryRow
 from crewmem_store.store import StoreReader
@@ -35,7 +36,8 @@ def digest(reader: StoreReader, *, partitions: int, progress: Callable[[int], No
     What is written meanwhile may be in it or not: a digest says something of a generation that rests. Raises
     StoreUnavailable.
     """
-    found = sorted(one for partition in range(partitions) for one in _partition(reader, partition, progress))
+    again = Retrying(retry=retry_if_exception_type(StoreUnavailable), stop=stop_after_attempt(ATTEMPTS), reraise=True)
+    found = sorted(one for partition in range(partitions) for one in again(_partition, reader, partition, progress))
     whole = hashlib.sha256()
     for one in found:
         whole.update(one)
@@ -43,17 +45,6 @@ def digest(reader: StoreReader, *, partitions: int, progress: Callable[[int], No
 
 
 def _partition(reader: StoreReader, partition: int, progress: Callable[[int], None]) -> list[bytes]:
-    left = ATTEMPTS
-    while True:
-        left -= 1
-        try:
-            return _once(reader, partition, progress)
-        except StoreUnavailable:
-            if not left:
-                raise
-
-
-def _once(reader: StoreReader, partition: int, progress: Callable[[int], None]) -> list[bytes]:
     found: list[bytes] = []
     for rows in reader.scan(partition):
         found += [of_row(row) for row in rows if row.text is not None]

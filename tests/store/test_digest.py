@@ -6,21 +6,28 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from crewmem_store.digest import Digest, digest
+from crewmem_producers.errors import StoreUnavailable
+from crewmem_store.digest import ATTEMPTS, Digest, digest
 from crewmem_store.memory import MemoryStore
 from crewmem_store.rows import MemoryRow
+from crewmem_store.store import StoreReader
 from crewmem_store.updates import Forget
 from store.store_rows import NOON, memory, tombstone
+from support.cleaned_up import CleanedUp
 
 
 def digest_of(*rows: MemoryRow, partitions: int = 1, forgotten: tuple[str, ...] = ()) -> Digest:
+    return digest(reader_of(*rows, partitions=partitions, forgotten=forgotten), partitions=partitions)
+
+
+def reader_of(*rows: MemoryRow, partitions: int = 1, forgotten: tuple[str, ...] = ()) -> StoreReader:
     """Of a store that holds these rows, each in the partition that its id names."""
     store = MemoryStore()
     store.open(namespace="crewmem")
     for partition in range(partitions):
         own = [row for row in rows if row.id.startswith(f"{partition}-")]
         store.partition("g1", partition, dimensions=8).commit(rows=own, updates=[Forget(forgotten)], ledger=[])
-    return digest(store.reader("g1"), partitions=partitions)
+    return store.reader("g1")
 
 
 def row(number: int, *, partition: int = 0) -> MemoryRow:
@@ -36,6 +43,13 @@ def test_what_has_no_text_is_not_in_it() -> None:
     dropped = replace(tombstone(7), id=f"0-{7:032x}")
     assert digest_of(row(1), row(2), dropped, forgotten=(row(2).id,)) == digest_of(row(1))
     assert digest_of(row(1)).rows == 1
+
+
+def test_a_partition_that_a_clean_up_took_is_read_again_and_not_for_ever() -> None:
+    reader = reader_of(row(1), row(2))
+    assert digest(CleanedUp(reader, losses=ATTEMPTS - 1), partitions=1) == digest(reader, partitions=1)
+    with pytest.raises(StoreUnavailable, match="took it"):
+        digest(CleanedUp(reader, losses=ATTEMPTS), partitions=1)
 
 
 @pytest.mark.parametrize(

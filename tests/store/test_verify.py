@@ -14,13 +14,15 @@ from typing import Any
 import lancedb
 import pyarrow as pa
 import pytest
-from crewmem_producers.errors import KeyErased
+from crewmem_producers.errors import KeyErased, StoreUnavailable
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.names import Scope
 from crewmem_store.accounting import Kind, Step, Verified, verify
+from crewmem_store.accounting.verify import ATTEMPTS
 from crewmem_store.lance import LanceStore
 from crewmem_store.store import Store
+from support.cleaned_up import CleanedUp
 from support.keyrings import NoKeys, OpensAllBut, plain_keyring
 from support.listed_log import ListedLog
 from support.pipeline import Pipeline, erase, forget, kickoff, remember
@@ -327,6 +329,30 @@ def test_a_forget_that_is_being_written_while_the_walk_begins_explains_what_it_t
     assert found.closes, found.misfits
     assert found.partitions[0].end == 6
     assert [row.text for row in reader.by_event("event-00002")] == [None]
+
+
+def test_a_walk_is_begun_again_when_what_it_reads_goes_and_not_for_ever() -> None:
+    pipeline = Pipeline()
+    pipeline.run(*(remember(f"Fact {n} of subject {n * 7919}.", number=n, session=f"s{n}") for n in range(12)))
+
+    class Shrinking(ListedLog):
+        moves = 0
+
+        async def read(self, partition: int, offset: int, *, limit: int = 500) -> list[LoggedRecord]:
+            if self.moves and offset >= 7:
+                self.moves, self.starts_at = self.moves - 1, self.starts_at + 1
+            return await super().read(partition, offset, limit=limit)
+
+    def walked(*, moves: int = 0, losses: int = 0) -> Verified:
+        log, reader = Shrinking(list(pipeline.log)), CleanedUp(pipeline.store.reader("g1"), losses=losses)
+        log.moves = moves
+        return asyncio.run(verify(log, reader, pipeline.generation, keyring=plain_keyring()))
+
+    assert [(one.start, one.before_log) for one in walked(moves=ATTEMPTS - 1).partitions] == [(2, 2)]
+    assert [one.start for one in walked(moves=ATTEMPTS).partitions] == [ATTEMPTS - 1], "the last walk counts"
+    assert walked(losses=ATTEMPTS - 1).closes
+    with pytest.raises(StoreUnavailable, match="took it"):
+        walked(losses=ATTEMPTS)
 
 
 def test_a_memory_that_happened_before_its_session_was_forgotten_and_came_later_is_found(bench: Bench) -> None:

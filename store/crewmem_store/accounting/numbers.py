@@ -16,6 +16,7 @@ from crewmem_producers.log_reading import pages
 
 from crewmem_store import generations, letter_states
 from crewmem_store.generations import Generation
+from crewmem_store.lag import lag
 from crewmem_store.letter_states import LetterState
 from crewmem_store.rows import Outcome
 from crewmem_store.store import StoreReader, Tally
@@ -89,13 +90,12 @@ async def _of_partition(log: EventLog, reader: StoreReader, partition: int, *, n
     offsets = np.unique(tally.offsets)
     position = int(offsets[-1]) + 1 if len(offsets) else first
     missing = [await _records_in(log, partition, start, stop) for start, stop in _gaps(offsets, first)]
-    start = max(position, first)
-    waiting = await log.read(partition, start, limit=1) if start < end else []
+    behind = await lag(log, partition, position=max(position, first), end=end, now=now)
     letters = await asyncio.to_thread(_letters, reader, partition, tally)
     return PartitionAccount(
         partition=partition, log_start=first, log_end=end, position=position,
-        processed=len(tally.offsets), outcomes=tally.outcomes, lag=end - start if waiting else 0,
-        oldest_unprocessed_seconds=max(now.timestamp() - waiting[0].timestamp_ms / 1000, 0.0) if waiting else 0.0,
+        processed=len(tally.offsets), outcomes=tally.outcomes, lag=behind.records,
+        oldest_unprocessed_seconds=behind.oldest_seconds,
         missing=sum(missing), doubled=len(tally.offsets) - len(offsets), lost=max(first - position, 0),
         beyond_log=int((offsets >= end).sum()), before_log=int((offsets < first).sum()), dead_letters=letters,
     )  # fmt: skip

@@ -6,13 +6,14 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from crewmem_producers.errors import StoreUnavailable
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import EventLog, LoggedRecord
 from crewmem_producers.log_reading import pages
 from crewmem_producers.names import record_key
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, retry_if_result, stop_after_attempt
 
 from crewmem_store import generations
 from crewmem_store.accounting import cursor
@@ -67,20 +68,27 @@ async def verify(
 async def _anew(
     log: EventLog, reader: StoreReader, partition: int, *, keyring: Keyring, progress: Progress, misfits: Misfits
 ) -> Checked:
-    """Once more, where a clean-up took what was read, or the log let go of records meanwhile."""
-    for attempts_left in reversed(range(ATTEMPTS)):
+    """Walks again if a clean-up removed files being read, or if retention moved the log's start. The last walk counts."""
+
+    async def walked() -> tuple[Checked, Misfits, bool]:
+        """What was compared, what was found, and whether the log's start has moved."""
         walk = _Walk(log, reader, partition, keyring=keyring, progress=progress)
-        try:
-            checked = await walk.run()
-        except StoreUnavailable:
-            if attempts_left:
-                continue
-            raise
-        if attempts_left and (await log.first())[partition] != checked.start:
-            continue
-        misfits.take(walk.misfits)
-        return checked
-    raise AssertionError("the last attempt returns or raises")
+        checked = await walk.run()
+        return checked, walk.misfits, (await log.first())[partition] != checked.start
+
+    again = AsyncRetrying(
+        retry=retry_if_exception_type(StoreUnavailable) | retry_if_result(lambda found: found[2]),
+        stop=stop_after_attempt(ATTEMPTS), retry_error_callback=_last,
+    )  # fmt: skip
+    last: tuple[Checked, Misfits, bool] = await again(walked)
+    misfits.take(last[1])
+    return last[0]
+
+
+def _last(state: RetryCallState) -> Any:
+    """What came of the last attempt, whatever it was."""
+    assert state.outcome is not None
+    return state.outcome.result()
 
 
 class _Walk:

@@ -10,6 +10,7 @@ from typing import Any
 from crewmem_producers.log import EventLog
 from starlette.concurrency import run_in_threadpool
 
+from crewmem_store.lag import lag
 from crewmem_store.store import StoreReader
 
 
@@ -42,15 +43,13 @@ async def _measure_one(
 ) -> PartitionProgress:
     last = await run_in_threadpool(reader.last_offset, partition)
     outcomes = await run_in_threadpool(reader.outcomes, partition)
-    start = max(last + 1, first)
-    waiting = await log.read(partition, start, limit=1) if start < end else []
-    oldest = max(now.timestamp() - waiting[0].timestamp_ms / 1000, 0.0) if waiting else 0.0
+    behind = await lag(log, partition, position=max(last + 1, first), end=end, now=now)
     return PartitionProgress(
         partition=partition,
         log_start=first,
         log_end=end,
         processed=sum(outcomes.values()),
         outcomes=outcomes,
-        lag=max(end - start, 0),
-        oldest_unprocessed_seconds=oldest,
+        lag=behind.records,
+        oldest_unprocessed_seconds=behind.oldest_seconds,
     )
