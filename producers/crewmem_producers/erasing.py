@@ -48,10 +48,13 @@ class Erasure:
 def erasure_of(registry: Registry, scope_key: str) -> Erasure | None:
     """The session's last erasure, whether it is done or was cut off."""
     value = registry.get(PREFIX + scope_key)
-    if value is None:
-        return None
+    return None if value is None else parse(PREFIX + scope_key, value)
+
+
+def parse(key: str, value: Value) -> Erasure:
+    """The erasure of a registry's record."""
     time = datetime.fromisoformat(value["time"])
-    return Erasure(scope_key, value["event_id"], time, value["grave"], _keys(value), bool(value["done"]))
+    return Erasure(key.removeprefix(PREFIX), value["event_id"], time, value["grave"], _keys(value), bool(value["done"]))
 
 
 def has_erased(registry: Registry, scope_key: str, id: str) -> bool:

@@ -43,8 +43,7 @@ def manifest_first() -> None:
 
 def erasures_forgotten() -> None:
     """Control: a restore puts the backup's registry back as it is."""
-    restore._is_erased_here = lambda *arguments: False
-    restore._known_here = lambda *arguments: []
+    restore._erasures = lambda *arguments: []
 
 
 CONTROLS: dict[str, Callable[[], None]] = {

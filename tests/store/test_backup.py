@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from crewmem_producers import codec, data_keys, erasing, master_key
 from crewmem_producers.errors import KeyErased, StoreUnavailable
-from crewmem_producers.events import Event, MemoryRemembered
+from crewmem_producers.events import Event, MemoryRemembered, SessionForgotten
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import LoggedRecord
 from crewmem_producers.log_sqlite import SqliteLog
@@ -48,13 +50,13 @@ class Machine:
     def deployment(self) -> Deployment:
         return Deployment(log=self.log, letters=self.letters, registry=self.registry, namespace="crewmem")
 
-    async def put(self, *scopes: Scope) -> None:
-        """A sealed memory of each session, in both partitions, and a dead letter."""
+    async def put(self, *scopes: Scope, plain: bool = False) -> None:
+        """A memory of each session, in both partitions, and a dead letter; sealed unless `plain`."""
         keys = data_keys.DataKeyMaker(registry=self.registry, public=lambda: MASTER.current, maker="m", clock=lambda: NOON)
         events = [codec.encode(Event(MemoryRemembered(content="text"), scope, time=NOON)) for scope in scopes]
-        sealed = await Sealer(keys=keys).seal(events)
-        await self.log.append(sealed)
-        await self.letters.append(sealed[:1])
+        records = events if plain else await Sealer(keys=keys).seal(events)
+        await self.log.append(records)
+        await self.letters.append(records[:1])
 
     async def back_up(self, files: Files, **options: object) -> manifest.Manifest:
         return await create.create(files, self.deployment, **options)  # type: ignore[arg-type]
@@ -63,7 +65,11 @@ class Machine:
         return await restore.restore(files, self.deployment, **options)  # type: ignore[arg-type]
 
     async def records(self) -> list[LoggedRecord]:
-        return [record for log in (self.log, self.letters) for n in (0, 1) for record in await log.read(n, 0)]
+        letters = [record for n in (0, 1) for record in await self.letters.read(n, 0)]
+        return [*await self.log_records(), *letters]
+
+    async def log_records(self) -> list[LoggedRecord]:
+        return [record for n in (0, 1) for record in await self.log.read(n, 0)]
 
 
 @asynccontextmanager
@@ -219,6 +225,22 @@ async def test_a_log_that_is_not_empty_or_not_the_same_is_refused(here: Machine,
         await there.back_up(files)
 
 
+async def test_a_log_whose_start_was_deleted_is_refused_with_what_can_still_be_done(
+    here: Machine, files: Files, tmp_path: Path
+) -> None:
+    await here.put(*[ANN, BOB] * 5)
+    kept = Files(str(tmp_path / "kept"))
+    await here.back_up(kept)
+    await here.put(*[ANN, BOB] * 5)
+    with sqlite3.connect(tmp_path / "here" / "log.sqlite3") as retention:
+        retention.execute('DELETE FROM log_records WHERE "offset" < 7')
+    with pytest.raises(BackupRefused, match="no backup can be made of what is left") as nothing_kept:
+        await here.back_up(files)
+    assert "keep this" not in str(nothing_kept.value) and not files.listing()
+    with pytest.raises(BackupRefused, match="holds what is nowhere else: keep this backup"):
+        await here.back_up(kept)
+
+
 async def test_what_was_erased_before_the_backup_stays_erased(here: Machine, there: Machine, files: Files) -> None:
     await here.put(ANN, BOB)
     await here.back_up(files)
@@ -257,6 +279,64 @@ async def test_what_the_target_erased_after_the_backup_stays_erased(here: Machin
     await _only_bob_can_be_read(there)
     ids = [record.header("ce_id") for record in await there.records()]
     assert erased.event_id in ids, "and the log says so again"
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("killed", [None, *erasing.STEPS])
+async def test_an_erasure_that_runs_between_the_records_and_the_registry_of_a_backup_holds_where_it_is_restored(
+    here: Machine, there: Machine, files: Files, plain: bool, killed: str | None
+) -> None:
+    """Its `session.forgotten` came too late for the backup's log, and the backup's registry knows of it."""
+    await here.put(ANN, BOB, plain=plain)
+    refresh = here.registry.refresh
+
+    async def erased_first() -> None:
+        here.registry.refresh = refresh  # type: ignore[method-assign]
+        with contextlib.suppress(Killed):
+            checkpoint = dying(killed) if killed else lambda step: None
+            await erasing.erase(ANN.key, log=here.log, registry=here.registry, source="test", checkpoint=checkpoint)
+        await refresh()
+
+    here.registry.refresh = erased_first  # type: ignore[method-assign]
+    await here.back_up(files)
+    erasure = erasing.erasure_of(here.registry, ANN.key)
+    assert erasure is not None
+    await there.restore(files)
+    if not plain:
+        await _only_bob_can_be_read(there)
+    last = [record for record in await there.log_records() if record.key == ANN.key.encode()][-1]
+    assert (last.header("ce_type"), last.header("ce_id")) == (SessionForgotten.type, erasure.event_id)
+    body = codec.decode(last).body
+    assert isinstance(body, SessionForgotten) and {*erasure.keys, erasure.grave} <= set(body.erased_keys)
+    assert all(data_keys.is_erased(there.registry.get(data_keys.PREFIX + id) or {}) for id in body.erased_keys)
+
+
+async def test_an_erasure_that_the_backups_log_names_is_not_written_again(here: Machine, there: Machine, files: Files) -> None:
+    await here.put(ANN, BOB)
+    erased, _, _ = await erasing.erase(ANN.key, log=here.log, registry=here.registry, source="test")
+    await here.back_up(files)
+    assert verify.verify(files).forgotten == {(ANN.key, erased.event_id)}
+    for _ in range(2):
+        await there.restore(files)
+        assert comparable(await there.records()) == comparable(await here.records())
+
+
+async def test_of_two_erasures_of_a_session_the_later_one_stays_in_the_registry_and_both_keep_their_keys_erased(
+    here: Machine, there: Machine, files: Files
+) -> None:
+    await here.put(ANN)
+    first, _, _ = await erasing.erase(ANN.key, log=here.log, registry=here.registry, source="test", clock=lambda: NOON)
+    older = here.registry.items("")
+    await here.put(ANN)
+    later = NOON + timedelta(hours=1)
+    second, _, _ = await erasing.erase(ANN.key, log=here.log, registry=here.registry, source="test", clock=lambda: later)
+    await here.back_up(files)
+    for key, value in older.items():
+        await there.registry.put(key, value)
+    await there.restore(files)
+    assert erasing.erasure_of(there.registry, ANN.key) == second
+    assert set(first.keys) < set(second.keys)
+    await _only_bob_can_be_read(there)
 
 
 async def _only_bob_can_be_read(target: Machine) -> None:

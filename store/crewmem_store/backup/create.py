@@ -69,9 +69,11 @@ async def _check_same_log(
     at = found.end(topic, partition)
     place = f"{topic} {partition}"
     if first > at:
+        warning = f". This backup ends at {at} and holds what is nowhere else: keep this backup" if found.created_at else ""
         raise BackupRefused(
-            f"the log of {place} begins at {first}, the backup ends at {at}: what is between was deleted. Keep this backup, "
-            "and choose another place for a new one"
+            f"the log of {place} begins at {first}: what lay before was deleted, and no backup can be made of what is left, "
+            "since memory is computed from a log's first record on. `crewmem topics create` names the setting that is wrong"
+            + warning
         )
     if not at:
         return

@@ -1,14 +1,17 @@
-"""Restoring a backup into an empty log: the registry first, with every erasure in force, then the records."""
+"""Restoring a backup into an empty log: the registry first, with every erasure in force, then the records, and behind them
+the `session.forgotten` of every erasure that the backup's log does not name."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from crewmem_producers import data_keys, erasing, openers
 from crewmem_producers.codec import encode
+from crewmem_producers.erasing import Erasure
 from crewmem_producers.events import Event, SessionForgotten, utc_now
 from crewmem_producers.log import EventLog, LoggedRecord, Position, Record
 from crewmem_producers.log_reading import record_at
@@ -48,8 +51,9 @@ async def restore(
 ) -> Restored:
     """Writes nothing unless the whole backup is sound and the log is empty, or is what a run before this one left.
 
-    Every erasure that the backup or the target's registry knows holds before the first record is there. Raises BackupBroken,
-    BackupRefused, LogUnavailable, RegistryUnavailable, StoreUnavailable: run it again.
+    Every erasure that the backup or the target's registry knows holds before the first record is there: also one that ran
+    while the backup was made, so that only its registry has it, or that had not ended. Raises BackupBroken, BackupRefused,
+    LogUnavailable, RegistryUnavailable, StoreUnavailable: run it again.
     """
     log, registry, namespace = deployment.log, deployment.registry, deployment.namespace
     found = await asyncio.to_thread(verify, files, show=show)
@@ -65,13 +69,14 @@ async def restore(
     ]
     starts = {(topic, n): await _start(files, found, topic, n, target) for topic, target, n in places}
     await registry.refresh()
-    later = _known_here(registry, found)
-    erased = await _restore_registry(registry, found)
+    erasures = _erasures(registry, found)
+    erased = await _restore_registry(registry, found, erasures)
     checkpoint(REGISTRY_RESTORED)
     for topic, target, partition in places:
         await _restore_partition(files, found, topic, partition, target, starts[topic, partition], show, checkpoint)
-    if later:
-        await log.append([encode(event) for event in later])
+    if unsaid := [erasure for erasure in erasures if (erasure.scope_key, erasure.event_id) not in found.forgotten]:
+        # One that the log has behind what was backed up, or that a run before this one appended, counts once: by its id.
+        await log.append([encode(_forgotten(erasure)) for erasure in unsaid])
     checkpoint(ERASURES_APPENDED)
     return Restored(found.records, erased)
 
@@ -100,27 +105,49 @@ def _record_at(files: Files, found: Verified, topic: str, partition: int, offset
     return None
 
 
-async def _restore_registry(registry: Registry, found: Verified) -> int:
-    """What is erased here or there, or by an event of the log, stays erased; what the target has already is newer."""
+def _erasures(registry: Registry, found: Verified) -> list[Erasure]:
+    """Every erasure that the target or the backup knows: of a session that both have erased, both."""
+    here = [erasing.parse(key, value) for key, value in registry.items(erasing.PREFIX).items()]
+    kept = [erasing.parse(key, value) for key, value in found.registry.items() if key.startswith(erasing.PREFIX)]
+    return here + [erasure for erasure in kept if erasure.event_id not in {known.event_id for known in here}]
+
+
+async def _restore_registry(registry: Registry, found: Verified, erasures: Sequence[Erasure]) -> int:
+    """What is erased here or there, or by an event of the log, stays erased; what the target has already is newer. How many
+    data keys were not brought back."""
     gone = {data_keys.PREFIX + id for id in found.erased_keys}
     gone |= {key for key, value in found.registry.items() if key.startswith(data_keys.PREFIX) and data_keys.is_erased(value)}
+    for erasure in erasures:
+        gone |= {data_keys.PREFIX + id for id in _keys(erasure)}
+        await _bury(registry, found, erasure)
     for key, value in sorted(found.registry.items()):
         there = registry.get(key)
         if key.startswith(NOT_RESTORED) or not _is_of_use(key, found.registry):
             continue
-        if key in gone or _is_erased_here(registry, key, value):
+        if key in gone:
             if there is None or not data_keys.is_erased(there):
                 made = data_keys.erased(str(value.get("scope_key")), at=utc_now())
                 await registry.put(key, value if data_keys.is_erased(value) else made)
-        elif there is None:
+        elif there is None or (key.startswith(erasing.PREFIX) and _is_later(value, there)):
             await registry.put(key, value)
     return sum(key in found.registry for key in gone)
 
 
-def _is_erased_here(registry: Registry, key: str, value: Mapping[str, Any]) -> bool:
-    """Whether it is a data key that an erasure of the target names."""
-    scope_key = str(value.get("scope_key"))
-    return key.startswith(data_keys.PREFIX) and erasing.has_erased(registry, scope_key, key.removeprefix(data_keys.PREFIX))
+async def _bury(registry: Registry, found: Verified, erasure: Erasure) -> None:
+    """Erases those of its keys of which the backup has no record, and its grave, where it had not come to that."""
+    for key in sorted(data_keys.PREFIX + id for id in _keys(erasure)):
+        there = registry.get(key)
+        if key not in found.registry and (there is None or not data_keys.is_erased(there)):
+            await registry.put(key, data_keys.erased(erasure.scope_key, at=erasure.time))
+
+
+def _keys(erasure: Erasure) -> set[str]:
+    return {*erasure.keys, erasure.grave}
+
+
+def _is_later(value: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+    """Of two erasures of a session: the target's registry may be an older copy than the backup's."""
+    return datetime.fromisoformat(value["time"]) > datetime.fromisoformat(there["time"])
 
 
 def _is_of_use(key: str, registry: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -130,17 +157,9 @@ def _is_of_use(key: str, registry: Mapping[str, Mapping[str, Any]]) -> bool:
     return key.removeprefix(generations.PREFIX) == registry.get(generations.ACTIVE, {}).get("generation")
 
 
-def _known_here(registry: Registry, found: Verified) -> list[Event]:
-    """The erasures that the target's registry knows and the backup's does not: they are put on the log again."""
-    events = []
-    for key, value in registry.items(erasing.PREFIX).items():
-        scope_key = key.removeprefix(erasing.PREFIX)
-        erasure = erasing.erasure_of(registry, scope_key)
-        if erasure is None or found.registry.get(key, {}).get("event_id") == value.get("event_id"):
-            continue
-        body = SessionForgotten(erased_keys=list(erasure.keys))
-        events.append(Event(body, None, id=erasure.event_id, time=erasure.time, source="restore", record_key=scope_key))
-    return events
+def _forgotten(erasure: Erasure) -> Event:
+    body = SessionForgotten(erased_keys=sorted(_keys(erasure)))
+    return Event(body, None, id=erasure.event_id, time=erasure.time, source="restore", record_key=erasure.scope_key)
 
 
 async def _restore_partition(

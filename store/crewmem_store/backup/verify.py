@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,11 +20,15 @@ from crewmem_store.files import Files
 
 @dataclass(slots=True)
 class Verified:
-    """What a backup holds. `erased_keys` are data keys that a `session.forgotten` on its log names."""
+    """What a backup holds.
+
+    `forgotten` has (record key, event id) of each `session.forgotten` on its log, `erased_keys` the data keys that they name.
+    """
 
     manifest: Manifest
     records: int = 0
     registry: dict[str, dict[str, Any]] = field(default_factory=dict)
+    forgotten: set[tuple[str, str]] = field(default_factory=set)
     erased_keys: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
 
@@ -68,7 +71,8 @@ def _segment(files: Files, found: Verified, topic: str, partition: int, part: Pa
         found.problems.append(f"{part.name} does not hold every record from {part.first} to {part.last}")
     found.records += len(records)
     if topic == EVENTS:
-        found.erased_keys |= {key for record in records for key in _erased_keys(record)}
+        for record in records:
+            _forgotten(found, record)
     return part.last + 1
 
 
@@ -82,12 +86,13 @@ def _registry(files: Files, found: Verified) -> None:
         found.problems.append(str(error))
 
 
-def _erased_keys(record: LoggedRecord) -> Iterator[str]:
+def _forgotten(found: Verified, record: LoggedRecord) -> None:
     if record.header("ce_type") != SessionForgotten.type:
         return
     try:
-        body = codec.decode(record).body
+        event = codec.decode(record)
     except InvalidEvent:  # a dead letter: nobody was forgotten by it
         return
-    if isinstance(body, SessionForgotten):
-        yield from body.erased_keys
+    if isinstance(event.body, SessionForgotten):
+        found.forgotten.add((record.scope_key, event.id))
+        found.erased_keys |= set(event.body.erased_keys)
