@@ -105,7 +105,7 @@ def parse_body(model: type[Body], data: bytes, *, upcasters: Mapping[tuple[str, 
     """A JSON body as its model, upcast to SCHEMA_VERSION. Raises InvalidEvent, NewerSchema."""
     try:
         raw = json.loads(data)
-        if b"\\u" in data or b"\xed" in data:
+        if _may_hold_surrogates(data):
             raw = _without_surrogates(raw)
     except (ValueError, RecursionError) as error:
         raise InvalidEvent(f"the body is not JSON: {error}", reason="not_json") from error
@@ -131,6 +131,11 @@ def _check_depth(raw: Any) -> None:
 
 def _inner(value: Any) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _may_hold_surrogates(data: bytes) -> bool:
+    """As an escape, or as bytes of UTF-8. UTF-16 and UTF-32, which `json` reads too, are told by the zero bytes of ASCII."""
+    return b"\\u" in data or b"\xed" in data or b"\0" in data
 
 
 def _without_surrogates(value: Any) -> Any:

@@ -35,11 +35,17 @@ class InvalidName(CrewmemError, ValueError):
     """A name cannot be used. Sessions have 1 to 200 characters and no control characters; tenants match [a-z0-9-]{1,40}."""
 
 
+MOST_SAID = 1000
+"""Characters of what is said of an invalid event, at most."""
+
+
 class InvalidEvent(CrewmemError, ValueError):
     """A record cannot be read as an event; it goes to the dead letters. `reason` is a short code such as `not_json`."""
 
     def __init__(self, message: str, *, reason: str = "invalid_event") -> None:
-        super().__init__(message)
+        """`message` may quote what came from outside: it is cut to MOST_SAID characters, and a half surrogate, which no store
+        or header can hold, is spelt out. `reason` is always given; only unpickling calls without it, and sets it then."""
+        super().__init__(message[:MOST_SAID].encode("utf-8", "backslashreplace").decode())
         self.reason = reason
 
 

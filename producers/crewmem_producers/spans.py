@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_CHARS = re.compile(r"(?P<base>.+)/chars (?P<start>\d+)-(?P<end>\d+)")
+_CHARS = re.compile(r"(?P<base>.+)/chars (?P<start>[0-9]{1,18})-(?P<end>[0-9]{1,18})")
+"""Longer numbers, which Python may refuse to read, stand in no text that is a span: such a name is one as a whole."""
 
 
 def overlap(first: str, second: str) -> bool:

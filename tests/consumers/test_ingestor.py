@@ -55,6 +55,7 @@ BAD: dict[str, tuple[Record, str]] = {
     "null body": (Record(GOOD.key, None, GOOD.headers), "null_body"),
     "binary header": (with_header(GOOD, "ce_id", b"\xff\xfe\x00"), "bad_header"),
     "no header": (Record(b"k", b"v"), "bad_header"),
+    "binary header name": (with_header(GOOD, "ce_\udcff", b"\xff"), "bad_header"),
     "unknown type": (with_header(GOOD, "ce_type", b"crewmem.kickoff.imagined"), "unknown_type"),
     "future version": (plain(GOOD, b'{"schema_version": 99, "tenant": "default", "session": "project_q1"}'), "newer_schema"),
     "wrong key": (Record(b"other/key", GOOD.value, GOOD.headers), "wrong_key"),
@@ -75,6 +76,7 @@ def test_a_record_that_can_never_be_processed_is_a_dead_letter_and_delays_nothin
     assert pipeline.outcomes() == ["stored", "dead_letter", "stored"]
     entry = pipeline.ledger()[1]
     assert (entry.reason, entry.crc) == (reason, pipeline.log[1].crc)
+    assert entry.detail and entry.detail.encode(), "text that every store can hold"
     [letter] = pipeline.letters.sent
     assert (letter.key, letter.value, letter.headers[: len(bad.headers)]) == (bad.key, bad.value, bad.headers)
     said = {name: value.decode() for name, value in letter.headers[len(bad.headers) :]}
@@ -152,6 +154,12 @@ def test_rules_with_another_hash_than_they_say_are_a_dead_letter_and_not_in_forc
     pipeline = Pipeline()
     pipeline.run(event, kickoff("Acme ships robots", number=1))
     assert pipeline.outcomes() == ["dead_letter", "stored"]
+
+
+def test_a_forget_of_a_span_that_no_splitter_would_name_forgets_nothing_and_delays_nothing() -> None:
+    pipeline = Pipeline()
+    pipeline.run(remember("kept", number=1), forget(("event-00001", f"content/chars 0-{'9' * 5000}"), number=2))
+    assert pipeline.outcomes() == ["stored", "applied"] and len(pipeline.texts()) == 1
 
 
 def test_a_dead_letter_that_is_redriven_is_processed() -> None:

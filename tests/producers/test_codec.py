@@ -50,6 +50,31 @@ def test_what_is_no_event_is_refused_with_its_reason(record: Record, reason: str
 
 
 @pytest.mark.parametrize(
+    "record",
+    [
+        replaced(encode(remembered()), "ce_\udcff", b"\xff"),
+        replaced(encode(remembered()), "ce_type", "something.\u0085else".encode()),
+        replaced(encode(remembered()), "content-encoding", "\U0010ffff".encode() * 100_000),
+        replaced(encode(remembered()), "ce_time", b"\xed\xb2\x80"),
+        Record(b"k", b'{"schema_version": "\\ud800"}', replaced(encode(remembered()), "content-encoding", None).headers),
+        Record(b"k", '{"schema_version": "\ud800"}'.encode("utf-16-le", "surrogatepass"), encode(remembered()).headers[:6]),
+    ],
+)
+def test_what_is_said_of_a_record_that_is_no_event_is_short_text_that_every_store_can_hold(record: Record) -> None:
+    with pytest.raises(InvalidEvent) as caught:
+        decode(record)
+    assert 0 < len(str(caught.value).encode()) <= 2_000
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16", "utf-32-be"])
+def test_half_a_character_in_a_body_of_whatever_encoding_becomes_a_whole_one(encoding: str) -> None:
+    record = replaced(encode(remembered()), "content-encoding", None)
+    body = '{"schema_version": 1, "tenant": "default", "session": "p", "content": "half \ud800 \\udfff"}'
+    event = decode(Record(record.key, body.encode(encoding, "surrogatepass"), record.headers))
+    assert event.body.model_dump()["content"] == "half \ufffd \ufffd"
+
+
+@pytest.mark.parametrize(
     ("body", "reason"),
     [
         (b"not json", "not_json"),
