@@ -1,7 +1,16 @@
 """The registry: the small mutable state that every service and consumer follows.
 
-Keys are `apikey/<sha256>`, `datakey/<id>`, `generation/<gen>`, `generation-claim/<gen>/<id>`, `active`,
-`producer/<source>`; values are JSON objects.
+Values are JSON objects; a key is a kind and, but for `active`, a name behind a `/`:
+
+    apikey/<sha256>                 who may call the service
+    generation/<gen>, active        the computations of memory there are, and the one that answers
+    generation-claim/<gen>/<id>     who is about to make a generation
+    datakey/<id>                    what a session's events are sealed with (data_keys)
+    erasure/<record key>            the last erasure of a session (erasing)
+    retired/<fingerprint>           master keys for which nothing may be sealed any more (data_keys)
+    opener/<source>/<process>       who opens sealed events, and with which master keys (openers)
+    producer/<source>               how the outbox of a host stands (producer_report)
+
 `registry_sqlite.SqliteRegistry` and `registry_kafka.KafkaRegistry` keep the contract;
 `tests/producers/conformance_registry.py` is its suite.
 """
@@ -39,8 +48,11 @@ class Registry(Protocol):
         """The value in the local view, or None."""
 
     def items(self, prefix: str) -> dict[str, Value]:
-        """Every key of the local view that starts with `prefix`, with its value. Keys that are written once stand in the order
-        in which they were written, the same in every process."""
+        """Every key of the local view that starts with `prefix`, with its value, as they are at the call; from any thread. A
+        prefix that ends with a kind, such as `generation/`, costs what it gives.
+
+        Keys of a kind that are written once stand in the order in which they were written, the same in every process.
+        """
 
     async def close(self) -> None:
         """Stops following; safe to call twice."""

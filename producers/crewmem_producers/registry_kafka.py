@@ -12,6 +12,7 @@ from crewmem_producers.kafka import TIMEOUT_SECONDS
 from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.log_kafka import KafkaLog
 from crewmem_producers.registry import Value, is_final
+from crewmem_producers.registry_view import RegistryView
 from crewmem_producers.settings import KafkaSettings
 from crewmem_producers.topics import registry_topic
 
@@ -25,10 +26,10 @@ class KafkaRegistry:
         self, settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS, follow_seconds: float = FOLLOW_SECONDS
     ) -> None:
         self._log = KafkaLog(settings, topic=registry_topic(settings.namespace), timeout_seconds=timeout_seconds)
-        self._view: dict[str, Value] = {}
+        self._view = RegistryView()
         self._next = 0
-        self._overwritten: set[str] = set()
-        """Keys whose erasure has a later record that is none."""
+        self._overwritten: dict[str, Value] = {}
+        """The erasures that have a later record under their key which is none."""
         self._reading = asyncio.Lock()
         self._follower = Follower(self.refresh, seconds=follow_seconds)
 
@@ -72,7 +73,7 @@ class KafkaRegistry:
         return self._view.get(key)
 
     def items(self, prefix: str) -> dict[str, Value]:
-        return {key: value for key, value in self._view.items() if key.startswith(prefix)}
+        return self._view.items(prefix)
 
     async def close(self) -> None:
         """Stops following; safe to call twice."""
@@ -82,9 +83,9 @@ class KafkaRegistry:
     async def _put_right(self) -> None:
         """Compaction keeps the newest record only: an erasure that was written over is made the newest again, by whoever sees
         it, since the one that wrote over it may have been killed."""
-        for key in sorted(self._overwritten):
-            await self._log.append([_record(key, self._view[key])])
-            self._overwritten.discard(key)
+        for key, value in sorted(self._overwritten.items()):
+            await self._log.append([_record(key, value)])
+            del self._overwritten[key]
 
     def _apply(self, record: LoggedRecord) -> None:
         try:
@@ -92,11 +93,12 @@ class KafkaRegistry:
         except ValueError:
             value = None
         if isinstance(value, dict):
-            if is_final(value) or not is_final(self._view.get(key, {})):
-                self._view[key] = value
-                self._overwritten.discard(key)
+            there = self._view.get(key)
+            if there is not None and is_final(there) and not is_final(value):
+                self._overwritten[key] = there
             else:
-                self._overwritten.add(key)
+                self._view.put(key, value)
+                self._overwritten.pop(key, None)
         else:
             logger.warning("the registry's record at offset %d is no JSON object and changes nothing", record.offset)
 

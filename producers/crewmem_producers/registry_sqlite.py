@@ -9,6 +9,7 @@ from pathlib import Path
 from crewmem_producers.errors import RegistryUnavailable
 from crewmem_producers.following import FOLLOW_SECONDS, Follower
 from crewmem_producers.registry import Value
+from crewmem_producers.registry_view import RegistryView
 from crewmem_producers.sqlite import Database, transaction
 
 SCHEMA = """
@@ -34,7 +35,7 @@ class SqliteRegistry:
     def __init__(self, path: Path, *, namespace: str, follow_seconds: float = FOLLOW_SECONDS) -> None:
         self._namespace = namespace
         self._database = Database(path, schema=SCHEMA, unavailable=RegistryUnavailable)
-        self._view: dict[str, Value] = {}
+        self._view = RegistryView()
         self._change = 0
         self._follower = Follower(self.refresh, seconds=follow_seconds)
 
@@ -65,7 +66,7 @@ class SqliteRegistry:
         # Applied on the database's one thread: two that refresh at once cannot put an older value over a newer one.
         def catch_up(connection: sqlite3.Connection) -> None:
             for change, key, value in connection.execute(_CHANGES, (self._namespace, self._change)):
-                self._view[key] = json.loads(value)
+                self._view.put(key, json.loads(value))
                 self._change = change
 
         await self._database.run(catch_up)
@@ -74,7 +75,7 @@ class SqliteRegistry:
         return self._view.get(key)
 
     def items(self, prefix: str) -> dict[str, Value]:
-        return {key: value for key, value in self._view.copy().items() if key.startswith(prefix)}
+        return self._view.items(prefix)
 
     async def close(self) -> None:
         """Stops following; safe to call twice."""

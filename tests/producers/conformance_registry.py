@@ -7,6 +7,9 @@ one of another namespace at the same place.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import sys
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -118,6 +121,35 @@ class RegistryConformance:
         assert registry.items("generation/") == {name: {"key": name} for name in ("generation/g1", "generation/g10")}
         assert len(registry.items("")) == 4
         await registry.close()
+
+    async def test_items_can_be_asked_for_by_any_thread_while_others_are_put(self, open_registry: OpenRegistry) -> None:
+        writer, reader = open_registry(), open_registry()
+        await writer.start()
+        await reader.start()
+
+        numbers = itertools.count()
+
+        def ask() -> list[int]:
+            seen = [0]
+            while not stop.is_set():
+                seen.append(len(reader.items("datakey/")))
+            return seen
+
+        stop, before = threading.Event(), sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)  # threads take turns in the middle of everything
+        try:
+            async with asyncio.timeout(120):
+                asking = asyncio.gather(*(asyncio.to_thread(ask) for _ in range(2)))
+                for _ in range(4):
+                    await asyncio.gather(*(writer.put(f"datakey/{next(numbers)}", {}) for _ in range(50)))
+                    await reader.refresh()
+                stop.set()
+                assert all(seen == sorted(seen) for seen in await asking)
+        finally:
+            stop.set()
+            sys.setswitchinterval(before)
+            await writer.close()
+            await reader.close()
 
     async def test_namespaces_see_nothing_of_each_other(self, open_registry: OpenRegistry) -> None:
         mine, other = open_registry(), open_registry("other")

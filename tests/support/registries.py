@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from crewmem_producers.errors import RegistryUnavailable
-from crewmem_producers.registry import Value
+from crewmem_producers.registry import Value, is_final
+from crewmem_producers.registry_view import RegistryView
 
 
 class DictRegistry:
@@ -13,7 +14,7 @@ class DictRegistry:
 
     def __init__(self, truth: dict[str, Value] | None = None) -> None:
         self.truth: dict[str, Value] = {} if truth is None else truth
-        self.view: dict[str, Value] = dict(self.truth)
+        self.view = self._read()
         self.away = False
         self.refreshed = 0
 
@@ -22,23 +23,30 @@ class DictRegistry:
 
     async def put(self, key: str, value: Value) -> None:
         self._answer()
-        self.truth[key] = dict(value)
+        if is_final(value) or not is_final(self.truth.get(key, {})):
+            self.truth[key] = dict(value)
         await self.refresh()
 
     async def refresh(self) -> None:
         self._answer()
         self.refreshed += 1
         await asyncio.sleep(0)
-        self.view = dict(self.truth)
+        self.view = self._read()
 
     def get(self, key: str) -> Value | None:
         return self.view.get(key)
 
     def items(self, prefix: str) -> dict[str, Value]:
-        return {key: value for key, value in self.view.items() if key.startswith(prefix)}
+        return self.view.items(prefix)
 
     async def close(self) -> None:
         pass
+
+    def _read(self) -> RegistryView:
+        view = RegistryView()
+        for key, value in self.truth.items():
+            view.put(key, value)
+        return view
 
     def _answer(self) -> None:
         if self.away:
