@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from crewmem_producers.codec import EVENT_ID, body_json, format_time, parse_body
+from crewmem_producers.codec import EVENT_ID, body_json, format_time, parse_body, without_surrogates
 from crewmem_producers.errors import InvalidEvent, InvalidName
 from crewmem_producers.events import BODIES, PUBLISHABLE, Event
 from crewmem_producers.names import Scope
@@ -75,4 +75,4 @@ def _text(value: Mapping[str, Any], name: str) -> str:
     text = value.get(name, "")
     if not isinstance(text, str) or len(text) > 200:
         raise InvalidEvent(f"`{name}` is a string of at most 200 characters", reason="bad_header")
-    return text
+    return str(without_surrogates(text))

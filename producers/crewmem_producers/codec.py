@@ -106,7 +106,7 @@ def parse_body(model: type[Body], data: bytes, *, upcasters: Mapping[tuple[str, 
     try:
         raw = json.loads(data)
         if _may_hold_surrogates(data):
-            raw = _without_surrogates(raw)
+            raw = without_surrogates(raw)
     except (ValueError, RecursionError) as error:
         raise InvalidEvent(f"the body is not JSON: {error}", reason="not_json") from error
     if not isinstance(raw, dict):
@@ -138,13 +138,13 @@ def _may_hold_surrogates(data: bytes) -> bool:
     return b"\\u" in data or b"\xed" in data or b"\0" in data
 
 
-def _without_surrogates(value: Any) -> Any:
+def without_surrogates(value: Any) -> Any:
     """JSON can escape half a character, which no store can hold: it becomes U+FFFD, so that offsets stay."""
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, dict):
-        return {_SURROGATE.sub("\ufffd", name): _without_surrogates(inner) for name, inner in value.items()}
-    return [_without_surrogates(inner) for inner in value] if isinstance(value, list) else value
+        return {_SURROGATE.sub("\ufffd", name): without_surrogates(inner) for name, inner in value.items()}
+    return [without_surrogates(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _upcast(kind: str, raw: dict[str, Any], upcasters: Mapping[tuple[str, int], Upcaster]) -> dict[str, Any]:

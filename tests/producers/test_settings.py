@@ -71,6 +71,7 @@ def test_the_named_file_comes_before_the_nearest_and_that_before_the_users(
         ("CREWMEM_PUBLISH_INPUTS", "topic", "CREWMEM_PUBLISH_INPUTS: a JSON list"),
         ("CREWMEM_FLUSH_SECONDS", "soon", "CREWMEM_FLUSH_SECONDS"),
         ("CREWMEM_TENANT", "Not A Tenant", "CREWMEM_TENANT: a tenant matches"),
+        ("CREWMEM_SOURCE", "not UTF-8 \udcff", "CREWMEM_SOURCE"),
         ("CREWMEM_SESSION", "*", "CREWMEM_SESSION"),
         ("CREWMEM_BASE_URL", "localhost:8765", "CREWMEM_BASE_URL: an address begins with http"),
         ("CREWMEM_NAMESPACE", "a.b", "CREWMEM_NAMESPACE"),

@@ -51,6 +51,14 @@ async def test_each_event_is_answered_in_order_with_its_token(stack: Stack) -> N
         assert result["id"] in {memory["event_id"] for memory in answer.json()["memories"]}
 
 
+@pytest.mark.parametrize("name", ["source", "traceparent"])
+async def test_half_a_character_in_a_name_of_the_event_is_replaced_and_fails_no_batch(stack: Stack, name: str) -> None:
+    response = await post(stack, [event("a", **{name: "half \ud800"}), event("b")], key=await stack.key())
+    assert [result["status"] for result in response.json()["results"]] == ["accepted"] * 2
+    records = [record for n in range(stack.log.partitions) for record in await stack.log.read(n, 0)]
+    assert decode(records[0]).source == ("half \ufffd" if name == "source" else "host-1")
+
+
 async def test_the_tenant_is_the_keys_whatever_the_event_says(stack: Stack) -> None:
     key, other = await stack.key(tenant="acme"), await stack.key(tenant="other")
     one = event("acme one")
