@@ -8,6 +8,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, Unpack
 
+from crewmem_producers import upkeep
 from crewmem_producers.errors import CrewmemError, LogUnavailable, StoreUnavailable
 from crewmem_producers.openers import announce
 from crewmem_producers.settings import ConsumerSettings
@@ -119,6 +120,7 @@ class Consumer:
         self._joining = Outage("joining the group", logger=log)
         self._monitor: asyncio.Task[None] | None = None
         self._announcing: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Consumer:
         if self._settings.kafka_bootstrap is not None:
@@ -133,13 +135,14 @@ class Consumer:
         self._monitor = asyncio.create_task(monitor.watch())
         known = announce(self._parts.registry, self._parts.keyring, source=self._settings.source)
         self._announcing = asyncio.create_task(known, name="opener")
+        self._keeping = asyncio.create_task(upkeep.keep(self._parts.registry), name="registry-upkeep")
         return self
 
     async def __aexit__(self, *error: object) -> None:
         await asyncio.gather(*(self._end(name) for name in list(self._sources)))
         if self._broker is not None:
             await self._broker.stop()
-        for task in filter(None, (self._monitor, self._announcing)):
+        for task in filter(None, (self._monitor, self._announcing, self._keeping)):
             task.cancel()
             await asyncio.wait([task])
         if self._llm is not None:

@@ -141,7 +141,7 @@ class PartitionWorker:
         for record in records:
             if record.offset >= self.expected:
                 self._queue.append((now, record))
-                self._queued_bytes += _size(record)
+                self._queued_bytes += record.size
                 self.expected = record.offset + 1
         self._note_head()
         self._arrived.set()
@@ -246,10 +246,10 @@ class PartitionWorker:
         """What one commit can hold: so a batch is written whole, or not at all."""
         batch: list[LoggedRecord] = []
         size = 0
-        while self._queue and len(batch) < self._pace.records and (not batch or size + _size(self._queue[0][1]) <= MAX_BYTES):
+        while self._queue and len(batch) < self._pace.records and (not batch or size + self._queue[0][1].size <= MAX_BYTES):
             _, record = self._queue.popleft()
             batch.append(record)
-            size += _size(record)
+            size += record.size
         self._queued_bytes -= size
         return batch
 
@@ -269,7 +269,3 @@ class PartitionWorker:
     def _note_head(self) -> None:
         oldest = self._in_hand[0] if self._in_hand else self._queue[0][1] if self._queue else None
         self.status.head_timestamp_ms = oldest.timestamp_ms if oldest else None
-
-
-def _size(record: LoggedRecord) -> int:
-    return len(record.value or b"") + 256

@@ -13,10 +13,11 @@ from crewmem_producers.log import EventLog
 from crewmem_producers.log_sqlite import SqliteLog
 from crewmem_producers.master_file import MasterFile
 from crewmem_producers.master_key import MasterKeys, MasterSource, PublicKey
-from crewmem_producers.registry import Registry
+from crewmem_producers.registry import Registry, Value
 from crewmem_producers.registry_sqlite import SqliteRegistry
 from crewmem_producers.sealing import Sealer
 from crewmem_producers.settings import KafkaSettings
+from crewmem_producers.started import started
 from crewmem_producers.topics import dead_letter_topic, events_topic
 
 # The Kafka implementations are imported where they are asked for: a machine without a broker needs no aiokafka.
@@ -46,6 +47,18 @@ def open_registry(settings: KafkaSettings) -> Registry:
 
         return KafkaRegistry(settings)
     return SqliteRegistry(sqlite_path(settings), namespace=settings.namespace)
+
+
+async def write_unread(settings: KafkaSettings, key: str, value: Value) -> None:
+    """Puts one record into the registry without reading what is in it, on Kafka, where that can be a large topic: for whoever
+    follows no registry, and no key of which a value may be final. Raises RegistryUnavailable, LogRefused, MissingExtra."""
+    if settings.kafka_bootstrap:
+        from crewmem_producers.registry_kafka import append
+
+        await append(settings, key, value)
+        return
+    async with started(open_registry(settings)) as registry:
+        await registry.put(key, value)
 
 
 def open_keyring(settings: KafkaSettings, registry: Registry) -> Keyring:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from crewmem_producers.errors import RegistryUnavailable
+from crewmem_producers.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -35,16 +36,16 @@ class Follower:
                 await task
 
     async def _run(self) -> None:
-        failing = False
+        trouble = Trouble(
+            fails="the registry cannot be followed, its last known state holds",
+            works="the registry can be read again",
+            logger=logger,
+        )
         while True:
             await asyncio.sleep(self._seconds)
             try:
                 await self._refresh()
             except RegistryUnavailable as error:
-                if not failing:
-                    logger.warning("the registry cannot be followed, its last known state holds: %s", error)
-                failing = True
+                trouble.met(error)
             else:
-                if failing:
-                    logger.info("the registry can be read again")
-                failing = False
+                trouble.over()

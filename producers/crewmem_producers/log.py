@@ -61,8 +61,7 @@ class Record:
     @property
     def size(self) -> int:
         """Bytes that the record takes on the log, or a few more."""
-        headers = sum(len(name.encode("utf-8", "surrogateescape")) + len(value) for name, value in self.headers)
-        return len(self.key or b"") + len(self.value or b"") + headers + _RECORD_OVERHEAD
+        return _size(self)
 
     def checked(self, partitions: int) -> Record:
         """The record with its partition named. Raises EventTooLarge, ValueError for a partition out of range."""
@@ -120,6 +119,16 @@ class LoggedRecord:
     def scope_key(self) -> str:
         """The key as text (undecodable bytes replaced), which says of which session the record is; empty without a key."""
         return _text(self.key)
+
+    @property
+    def size(self) -> int:
+        """Bytes that the record takes on the log, or a few more."""
+        return _size(self)
+
+
+def _size(record: Record | LoggedRecord) -> int:
+    headers = sum(len(name.encode("utf-8", "surrogateescape")) + len(value) for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers + _RECORD_OVERHEAD
 
 
 def _header(headers: Sequence[Header], name: str) -> str | None:

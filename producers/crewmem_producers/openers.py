@@ -8,12 +8,12 @@ import os
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from crewmem_producers import erasing
 from crewmem_producers.codec import format_time
 from crewmem_producers.errors import CrewmemError
 from crewmem_producers.events import utc_now
 from crewmem_producers.keyring import Keyring
-from crewmem_producers.registry import Registry
+from crewmem_producers.registry import Registry, was_seen
+from crewmem_producers.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -25,24 +25,32 @@ LOOK_SECONDS = 2.0
 GONE_AFTER = timedelta(seconds=180)
 """A process that was not seen for so long has ended, or cannot reach the registry."""
 
+KEPT = timedelta(days=1)
+"""Its record is taken out of the registry after so long."""
+
 
 async def announce(registry: Registry, keyring: Keyring, *, source: str, clock: Callable[[], datetime] = utc_now) -> None:
     """Says which master keys this process holds, again when they change, until it is cancelled. Without any it says nothing.
 
-    Whoever opens events also sees to it that no data key is there again which an erasure names.
+    While it cannot say so, `crewmem keys rotate-master` stops waiting for this process: that is one warning.
     """
     said: tuple[str, ...] = ()
     due = float("-inf")
+    trouble = Trouble(
+        fails="`crewmem keys rotate-master` may not wait for this process, since it cannot say which master keys it holds",
+        works="which master keys are held here is said again",
+        logger=logger,
+    )
     while True:
         held, now = keyring.masters(), asyncio.get_running_loop().time()
         if held and (held != said or now >= due):
             try:
                 value = {"masters": list(held), "seen_at": format_time(clock())}
                 await registry.put(f"{PREFIX}{source}/{os.getpid()}", value)
-                await erasing.enforce(registry)
                 said, due = held, now + RENEW_SECONDS
+                trouble.over()
             except CrewmemError as error:
-                logger.debug("which master keys are held here could not be said: %s", error)
+                trouble.met(error)
         await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -51,5 +59,5 @@ def unaware(registry: Registry, fingerprint: str, *, now: datetime) -> list[str]
     return sorted(
         name.removeprefix(PREFIX)
         for name, value in registry.items(PREFIX).items()
-        if now - datetime.fromisoformat(str(value["seen_at"])) <= GONE_AFTER and fingerprint not in value["masters"]
+        if was_seen(value, after=now - GONE_AFTER) and fingerprint not in value.get("masters", ())
     )

@@ -18,14 +18,33 @@ Values are JSON objects; a key is a kind and, but for `active`, a name behind a 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Protocol
 
 Value = Mapping[str, Any]
+
+PASSING = ("opener/", "producer/")
+"""Kinds of records that were true of a moment only: the age of each can be told from its `seen_at`, and an old one may be
+removed."""
 
 
 def is_final(value: Value) -> bool:
     """Whether nothing may take the value's place: what was erased stays erased."""
     return value.get("erased") is not None
+
+
+def was_seen(value: Value, *, after: datetime) -> bool:
+    """Whether a PASSING record was written later than that; one without a time that can be compared was not."""
+    try:
+        return datetime.fromisoformat(str(value.get("seen_at"))) > after
+    except (ValueError, TypeError):
+        return False
+
+
+def check_passing(key: str) -> None:
+    """Raises ValueError for a key whose record may not be removed: what was erased or revoked would come back."""
+    if not key.startswith(PASSING):
+        raise ValueError(f"the registry's record {key} is not to be removed: only {' and '.join(PASSING)} are")
 
 
 class Registry(Protocol):
@@ -39,6 +58,13 @@ class Registry(Protocol):
         LogRefused where this process may not write to it.
 
         A value with `erased` is final: nothing but another erasure takes its place, in whatever order they were written.
+        """
+
+    async def remove(self, key: str) -> None:
+        """Takes a record away, durably; nothing happens where there is none. Raises RegistryUnavailable, and ValueError for a
+        key of a kind that is not PASSING.
+
+        This process sees it at once. Another that cannot read just then may see the old record until it starts anew.
         """
 
     async def refresh(self) -> None:

@@ -11,9 +11,10 @@ from crewmem_producers.following import FOLLOW_SECONDS, Follower
 from crewmem_producers.kafka import TIMEOUT_SECONDS
 from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.log_kafka import KafkaLog
-from crewmem_producers.registry import Value, is_final
+from crewmem_producers.registry import PASSING, Value, check_passing, is_final
 from crewmem_producers.registry_view import RegistryView
 from crewmem_producers.settings import KafkaSettings
+from crewmem_producers.started import started
 from crewmem_producers.topics import registry_topic
 
 logger = logging.getLogger(__name__)
@@ -48,11 +49,13 @@ class KafkaRegistry:
 
     async def put(self, key: str, value: Value) -> None:
         """Writes durably; this process sees it at once. Raises RegistryUnavailable."""
-        try:
-            await self._log.append([_record(key, value)])
-        except LogUnavailable as error:
-            raise _unavailable(error) from error
-        await self.refresh()
+        await self._write(_record(key, value))
+
+    async def remove(self, key: str) -> None:
+        """Writes a null, which compaction takes away with what was there before. Raises RegistryUnavailable, ValueError."""
+        check_passing(key)
+        if self.get(key) is not None:
+            await self._write(Record(key.encode(), None, partition=0))
 
     async def refresh(self) -> None:
         """Returns once the local view holds everything that was written before. Raises RegistryUnavailable."""
@@ -80,6 +83,13 @@ class KafkaRegistry:
         await self._follower.stop()
         await self._log.close()
 
+    async def _write(self, record: Record) -> None:
+        try:
+            await self._log.append([record])
+        except LogUnavailable as error:
+            raise _unavailable(error) from error
+        await self.refresh()
+
     async def _put_right(self) -> None:
         """Compaction keeps the newest record only: an erasure that was written over is made the newest again, by whoever sees
         it, since the one that wrote over it may have been killed."""
@@ -90,9 +100,11 @@ class KafkaRegistry:
     def _apply(self, record: LoggedRecord) -> None:
         try:
             key, value = (record.key or b"").decode(), json.loads(record.value or b"null")
-        except ValueError:
-            value = None
-        if isinstance(value, dict):
+        except (ValueError, RecursionError):
+            key, value = "", None
+        if record.value is None and key.startswith(PASSING):
+            self._view.remove(key)
+        elif isinstance(value, dict):
             there = self._view.get(key)
             if there is not None and is_final(there) and not is_final(value):
                 self._overwritten[key] = there
@@ -101,6 +113,15 @@ class KafkaRegistry:
                 self._overwritten.pop(key, None)
         else:
             logger.warning("the registry's record at offset %d is no JSON object and changes nothing", record.offset)
+
+
+async def append(settings: KafkaSettings, key: str, value: Value) -> None:
+    """Writes one record and reads none. Raises RegistryUnavailable, LogRefused."""
+    try:
+        async with started(KafkaLog(settings, topic=registry_topic(settings.namespace))) as log:
+            await log.append([_record(key, value)])
+    except LogUnavailable as error:
+        raise _unavailable(error) from error
 
 
 def _record(key: str, value: Value) -> Record:

@@ -3,49 +3,50 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
-from crewmem_producers.codec import encode, format_time
-from crewmem_producers.connect import open_log, open_registry, seals
+from crewmem_producers import producer_report
+from crewmem_producers.codec import encode
+from crewmem_producers.connect import open_log, seals, write_unread
 from crewmem_producers.errors import CrewmemError, EventTooLarge, LogRefused, SettingsError, TransportRefused
 from crewmem_producers.events import Event, utc_now
 from crewmem_producers.freshness import Mark
 from crewmem_producers.kafka_noise import quiet_relay
 from crewmem_producers.log import EventLog, Record
-from crewmem_producers.registry import Registry
+from crewmem_producers.registry import Value
 from crewmem_producers.sealing_registry import Sealing
 from crewmem_producers.settings import CrewSettings
-from crewmem_producers.started import started
 from crewmem_producers.transport import Delivered, Fate, Refused, RelayReport
+from crewmem_producers.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
-REPORT_SECONDS = 30.0
 REPORT_PATIENCE_SECONDS = 2.0
 """How long closing waits for a report that is under way."""
 
 
 class KafkaTransport:
-    """Appends batches in order, sealed where a master key is set. The log is opened anew after a failed start; the registry
-    for each report only, unless something is to be sealed: following it is no affair of a crew's process."""
+    """Appends batches in order, sealed where a master key is set. The log is opened anew after a failed start. Reports are
+    written into the registry, which is read and followed only where something is to be sealed."""
 
     def __init__(
         self,
         *,
         open_log: Callable[[], EventLog],
-        open_registry: Callable[[], Registry],
+        write: Callable[[str, Value], Awaitable[None]],
         source: str,
         tenant: str,
         open_sealing: Callable[[], Sealing] | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
-        """`source` names this host in the registry (`producer/<source>`); the factories connect nothing yet. Without
-        `open_sealing` events are written plain."""
-        self._open_log, self._open_registry = open_log, open_registry
+        """`write` puts one record into the registry, where `source` names this host (`producer/<source>`); the factories
+        connect nothing yet. Without `open_sealing` events are written plain."""
+        self._open_log, self._write_record = open_log, write
         self._open_sealing = open_sealing
         self._sealing: Sealing | None = None
         self._source, self._tenant = source, tenant
@@ -53,7 +54,11 @@ class KafkaTransport:
         self._log: EventLog | None = None
         self._reported: float | None = None
         self._reporting: asyncio.Task[None] | None = None
-        self._report_failed = False
+        self._trouble = Trouble(
+            fails="the state of the outbox could not be reported to the registry",
+            works="the state of the outbox is reported to the registry again",
+            logger=log,
+        )
 
     @classmethod
     def of(cls, settings: CrewSettings) -> KafkaTransport:
@@ -61,7 +66,7 @@ class KafkaTransport:
         quiet_relay()
         return cls(
             open_log=lambda: open_log(settings),
-            open_registry=lambda: open_registry(settings),
+            write=functools.partial(write_unread, settings),
             source=settings.source,
             tenant=settings.tenant,
             open_sealing=(lambda: Sealing(settings)) if seals(settings) else None,
@@ -80,7 +85,7 @@ class KafkaTransport:
 
     async def report(self, report: RelayReport) -> None:
         """Writes `producer/<source>` at most every 30 s, beside the sending; that it fails is one warning."""
-        due = self._reported is None or self._clock() - self._reported >= REPORT_SECONDS
+        due = self._reported is None or self._clock() - self._reported >= producer_report.EVERY_SECONDS
         if due and (self._reporting is None or self._reporting.done()):
             self._reported = self._clock()
             self._reporting = asyncio.create_task(self._write(report), name="crewmem-report")
@@ -121,19 +126,16 @@ class KafkaTransport:
         return self._log
 
     async def _write(self, report: RelayReport) -> None:
-        value = {
-            "transport": "kafka", "tenant": self._tenant, "depth": report.depth, "oldest_seconds": report.oldest_seconds,
-            "version": report.version, "seen_at": format_time(self._now()),
-        }  # fmt: skip
+        value = producer_report.report(
+            transport="kafka", tenant=self._tenant, depth=report.depth, oldest_seconds=report.oldest_seconds,
+            version=report.version, now=self._now(),
+        )  # fmt: skip
         try:
-            async with started(self._open_registry()) as registry:
-                await registry.put(f"producer/{self._source}", value)
+            await self._write_record(producer_report.key_of(self._source), value)
         except CrewmemError as error:
-            level = logging.DEBUG if self._report_failed else logging.WARNING
-            log.log(level, "the state of the outbox could not be reported to the registry: %s", error)
-            self._report_failed = True
+            self._trouble.met(error)
         else:
-            self._report_failed = False
+            self._trouble.over()
 
 
 def _record(event: Event) -> Record | Refused:

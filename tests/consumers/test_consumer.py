@@ -58,6 +58,12 @@ async def test_what_is_published_is_remembered(machine: Machine) -> None:
     assert generations.active(machine.registry).name == "g1"
 
 
+async def test_a_consumer_keeps_the_registry_in_order(machine: Machine) -> None:
+    await machine.registry.put("producer/long-gone", {"seen_at": "2020-01-01T00:00:00Z", "depth": 3})
+    async with machine.consuming():
+        await until(lambda: machine.registry.get("producer/long-gone") is None, what="the host is taken out")
+
+
 async def test_a_consumer_goes_on_where_the_last_one_stopped(machine: Machine) -> None:
     await machine.log.append([remembered_record(number) for number in range(5)])
     async with machine.consuming():

@@ -113,6 +113,50 @@ class RegistryConformance:
         for registry in (mine, other, late):
             await registry.close()
 
+    async def test_what_was_removed_is_gone_for_everyone_until_it_is_put_again(self, open_registry: OpenRegistry) -> None:
+        mine, other = open_registry(), open_registry()
+        await mine.start()
+        await other.start()
+        for n in range(3):
+            await mine.put(f"opener/host/{n}", {"n": n})
+        await mine.put("producer/host", {"depth": 1})
+        for key in ("opener/host/0", "opener/host/1", "producer/host", "producer/host", "opener/unknown"):
+            await mine.remove(key)
+        assert mine.get("opener/host/0") is None and list(mine.items("")) == ["opener/host/2"]
+        await other.refresh()
+        await other.put("opener/host/1", {"n": 9})
+        await follows(mine, "opener/host/1", {"n": 9})
+        late = open_registry()
+        await late.start()
+        for registry in (mine, other, late):
+            assert registry.items("") == {"opener/host/1": {"n": 9}, "opener/host/2": {"n": 2}}
+            await registry.close()
+
+    async def test_what_is_put_right_after_a_removal_is_seen_by_everyone(self, open_registry: OpenRegistry) -> None:
+        mine, other = open_registry(), open_registry()
+        await mine.start()
+        await other.start()
+        for n in range(3):
+            await mine.put("producer/host", {"n": n})
+            await mine.remove("producer/host")
+            await other.refresh()
+            await mine.remove("producer/host")
+            await mine.put("active", {"n": n})
+            await other.refresh()
+            assert other.get("active") == {"n": n} and other.get("producer/host") is None
+        await mine.close()
+        await other.close()
+
+    async def test_only_what_was_true_of_a_moment_can_be_removed(self, open_registry: OpenRegistry) -> None:
+        registry = open_registry()
+        await registry.start()
+        for key in ("active", "apikey/a", "datakey/1", "erasure/a/b", "retired/1", "generation/g1", "opener", ""):
+            await registry.put(key, {"n": 1})
+            with pytest.raises(ValueError, match="not to be removed"):
+                await registry.remove(key)
+            assert registry.get(key) == {"n": 1}
+        await registry.close()
+
     async def test_items_are_those_of_the_prefix(self, open_registry: OpenRegistry) -> None:
         registry = open_registry()
         await registry.start()

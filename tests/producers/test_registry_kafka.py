@@ -39,6 +39,7 @@ async def test_a_record_that_is_no_json_object_changes_nothing_and_is_told(
         (b"active", None),
         (b"\xff", b"{}"),
         (b"active", b"\xff"),
+        (b"active", b"[" * 100_000),
     ]
     await log.append([Record(b"active", b'{"generation": "g1"}', partition=0)])
     await log.append([Record(key, value, partition=0) for key, value in odd])
@@ -47,7 +48,7 @@ async def test_a_record_that_is_no_json_object_changes_nothing_and_is_told(
         await registry.start()
     assert registry.items("") == {"active": {"generation": "g1"}}
     assert [one.getMessage() for one in caplog.records if "no JSON object" in one.getMessage()] == [
-        f"the registry's record at offset {offset} is no JSON object and changes nothing" for offset in range(1, 6)
+        f"the registry's record at offset {offset} is no JSON object and changes nothing" for offset in range(1, 7)
     ]
     await registry.put("active", {"generation": "g2"})
     assert registry.get("active") == {"generation": "g2"}

@@ -28,6 +28,17 @@ async def test_a_value_that_was_written_over_leaves_no_bytes_in_the_file(tmp_pat
     assert b"a-wrapped-data-key" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
 
 
+async def test_what_was_removed_takes_no_room_in_the_table(tmp_path: Path) -> None:
+    registry = SqliteRegistry(tmp_path / "log.sqlite3", namespace="mine")
+    await registry.start()
+    for n in range(20):
+        await registry.put(f"opener/host/{n}", {"n": n})
+        await registry.remove(f"opener/host/{n}")
+    with sqlite3.connect(tmp_path / "log.sqlite3") as other:
+        assert other.execute("SELECT count(*) FROM registry").fetchone()[0] <= 1
+    await registry.close()
+
+
 async def test_a_table_that_cannot_be_read_is_said_once_and_the_last_state_holds(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,4 +1,5 @@
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
@@ -6,17 +7,27 @@ import pytest
 from crewmem_producers import master_key
 from crewmem_producers.codec import decode
 from crewmem_producers.connect import open_keyring, open_log, open_registry
-from crewmem_producers.errors import EventTooLarge, KeyMissing, LogRefused, LogUnavailable, TransportRefused, Unavailable
+from crewmem_producers.errors import (
+    EventTooLarge,
+    KeyMissing,
+    LogRefused,
+    LogUnavailable,
+    RegistryUnavailable,
+    TransportRefused,
+    Unavailable,
+)
 from crewmem_producers.events import Event
+from crewmem_producers.kafka_reader import KafkaReader
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import EventLog, Position, Record
 from crewmem_producers.log_sqlite import SqliteLog
 from crewmem_producers.master_key import MasterKeys
 from crewmem_producers.publisher import Publisher
-from crewmem_producers.registry import Registry
+from crewmem_producers.registry import Registry, Value
 from crewmem_producers.registry_sqlite import SqliteRegistry
 from crewmem_producers.sealed_body import key_id
 from crewmem_producers.settings import CrewSettings, load
+from crewmem_producers.started import started
 from crewmem_producers.topics import ensure_topics
 from crewmem_producers.transport import Delivered, Refused, RelayReport
 from crewmem_producers.transport_kafka import KafkaTransport
@@ -72,7 +83,11 @@ class OnALog(TransportConformance):
     async def transport(
         self, factories: tuple[Callable[[], EventLog], Callable[[], Registry]]
     ) -> AsyncIterator[KafkaTransport]:
-        transport = KafkaTransport(open_log=factories[0], open_registry=factories[1], source="host-1", tenant="default")
+        async def write(key: str, value: Value) -> None:
+            async with started(factories[1]()) as registry:
+                await registry.put(key, value)
+
+        transport = KafkaTransport(open_log=factories[0], write=write, source="host-1", tenant="default")
         yield transport
         await transport.close()
 
@@ -173,29 +188,23 @@ class FakeLog:
         self.closed += 1
 
 
-class FakeRegistry:
+class Written:
+    """What was written into the registry; `error` is raised instead."""
+
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
-        self.values: dict[str, object] = {}
-        self.closed = 0
+        self.values: dict[str, Value] = {}
 
-    async def start(self) -> None:
+    async def __call__(self, key: str, value: Value) -> None:
         if self.error is not None:
             raise self.error
-
-    async def put(self, key: str, value: object) -> None:
         self.values[key] = value
 
-    async def close(self) -> None:
-        self.closed += 1
 
-
-def transport_on(
-    log: FakeLog, registry: FakeRegistry | None = None, clock: Callable[[], float] = lambda: 0.0
-) -> KafkaTransport:
+def transport_on(log: FakeLog, written: Written | None = None, clock: Callable[[], float] = lambda: 0.0) -> KafkaTransport:
     return KafkaTransport(
         open_log=lambda: log,  # type: ignore[arg-type, return-value]
-        open_registry=lambda: registry or FakeRegistry(),  # type: ignore[arg-type, return-value]
+        write=written or Written(),
         source="host-1",
         tenant="acme",
         clock=clock,
@@ -240,27 +249,47 @@ async def test_an_event_over_what_any_log_takes_is_refused_alone() -> None:
 
 
 async def test_reports_are_written_every_thirty_seconds_under_the_hosts_name() -> None:
-    now, registry = [0.0], FakeRegistry()
-    transport = transport_on(FakeLog(), registry, clock=lambda: now[0])
+    now, written = [0.0], Written()
+    transport = transport_on(FakeLog(), written, clock=lambda: now[0])
     for seconds, depth in ((0.0, 1), (29.0, 2), (30.0, 3)):
         now[0] = seconds
         await transport.report(RelayReport(depth, 1.5, "9.9"))
         if (task := transport._reporting) is not None:
             await task
-        assert registry.values["producer/host-1"]["depth"] == {1: 1, 2: 1, 3: 3}[depth]  # type: ignore[index]
-    value = registry.values["producer/host-1"]
-    assert isinstance(value, dict)
+        assert written.values["producer/host-1"]["depth"] == {1: 1, 2: 1, 3: 3}[depth]
+    value = written.values["producer/host-1"]
     assert set(value) == {"transport", "tenant", "depth", "oldest_seconds", "version", "seen_at"}
-    assert (value["transport"], value["tenant"]) == ("kafka", "acme") and registry.closed == 2
+    assert (value["transport"], value["tenant"]) == ("kafka", "acme")
 
 
-async def test_a_registry_that_is_away_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    registry = FakeRegistry(LogUnavailable("no registry"))
-    transport = transport_on(FakeLog(), registry)
-    await transport.report(RelayReport(1, 1.0, "9.9"))
-    assert await transport.send([remembered("a")]) == [Delivered("1.0.0")]
+async def test_a_registry_that_is_away_hinders_nothing_and_is_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "crewmem_producers")
+    now, written = [0.0], Written(RegistryUnavailable("no registry"))
+    transport = transport_on(FakeLog(), written, clock=lambda: now[0])
+    for error in (written.error, written.error, None):
+        now[0] += 30
+        written.error = error
+        await transport.report(RelayReport(1, 1.0, "9.9"))
+        assert await transport.send([remembered("a")])
+        if (task := transport._reporting) is not None:
+            await task
     await transport.close()
-    assert "no registry" in caplog.text and registry.closed == 1
+    assert [one.levelname for one in caplog.records] == ["WARNING", "INFO"] and "no registry" in caplog.text
+
+
+@pytest.mark.kafka
+async def test_a_report_reads_nothing_of_the_registry(kafka: str, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(CrewSettings, kafka_bootstrap=kafka, namespace=namespace, kafka_partitions=1, source="host-1")
+    await ensure_topics(settings)
+    read: list[int] = []
+    monkeypatch.setattr(KafkaReader, "read", lambda self, *place, limit: read.append(limit))
+    transport = KafkaTransport.of(settings)
+    await transport.report(RelayReport(7, 1.0, "9.9"))
+    await transport.close()  # waits for it
+    monkeypatch.undo()
+    assert read == []
+    async with started(open_registry(settings)) as registry:
+        assert registry.items("producer/")["producer/host-1"]["depth"] == 7
 
 
 @pytest.mark.kafka

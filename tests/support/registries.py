@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from crewmem_producers.errors import RegistryUnavailable
-from crewmem_producers.registry import Value, is_final
+from crewmem_producers.registry import Value, check_passing, is_final
 from crewmem_producers.registry_view import RegistryView
 
 
@@ -25,6 +25,12 @@ class DictRegistry:
         self._answer()
         if is_final(value) or not is_final(self.truth.get(key, {})):
             self.truth[key] = dict(value)
+        await self.refresh()
+
+    async def remove(self, key: str) -> None:
+        check_passing(key)
+        self._answer()
+        self.truth.pop(key, None)
         await self.refresh()
 
     async def refresh(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from crewmem_producers.errors import CrewmemError
 from crewmem_producers.events import utc_now
 from crewmem_producers.log import EventLog
+from crewmem_producers.producer_report import reports
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ServiceSettings
 
@@ -78,7 +79,7 @@ async def _registry(settings: ServiceSettings, opened: AsyncExitStack, findings:
         findings.append(failed("registry", error))
         return None
     keys = len(registry.items("apikey/"))
-    findings.append(Finding("registry", State.OK, f"{keys} API keys, {len(registry.items('producer/'))} hosts that published"))
+    findings.append(Finding("registry", State.OK, f"{keys} API keys, {len(reports(registry))} hosts that published"))
     return registry
 
 

@@ -7,13 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from crewmem_producers.events import utc_now
+from crewmem_producers.producer_report import reports
 from crewmem_producers.settings import KafkaSettings, load
 
 from crewmem.cli import parts
 from crewmem.cli.console import note, print_json, print_table
 from crewmem.cli.options import AsJson
-
-_PREFIX = "producer/"
 
 
 def producers(as_json: AsJson = False) -> None:
@@ -21,8 +20,7 @@ def producers(as_json: AsJson = False) -> None:
 
     async def heard() -> dict[str, Any]:
         async with parts.registry(load(KafkaSettings)) as registry:
-            found = registry.items(_PREFIX).items()
-            return {name.removeprefix(_PREFIX): dict(value) for name, value in sorted(found)}
+            return {name: dict(value) for name, value in sorted(reports(registry).items())}
 
     hosts = asyncio.run(heard())
     if as_json:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from crewmem_producers import data_keys, erasing, openers
+from crewmem_producers import data_keys, erasing
 from crewmem_producers.codec import encode
 from crewmem_producers.erasing import Erasure
 from crewmem_producers.events import Event, SessionForgotten, utc_now
 from crewmem_producers.log import EventLog, LoggedRecord, Position, Record
 from crewmem_producers.log_reading import record_at
-from crewmem_producers.registry import Registry
+from crewmem_producers.registry import PASSING, Registry
 
 from crewmem_store import generations
 from crewmem_store.backup.deployment import Deployment
@@ -28,7 +28,7 @@ REGISTRY_RESTORED, SEGMENT_RESTORED, ERASURES_APPENDED = "registry_restored", "s
 STEPS = (REGISTRY_RESTORED, SEGMENT_RESTORED, ERASURES_APPENDED)
 """A crash test stops a process at each of them; the next run completes what it left."""
 
-NOT_RESTORED = ("producer/", openers.PREFIX, generations.CLAIM)
+NOT_RESTORED = (*PASSING, generations.CLAIM)
 """What was true of a moment only."""
 
 BATCH_BYTES = 8 * 1024 * 1024
@@ -184,10 +184,9 @@ def _batches(records: list[LoggedRecord]) -> list[list[LoggedRecord]]:
     batches: list[list[LoggedRecord]] = []
     size = BATCH_BYTES
     for record in records:
-        weight = len(record.value or b"") + 256
-        if size + weight > BATCH_BYTES or len(batches[-1]) >= 500:
+        if size + record.size > BATCH_BYTES or len(batches[-1]) >= 500:
             batches.append([])
             size = 0
         batches[-1].append(record)
-        size += weight
+        size += record.size
     return batches

@@ -7,14 +7,13 @@ import re
 from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
-from crewmem_producers.codec import format_time
+from crewmem_producers import producer_report
 from crewmem_producers.errors import CrewmemError
-from crewmem_producers.registry import Registry
+from crewmem_producers.registry import Registry, was_seen
 
 logger = logging.getLogger(__name__)
 
-PREFIX = "producer/"
-EVERY = timedelta(seconds=30)
+EVERY = timedelta(seconds=producer_report.EVERY_SECONDS)
 FORGOTTEN_AFTER = timedelta(minutes=10)
 """A host that has not reported for so long does not count as one with events waiting."""
 _REPORT = re.compile(r"depth=(\d{1,12}),oldest_seconds=(\d{1,12}(?:\.\d{1,6})?),version=([\w.+-]{1,40})")
@@ -38,26 +37,22 @@ class ProducerReports:
             return
         depth, oldest, version = report.groups()
         now = self._clock()
-        value = {
-            "transport": "http", "tenant": tenant, "depth": int(depth), "oldest_seconds": float(oldest),
-            "version": version, "seen_at": format_time(now),
-        }  # fmt: skip
+        value = producer_report.report(
+            transport="http", tenant=tenant, depth=int(depth), oldest_seconds=float(oldest), version=version, now=now
+        )
         for source in sorted(source for source in sources if source):
-            if self._due(PREFIX + source, now):
-                await self._put(PREFIX + source, value)
+            key = producer_report.key_of(source)
+            if not was_seen(self._registry.get(key) or {}, after=now - EVERY):
+                await self._put(key, value)
 
     def waiting(self) -> dict[str, int]:
         """Events that wait in the outbox of each source that has reported lately."""
         now = self._clock()
         return {
-            name.removeprefix(PREFIX): int(value["depth"])
-            for name, value in self._registry.items(PREFIX).items()
-            if now - datetime.fromisoformat(value["seen_at"]) < FORGOTTEN_AFTER
+            source: int(value["depth"])
+            for source, value in producer_report.reports(self._registry).items()
+            if was_seen(value, after=now - FORGOTTEN_AFTER)
         }
-
-    def _due(self, name: str, now: datetime) -> bool:
-        before = self._registry.get(name)
-        return before is None or now - datetime.fromisoformat(before["seen_at"]) >= EVERY
 
     async def _put(self, name: str, value: dict[str, object]) -> None:
         try:
