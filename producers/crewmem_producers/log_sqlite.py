@@ -46,7 +46,7 @@ class _Turn:
 
     records: Sequence[Record]
     positions: list[Position] = field(default_factory=list)
-    error: sqlite3.Error | None = None
+    error: BaseException | None = None
 
 
 class SqliteLog:
@@ -133,7 +133,7 @@ class SqliteLog:
             with transaction(connection):
                 for turn in turns:
                     turn.positions = self._insert(connection, turn.records)
-        except sqlite3.Error as error:
+        except BaseException as error:  # every caller must know: what each of them appended was rolled back
             for turn in turns:
                 turn.error = error
 

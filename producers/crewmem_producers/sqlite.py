@@ -55,9 +55,9 @@ class Database:
         except sqlite3.Error as error:
             raise self.failed(error) from error
 
-    def failed(self, error: sqlite3.Error) -> Unavailable:
-        """The error of crewmem for an error of SQLite."""
-        return self._unavailable(f"{self._path}: {error}")
+    def failed(self, error: BaseException) -> Unavailable:
+        """The error of crewmem for one of SQLite, or for another that a call has met."""
+        return self._unavailable(f"{self._path}: {str(error) or type(error).__name__}")
 
     async def close(self) -> None:
         """Waits for the calls that were made before; safe to call twice."""

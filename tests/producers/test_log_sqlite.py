@@ -1,11 +1,12 @@
 import asyncio
 import sqlite3
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
 from crewmem_producers.errors import LogRefused, LogUnavailable
-from crewmem_producers.log import Record
+from crewmem_producers.log import Position, Record
 from crewmem_producers.log_sqlite import SqliteLog
 from crewmem_producers.settings import KafkaSettings
 from hypothesis import given
@@ -84,6 +85,35 @@ async def test_an_error_of_sqlite_is_log_unavailable_and_the_log_works_on(tmp_pa
     with sqlite3.connect(tmp_path / "log.sqlite3") as other:
         other.execute("ALTER TABLE gone RENAME TO log_records")
     assert (await log.append([record(0)]))[0].offset == 0
+    await log.close()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OverflowError("int too large"), sqlite3.OperationalError("disk I/O error")])
+async def test_whoever_appends_at_once_with_one_that_fails_is_told_that_nothing_was_appended(
+    tmp_path: Path, error: Exception
+) -> None:
+    fails = [True]
+
+    def clock() -> float:
+        if fails[0]:
+            raise error
+        return 0.0
+
+    log = SqliteLog(tmp_path / "log.sqlite3", topic="events", clock=clock)
+    await log.start()
+    gate = threading.Event()
+    holding = asyncio.create_task(log._writer.run(lambda connection: gate.wait()))
+    appends = [asyncio.create_task(log.append([record(number)])) for number in range(3)]
+    await asyncio.sleep(0)
+    gate.set()
+    await holding
+    for append in appends:
+        with pytest.raises(LogUnavailable) as caught:
+            await append
+        assert caught.value.__cause__ is error
+    assert await log.end() == {0: 0}
+    fails[0] = False
+    assert await log.append([record(9)]) == [Position(0, 0)]
     await log.close()
 
 
