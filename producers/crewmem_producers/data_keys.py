@@ -37,6 +37,11 @@ def is_erased(value: Value) -> bool:
     return is_final(value)
 
 
+def is_damaged(value: Value) -> bool:
+    """Whether it is neither erased nor says what it takes to open with it."""
+    return not is_erased(value) and not all(isinstance(value.get(name), str) for name in ("wrapped", "master", "scope_key"))
+
+
 def erased(scope_key: str, *, at: datetime) -> dict[str, str]:
     """What takes the place of a data key of that session, for good."""
     return {"erased": format_time(at), "scope_key": scope_key}

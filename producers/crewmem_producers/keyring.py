@@ -8,7 +8,7 @@ from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
-from crewmem_producers.data_keys import PREFIX, is_erased, wrapping_info
+from crewmem_producers.data_keys import PREFIX, is_damaged, is_erased, wrapping_info
 from crewmem_producers.erasing import has_erased
 from crewmem_producers.errors import InvalidEvent, KeyErased, KeyMissing
 from crewmem_producers.events import SessionForgotten
@@ -81,18 +81,18 @@ class Keyring:
         return self._unwrapped(id, scope_key, value)
 
     def _unwrapped(self, id: str, scope_key: str, value: Value) -> AESGCM:
-        masters, wrapped, master = self._master(), value.get("wrapped"), value.get("master")
+        masters, master = self._master(), value.get("master")
         if masters is None:
             raise KeyMissing(
                 f"an event is sealed, and no master key is held here: set CREWMEM_MASTER_KEY to the key of fingerprint {master}"
             )
-        if not isinstance(wrapped, str) or not isinstance(master, str):
+        if is_damaged(value):
             raise KeyMissing(
                 f"the registry's record of the data key {id} is damaged: give up what it sealed with `crewmem keys lost {id}`"
             )
-        if value.get("scope_key") != scope_key:
+        if value["scope_key"] != scope_key:
             raise InvalidEvent("the body is sealed with a data key of another session", reason="bad_seal")
-        found = cipher(masters.unwrap(wrapped, fingerprint=master, info=wrapping_info(id, scope_key)))
+        found = cipher(masters.unwrap(value["wrapped"], fingerprint=value["master"], info=wrapping_info(id, scope_key)))
         with self._lock:
             self._ciphers[id] = found
             while len(self._ciphers) > MOST_KEYS:

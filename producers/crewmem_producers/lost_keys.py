@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from crewmem_producers.data_keys import PREFIX, erased, is_erased
+from crewmem_producers.data_keys import PREFIX, erased, is_damaged
 from crewmem_producers.errors import InvalidEvent
 from crewmem_producers.events import MemoryForgotten
 from crewmem_producers.log import EventLog, LoggedRecord, Position
@@ -67,7 +67,7 @@ async def lost_keys(
 
 def is_lost(value: Value | None) -> bool:
     """Whether the registry's record of a data key is not there, or is damaged."""
-    return value is None or not (is_erased(value) or isinstance(value.get("wrapped"), str))
+    return value is None or is_damaged(value)
 
 
 async def give_up(registry: Registry, key: LostKey, *, now: datetime) -> None:

@@ -12,8 +12,8 @@ from datetime import datetime
 
 from crewmem_producers import erasing, openers
 from crewmem_producers.codec import format_time
-from crewmem_producers.data_keys import PREFIX, RETIRED, is_erased, wrapping_info
-from crewmem_producers.errors import NewKeyUnknown
+from crewmem_producers.data_keys import PREFIX, RETIRED, is_damaged, is_erased, wrapping_info
+from crewmem_producers.errors import KeyMissing, NewKeyUnknown
 from crewmem_producers.master_key import MasterKeys
 from crewmem_producers.registry import Registry, Value
 
@@ -28,10 +28,11 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True, slots=True)
 class Rotated:
     """What a rotation did: `rewrapped` data keys now open with the current master key; `left` are those of master keys that
-    are not held here, by fingerprint."""
+    are not held here, by fingerprint; `damaged` are the ids of those whose record opens with no key: they were passed over."""
 
     rewrapped: int
     left: Mapping[str, int]
+    damaged: tuple[str, ...] = ()
 
 
 async def rotate(
@@ -47,16 +48,19 @@ async def rotate(
     await erasing.enforce(registry)
     checkpoint(CHECKED)
     todo = [key for key, value in registry.items(PREFIX).items() if _is_elsewhere(value, masters)]
-    done = 0
+    done, damaged = 0, {key for key, value in registry.items(PREFIX).items() if is_damaged(value)}
     for at, key in enumerate(todo, start=1):
-        done += await _rewrap(registry, masters, key)
+        try:
+            done += await _rewrap(registry, masters, key)
+        except KeyMissing:  # its master key is held: what is wrapped is not what it was
+            damaged.add(key)
         checkpoint(REWRAPPED)
         progress(at, len(todo))
     others = Counter(
-        str(value["master"]) for value in registry.items(PREFIX).values()
-        if not is_erased(value) and value["master"] not in masters.fingerprints
+        value["master"] for key, value in registry.items(PREFIX).items()
+        if not is_erased(value) and key not in damaged and value["master"] not in masters.fingerprints
     )  # fmt: skip
-    return Rotated(done, dict(others))
+    return Rotated(done, dict(others), tuple(sorted(key.removeprefix(PREFIX) for key in damaged)))
 
 
 async def retire(
@@ -81,12 +85,13 @@ async def _check_openers(registry: Registry, masters: MasterKeys, now: datetime)
 
 
 async def _rewrap(registry: Registry, masters: MasterKeys, key: str) -> bool:
-    """Whether there was still something to do: another rotation, or an erase, may have come before."""
+    """Whether there was still something to do: another rotation, or an erase, may have come before. Raises KeyMissing for a
+    record that is damaged."""
     value = registry.get(key)
     if value is None or not _is_elsewhere(value, masters):
         return False
-    info = wrapping_info(key.removeprefix(PREFIX), str(value["scope_key"]))
-    secret = masters.unwrap(str(value["wrapped"]), fingerprint=str(value["master"]), info=info)
+    info = wrapping_info(key.removeprefix(PREFIX), value["scope_key"])
+    secret = masters.unwrap(value["wrapped"], fingerprint=value["master"], info=info)
     public = masters.current
     # A key that is erased meanwhile stays erased: the registry takes nothing over an erasure.
     await registry.put(key, {**value, "wrapped": public.wrap(secret, info=info), "master": public.fingerprint})
@@ -95,4 +100,4 @@ async def _rewrap(registry: Registry, masters: MasterKeys, key: str) -> bool:
 
 def _is_elsewhere(value: Value, masters: MasterKeys) -> bool:
     """Whether the data key is wrapped with another master key that is held here."""
-    return not is_erased(value) and value["master"] in masters.fingerprints[1:]
+    return not is_erased(value) and not is_damaged(value) and value["master"] in masters.fingerprints[1:]

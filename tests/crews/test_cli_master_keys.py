@@ -99,6 +99,17 @@ def test_data_keys_of_a_key_that_is_not_here_are_named_and_the_exit_code_says_so
     assert done.exit_code == 4 and MasterKeys.parse(third).current.fingerprint in done.stderr
 
 
+def test_a_damaged_data_key_is_named_and_stops_no_rotation() -> None:
+    seal("a", "b")
+
+    async def damage(registry: Registry) -> None:
+        await registry.put(f"{data_keys.PREFIX}0123abcd", {"wrapped": "?"})
+
+    on_the_registry(damage)
+    done = crewmem("keys", "rotate-master", CREWMEM_MASTER_KEY=f"{NEW} {OLD}")
+    assert done.exit_code == 0 and "2 data keys" in done.stdout and "0123abcd" in done.stderr
+
+
 @pytest.mark.parametrize("environment", [{}, {"CREWMEM_MASTER_KEY": NEW}, {"CREWMEM_MASTER_KEY": NEW[:-1]}])
 def test_without_both_keys_a_rotation_is_a_usage_error(environment: dict[str, str]) -> None:
     done = crewmem("keys", "rotate-master", **environment)

@@ -109,6 +109,20 @@ async def test_data_keys_of_a_master_key_that_is_not_held_are_named() -> None:
     assert done.rewrapped == 1 and done.left == {MasterKeys.parse(third).current.fingerprint: 1}
 
 
+@pytest.mark.parametrize("name", ["wrapped", "master", "scope_key"])
+@pytest.mark.parametrize("odd", [None, 3, "bm90IHdyYXBwZWQ=", "\u00fc"])
+async def test_a_damaged_data_key_is_passed_over_and_named_and_the_others_move(name: str, odd: object) -> None:
+    registry = DictRegistry()
+    [damaged, whole] = await sealed(registry, "a", "b")
+    key = f"{data_keys.PREFIX}{key_id(damaged)}"
+    value = {**(registry.get(key) or {}), name: odd}
+    await registry.put(key, {name: one for name, one in value.items() if one is not None})
+    done = await rotation.rotate(registry, MasterKeys.parse(BOTH), now=NOON)
+    assert done.rewrapped == 1
+    assert done.damaged == (key_id(damaged),) or list(done.left) == [odd], "of another master key, as far as can be told"
+    decode(keyring(registry, NEW).open(whole))
+
+
 async def test_erased_data_keys_are_left_alone() -> None:
     registry = DictRegistry()
     [record] = await sealed(registry, "a")

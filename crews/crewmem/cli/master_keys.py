@@ -53,6 +53,11 @@ def rotate_master(
         )
     else:
         say(f"{done.rewrapped} data keys now open with {masters.current.fingerprint}")
+    for id in done.damaged:
+        note(
+            f"passed over, its record in the registry is damaged (restore it, or `crewmem keys lost {id}`): {id}",
+            style="yellow",
+        )
     if done.left:
         kept = ", ".join(f"{count} with {fingerprint}" for fingerprint, count in done.left.items())
         raise KeysLeft(f"data keys open with keys that are not here ({kept}): add those to CREWMEM_MASTER_KEY and rotate again")
@@ -69,6 +74,7 @@ def rotate_master(
 class _Done:
     rewrapped: int
     left: dict[str, int]
+    damaged: tuple[str, ...]
     retired: tuple[str, ...] = ()
 
 
@@ -80,10 +86,10 @@ async def _rotated(settings: KafkaSettings, masters: MasterKeys, *, retire: bool
             progress = partial(show, "wrapping data keys")
             first = await rotation.rotate(registry, masters, now=utc_now(), progress=progress)
             if not retire:
-                return _Done(first.rewrapped, dict(first.left))
+                return _Done(first.rewrapped, dict(first.left), first.damaged)
             old = await rotation.retire(registry, masters, now=utc_now())
             late = await rotation.rotate(registry, masters, now=utc_now(), progress=progress)
-    return _Done(first.rewrapped + late.rewrapped, dict(late.left), old)
+    return _Done(first.rewrapped + late.rewrapped, dict(late.left), late.damaged, old)
 
 
 def _held() -> MasterKeys:
