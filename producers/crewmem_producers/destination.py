@@ -23,6 +23,18 @@ def open_transport(settings: CrewSettings) -> Transport:
     return HttpTransport(base_url=settings.base_url, api_key=settings.resolved_api_key)
 
 
+def check(settings: CrewSettings) -> None:
+    """Sees at once what would stop every try to send: a part that is not installed, a setting that cannot be used. Connects
+    nothing. Raises MissingExtra, SettingsError."""
+    if settings.kafka_bootstrap:
+        from crewmem_producers.connect import public_half
+        from crewmem_producers.kafka import client_options
+
+        client_options(settings)
+        if (public := public_half(settings)) is not None:
+            public()
+
+
 def outbox_path(settings: CrewSettings) -> Path:
     """The outbox file of these settings: 16 hex digits of SHA-256(transport, address, namespace, tenant or API key).
 

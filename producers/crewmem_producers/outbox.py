@@ -64,7 +64,7 @@ class OutboxStatus:
     """What an outbox holds. Sizes in bytes, ages in seconds; counts are since the file was made.
 
     `refused` counts calls that met a full outbox, `dead_letters` events that the destination refused for ever; `error` is what
-    the relay met last, None once it has succeeded, and `caller_refused` says that this was a refused key or address;
+    the relay met last, None once it has succeeded, and `caller_refused` says that it was a refused key, address or setting;
     `path` is None where nothing is kept (CREWMEM_DURABILITY=log).
     """
 

@@ -15,7 +15,7 @@ from multiprocessing.util import Finalize
 from typing import Protocol
 
 from crewmem_producers import forks, sizes
-from crewmem_producers.destination import open_transport
+from crewmem_producers.destination import check, open_transport
 from crewmem_producers.direct_sender import DirectSender
 from crewmem_producers.errors import InvalidEvent
 from crewmem_producers.events import PUBLISHABLE, Event
@@ -37,7 +37,12 @@ class Publisher:
     """
 
     def __init__(self, settings: CrewSettings, *, transport: TransportFactory | None = None) -> None:
-        """`transport` makes another transport than the one that the settings name."""
+        """`transport` makes another transport than the one that the settings name.
+
+        Raises SettingsError and MissingExtra for a destination that could never be reached.
+        """
+        if transport is None:
+            check(settings)
         self._settings = settings
         self._open_transport = transport or functools.partial(open_transport, settings)
         self._mutex = threading.Lock()

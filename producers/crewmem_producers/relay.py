@@ -1,8 +1,8 @@
 """The relay: takes events from the outbox in order, sends them, and takes out what the log has acknowledged.
 
 One process relays an outbox; the others look every half second whether its lock is free. What cannot be sent now is tried
-again with a growing pause; a refused caller (a wrong key) keeps every event and is tried again at long intervals; an event
-that is refused for ever becomes a dead letter of the outbox and blocks nothing.
+again with a growing pause; a refused caller (a wrong key or setting) keeps every event and is tried again at long intervals; an
+event that is refused for ever becomes a dead letter of the outbox and blocks nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from contextlib import suppress
 from importlib.metadata import version
 
 from crewmem_producers.cloudevents import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
-from crewmem_producers.errors import CrewmemError, InvalidEvent, OutboxBroken, TransportRefused, Unavailable
+from crewmem_producers.errors import (
+    CrewmemError,
+    InvalidEvent,
+    MissingExtra,
+    OutboxBroken,
+    SettingsError,
+    TransportRefused,
+    Unavailable,
+)
 from crewmem_producers.events import Event
 from crewmem_producers.outbox import Outbox, Waiting
 from crewmem_producers.relay_lock import RelayLock
@@ -90,12 +98,11 @@ class Relay:
             return await self._relay()
         except Unavailable as error:
             return self._failed(error)
-        except TransportRefused as error:
+        except (TransportRefused, SettingsError, MissingExtra) as error:
             return self._refused(error)
         except OutboxBroken as error:
             return self._broken(error)
         except Exception as error:  # a fault in a transport must not end the relay in silence
-            log.exception("the relay met a fault of its own")
             return self._failed(error)
 
     async def _pause(self, seconds: float) -> None:
@@ -155,12 +162,13 @@ class Relay:
         self._failures, self._error, self._delivered = 0, None, self._clock()
 
     def _failed(self, error: Exception) -> float:
-        self._note(error, logging.WARNING, "it is kept and sent later")
+        level = logging.WARNING if isinstance(error, CrewmemError) else logging.ERROR
+        self._note(error, level, "it is kept and sent later")
         asked = getattr(error, "retry_after_seconds", None) or 0.0
         return max(backoff(self._failures, self._chance()), min(asked, LONGEST_RETRY_AFTER_SECONDS))
 
-    def _refused(self, error: TransportRefused) -> float:
-        self._note(error, logging.ERROR, f"it is kept and tried again every {REFUSED_SECONDS:.0f} s")
+    def _refused(self, error: CrewmemError) -> float:
+        self._note(error, logging.ERROR, f"it is kept and tried again every {REFUSED_SECONDS:.0f} s", caller_refused=True)
         return REFUSED_SECONDS
 
     def _broken(self, error: OutboxBroken) -> float:
@@ -169,15 +177,19 @@ class Relay:
             log.error("the relay stands still: %s", error)
         return backoff(self._failures, self._chance())
 
-    def _note(self, error: Exception, level: int, what_now: str) -> None:
+    def _note(self, error: Exception, level: int, what_now: str, *, caller_refused: bool = False) -> None:
         """One line for a row of the same failures; the last one can be read from the outbox by every process."""
         self._failures += 1
         said = str(error) or type(error).__name__
         if said == self._error:
             return
         self._error = said
-        log.log(level, "what waits in the outbox %s cannot be sent: %s; %s", self._outbox.path, error, what_now)
+        fault = None if isinstance(error, CrewmemError) else error
+        log.log(
+            level, "what waits in the outbox %s cannot be sent%s: %s; %s",
+            self._outbox.path, " for a fault of the relay" if fault else "", said, what_now, exc_info=fault,
+        )  # fmt: skip
         try:
-            self._outbox.note_error(said, caller_refused=isinstance(error, TransportRefused))
+            self._outbox.note_error(said, caller_refused=caller_refused)
         except OutboxBroken as broken:
             log.error("the relay cannot write its state: %s", broken)

@@ -5,14 +5,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from crewmem_producers import master_key
 from crewmem_producers.errors import (
     EventRefused,
     InvalidEvent,
     LogUnavailable,
     OutboxFull,
     ServiceUnavailable,
+    SettingsError,
     TokenTimeout,
     TransportRefused,
 )
@@ -25,6 +28,7 @@ from crewmem_producers.transport_memory import MemoryTransport
 from support.events import contents, kickoff, remembered
 
 PATIENCE = 30.0
+PUBLIC = master_key.MasterKeys.parse(master_key.generate()).current.text
 
 
 @pytest.fixture
@@ -289,6 +293,41 @@ def test_an_outbox_that_would_not_last_is_one_warning(
     publisher.publish(remembered("b"))
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1 and "CREWMEM_DURABILITY=log" in warnings[0] and "volume" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"kafka_bootstrap": "broker:port"}, "CREWMEM_KAFKA_BOOTSTRAP"),
+        ({"kafka_bootstrap": "b:1", "kafka_security_protocol": "SASL_SSL"}, "CREWMEM_KAFKA_SASL_USERNAME"),
+        ({"kafka_bootstrap": "b:1", "kafka_security_protocol": "SSL", "kafka_ca_file": "/no/such"}, "CREWMEM_KAFKA_CA_FILE"),
+        (
+            {"kafka_bootstrap": "b:1", "master_key": master_key.generate(), "master_public_key": PUBLIC},
+            "CREWMEM_MASTER_PUBLIC_KEY",
+        ),
+    ],
+)
+def test_a_setting_that_would_stop_every_try_to_send_is_said_at_once(
+    tmp_path: Path, wrong: dict[str, Any], said: str
+) -> None:  # fmt: skip
+    with pytest.raises(SettingsError, match=said):
+        Publisher(load(CrewSettings, home=tmp_path, **wrong))
+    assert not list(tmp_path.iterdir())
+
+
+def test_kafka_without_its_extra_is_said_at_once() -> None:
+    code = """
+import sys
+sys.modules["aiokafka"] = sys.modules["aiokafka.conn"] = None
+from crewmem_producers.errors import MissingExtra
+from crewmem_producers.publisher import Publisher
+from crewmem_producers.settings import CrewSettings
+try:
+    Publisher(CrewSettings(kafka_bootstrap="b:1"))
+except MissingExtra as error:
+    print(error)
+"""
+    assert 'pip install "crewmem[kafka]"' in subprocess.check_output([sys.executable, "-c", code], text=True)
 
 
 def test_importing_it_brings_no_kafka_client() -> None:
