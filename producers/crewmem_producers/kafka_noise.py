@@ -60,3 +60,12 @@ def quiet_relay() -> None:
     """For a process whose handlers are not ours, such as a crew's. Safe to call twice: a logger keeps a filter once."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_QUIET_THREADS)
+
+
+_QUIET = QuietRetries()
+
+
+def quiet_command() -> None:
+    """For a program that sets up no logging: what nobody else handles is shown by Python's last resort. Safe to call twice."""
+    if logging.lastResort is not None:
+        logging.lastResort.addFilter(_QUIET)

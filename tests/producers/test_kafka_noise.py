@@ -107,3 +107,12 @@ def test_a_crew_whose_broker_is_away_says_so_once_and_without_aiokafka(tmp_path:
     )  # fmt: skip
     assert "Unable" not in done.stderr and "aiokafka" not in done.stderr, done.stderr
     assert "no broker answers" in done.stderr
+
+
+def test_a_command_that_finds_no_broker_says_so_in_one_line(tmp_path: Path) -> None:
+    settings = {"CREWMEM_HOME": str(tmp_path), "CREWMEM_KAFKA_BOOTSTRAP": f"127.0.0.1:{free_port()}"}
+    done = subprocess.run(
+        [sys.executable, "-m", "crewmem.cli", "topics", "create"], env=os.environ | settings, capture_output=True, text=True
+    )
+    [line] = done.stderr.splitlines()
+    assert done.returncode == 3 and line.startswith("crewmem: no broker answers")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from crewmem_producers.errors import CrewmemError, SettingsError, missing_extra
+from crewmem_producers.kafka_noise import quiet_command
 from crewmem_producers.settings import unknown_names
 from typer.core import TyperGroup
 
@@ -70,6 +71,7 @@ def program(
         bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
+    quiet_command()
     if unknown := unknown_names():
         raise SettingsError("\n".join(unknown))
 
