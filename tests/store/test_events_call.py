@@ -98,7 +98,7 @@ async def test_one_bad_event_delays_no_good_one(stack: Stack) -> None:
     assert len(await stack.recall("acme", key=key, session="s")) == 2
 
 
-@pytest.mark.parametrize("field", ["source", "traceparent", "id", "type", "time"])
+@pytest.mark.parametrize("field", ["id", "type", "time"])
 async def test_half_a_character_in_an_attribute_refuses_that_event_alone(stack: Stack, field: str) -> None:
     key = await stack.key()
     response = await post(stack, [event("acme one"), event("acme", **{field: "a\ud800"}), event("acme two")], key=key)

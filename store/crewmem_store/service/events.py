@@ -85,8 +85,6 @@ def _judge(value: Any, key: Key) -> Judged:
         return Judged(name, record=encode(event), source=event.source)
     except InvalidEvent as error:
         return Judged(name, refusal=f"{error.reason}: {error}")
-    except UnicodeEncodeError:  # JSON can escape half a character, and the record's headers are UTF-8
-        return Judged(name, refusal="bad_header: `source` and `traceparent` hold no half a surrogate pair")
     except (PydanticSerializationError, RecursionError) as error:
         return Judged(name, refusal=f"wrong_schema: its data cannot be written as JSON: {error}")
 
