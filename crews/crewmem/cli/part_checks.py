@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from crewmem_producers.errors import CrewmemError
@@ -108,20 +109,22 @@ def _generation(settings: ServiceSettings, registry: Registry, findings: list[Fi
 
 
 async def _embedder(settings: ServiceSettings, generation: Generation | None, findings: list[Finding]) -> None:
+    """The model of the generation that answers, as consumers and services take it; the setting only where there is none yet."""
+    from crewmem_store.embedder_shelf import EmbedderShelf
     from crewmem_store.embedders import open_embedder
 
+    shelf = EmbedderShelf(partial(open_embedder, threads=settings.embedder_threads))
     try:
-        embedder = await asyncio.to_thread(open_embedder, settings.embedder, threads=settings.embedder_threads)
+        if generation is None:
+            embedder = await asyncio.to_thread(shelf.named, settings.embedder)
+        else:
+            embedder = await asyncio.to_thread(shelf.of, generation)
         await asyncio.to_thread(embedder.embed, ["a word"])
     except CrewmemError as error:
         findings.append(failed("embedder", error))
         return
-    if generation and generation.embedder_fingerprint != embedder.fingerprint:
-        said = f"{embedder.name} is set, and {generation.name} was written with {generation.embedder}"
-        remedy = f"set CREWMEM_EMBEDDER={generation.embedder}, or move with `crewmem replay --embedder {embedder.name}`"
-        findings.append(Finding("embedder", State.FAIL, said, remedy))
-        return
-    findings.append(Finding("embedder", State.OK, f"{embedder.name}, {embedder.dimensions} dimensions"))
+    of = f", the model of {generation.name}" if generation else ""
+    findings.append(Finding("embedder", State.OK, f"{embedder.name}, {embedder.dimensions} dimensions{of}"))
 
 
 async def _consumer(log: EventLog, store: Store, generation: Generation, findings: list[Finding]) -> None:
