@@ -169,6 +169,10 @@ class Outbox:
         """How many events of the session wait to be sent."""
         return len(self._file.query(lambda connection: _of_session(connection, "events", session)))
 
+    def count_dead_letters(self, session: str) -> int:
+        """How many events of the session were refused for ever."""
+        return len(self._file.query(lambda connection: _of_session(connection, "dead_letters", session)))
+
     def discard_dead_letters(self, session: str) -> int:
         """Deletes what was refused for ever of the session, and says how many that were."""
         return self._file.run(lambda connection: _discard(connection, session))

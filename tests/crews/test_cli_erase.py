@@ -13,6 +13,7 @@ import pytest
 from crewmem.cli.app import app
 from crewmem_producers import codec, data_keys, master_key
 from crewmem_producers.connect import open_log, open_registry, open_sealer
+from crewmem_producers.destination import outbox_path
 from crewmem_producers.events import Event, KickoffCompleted, MemoryRemembered, TaskOutput
 from crewmem_producers.log import Record
 from crewmem_producers.names import Scope
@@ -20,10 +21,11 @@ from crewmem_producers.outbox import Outbox
 from crewmem_producers.publisher import Publisher
 from crewmem_producers.settings import CrewSettings, KafkaSettings, load
 from crewmem_producers.topics import ensure_topics
+from crewmem_producers.transport import Delivered, Refused
 from crewmem_store import generations
 from support.kafka import Broker
 from support.live import live_service
-from support.programs import until
+from support.programs import start, until
 from support.raw_files import holding
 from typer.testing import CliRunner, Result
 
@@ -161,6 +163,94 @@ def test_an_outbox_that_holds_the_session_is_pending_and_ends_forgotten(home: Pa
     assert f"the log has nothing of a session '{SESSION}'" in erased.stderr, "the outbox's events have not come to it"
 
 
+READER = """
+    import sqlite3, sys
+    reader = sqlite3.connect({path!r})
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM events").fetchone()
+    print("reading", flush=True)
+    sys.stdin.readline()
+    """
+
+
+@pytest.mark.usefixtures("sealed")
+def test_an_erase_is_pending_while_another_process_reads_an_outbox_whose_write_ahead_log_has_the_text(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = outbox_path(load(CrewSettings))
+    outbox = Outbox(path, max_bytes=10**7)
+    outbox.append([Event(MemoryRemembered(content=TEXTS[SESSION]), Scope.of("default", SESSION), source="test")])
+    reader = start(READER.format(path=str(path)))
+    assert reader.stdout is not None and reader.stdout.readline() == "reading\n"
+    (row,) = outbox.batch(max_events=1, max_bytes=10**6)
+    outbox.settle([(row, Delivered("1.0.0"))])
+    outbox.close()
+    monkeypatch.setattr("crewmem_producers.outbox_file.BUSY_SECONDS", 0.2)
+    asked = ("forget", "--session", SESSION, "--erase", "--yes")
+    pending = crewmem(*asked, "--wait", "0")
+    assert holding(home / "outbox", [TEXTS[SESSION]]), "the text is still there to be found"
+    assert pending.exit_code == 1 and f"{path}-wal is in use and may hold" in pending.stderr
+    reader.communicate("\n")
+    assert crewmem(*asked).exit_code == 0
+    assert holding(home / "outbox", [TEXTS[SESSION]]) == {}
+
+
+@pytest.mark.usefixtures("sealed")
+def test_an_erase_names_what_was_set_aside_because_it_was_damaged_and_what_cannot_be_opened(home: Path) -> None:
+    (home / "outbox").mkdir()
+    (home / "outbox" / "0123456789abcdef.sqlite3").write_bytes(b"no database " * 500)
+    (home / "outbox" / "fedcba9876543210.sqlite3").mkdir()
+    erased = crewmem("forget", "--session", SESSION, "--erase", "--yes", "--wait", "0", "--json")
+    answer = json.loads(erased.stdout)
+    (aside,) = (home / "outbox").glob("*.damaged-*")
+    assert [sentence for sentence in answer["cannot"] if str(aside) in sentence and "delete it" in sentence]
+    assert erased.exit_code == 1
+    assert [sentence for sentence in answer["pending"] if "fedcba9876543210.sqlite3" in sentence]
+
+
+def dead_letter(path: Path, session: str) -> None:
+    outbox = Outbox(path, max_bytes=10**7)
+    outbox.append([Event(MemoryRemembered(content=TEXTS[session]), Scope.of("default", session), source="test")])
+    (row,) = outbox.batch(max_events=1, max_bytes=10**6)
+    outbox.settle([(row, Refused("forbidden_session"))])
+    outbox.close()
+
+
+def dead_letters(path: Path) -> int:
+    outbox = Outbox(path, max_bytes=10**7)
+    try:
+        return len(outbox.dead_letters())
+    finally:
+        outbox.close()
+
+
+@pytest.mark.usefixtures("sealed")
+def test_an_erase_deletes_dead_letters_of_its_own_tenant_and_names_those_that_may_be_anothers(home: Path) -> None:
+    ours, others = outbox_path(load(CrewSettings)), outbox_path(load(CrewSettings, api_key="am_live_" + "6" * 32))
+    for path in (ours, others):
+        dead_letter(path, SESSION)
+    dead_letter(ours, OTHER)
+    erased = crewmem("forget", "--session", SESSION, "--erase", "--yes", "--wait", "0", "--json")
+    (sentence,) = json.loads(erased.stdout)["cannot"]
+    assert f"{others} may hold 1 dead letters of it" in sentence and "CREWMEM_API_KEY" in sentence
+    assert (dead_letters(ours), dead_letters(others)) == (1, 1)
+
+
+@pytest.mark.usefixtures("sealed")
+def test_an_erase_leaves_the_outbox_of_its_own_key_alone_when_that_is_a_key_of_another_tenant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key = crewmem("keys", "create", "--name", "acme", "--tenant", "acme").stdout.strip()
+    monkeypatch.setenv("CREWMEM_API_KEY", key)
+    path = outbox_path(load(CrewSettings))
+    dead_letter(path, SESSION)
+    erased = crewmem("forget", "--session", SESSION, "--erase", "--yes", "--wait", "0")
+    assert dead_letters(path) == 1 and f"{path} may hold 1 dead letters of it" in erased.stderr
+    monkeypatch.setenv("CREWMEM_TENANT", "acme")
+    crewmem("forget", "--session", SESSION, "--erase", "--yes", "--wait", "0")
+    assert dead_letters(path) == 0
+
+
 def test_an_erase_where_no_consumer_runs_is_pending_until_one_does(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREWMEM_MASTER_KEY", master_key.generate())
     with live_service(home, files=True) as running:
@@ -184,8 +274,6 @@ def test_what_an_outbox_has_delivered_leaves_no_bytes_also_after_a_kill(tmp_path
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM events").fetchone()
     (row,) = outbox.batch(max_events=1, max_bytes=10**6)
-    from crewmem_producers.transport import Delivered
-
     outbox.settle([(row, Delivered("1.0.0"))])
     reader.close()
     assert outbox.tidy()

@@ -15,16 +15,15 @@ from crewmem_producers.erasing import Erasure
 from crewmem_producers.errors import StoreUnavailable
 from crewmem_producers.freshness import Mark
 from crewmem_producers.log import EventLog, Position
-from crewmem_producers.log_reading import pages
 from crewmem_producers.names import Scope, memory_id, partition_of
-from crewmem_producers.outbox import Outbox
 from crewmem_producers.registry import Registry
 from crewmem_producers.sealed_body import key_id
-from crewmem_producers.sealing import NEVER_SEALED
 from crewmem_producers.settings import CrewSettings, StoreSettings
 
 from crewmem.cli import parts
-from crewmem.cli.progress import progress_bar
+from crewmem.cli.key_tenant import key_tenant
+from crewmem.cli.outbox_traces import wipe
+from crewmem.cli.session_records import of_session
 
 if TYPE_CHECKING:
     from crewmem_store.store import Store
@@ -35,9 +34,12 @@ LOOK_SECONDS = 2.0
 @dataclass(slots=True)
 class Erased:
     """What an erase has done: `keys` are the data keys that this run destroyed, `records` what the log has of the session;
-    `pending` says what is still to be waited for, `cannot` what no waiting will do."""
+    `pending` says what is still to be waited for, `cannot` what no waiting will do. `key_tenant` is the tenant of the settings'
+    API key, None where nobody knows it."""
 
     session: str
+    tenant: str
+    key_tenant: str | None
     token: str
     keys: int
     records: int = 0
@@ -57,15 +59,18 @@ async def erase(settings: CrewSettings, store_settings: StoreSettings, session: 
     scope = Scope.of(settings.tenant, session)
     until = time.monotonic() + wait_seconds
     async with parts.existing_log(settings) as log, parts.registry(settings) as registry:
+        reached = key_tenant(settings, registry)
         erasure, position, keys = await erasing.erase(scope.key, log=log, registry=registry, source=settings.source)
-        found = Erased(scope.session, str(Mark(position.partition, position.offset)), keys)
+        found = Erased(scope.session, scope.tenant, reached, str(Mark(position.partition, position.offset)), keys)
         async with _store(store_settings) as store:
-            found.records, found.cannot = await _on_the_log(settings, scope, log, position)
+            found.records, plain = await _on_the_log(settings, scope, log, position)
             while True:
+                outboxes = await asyncio.to_thread(wipe, settings, scope, key_tenant=reached)
+                found.cannot = [*plain, *outboxes.cannot]
                 found.pending = [
                     *await _in_the_registry(settings, erasure),
                     *await _in_the_store(store, registry, erasure),
-                    *await asyncio.to_thread(_in_outboxes, settings, scope),
+                    *outboxes.pending,
                 ]
                 if found.done or time.monotonic() >= until:
                     return found
@@ -124,26 +129,6 @@ async def _in_the_store(store: Store | None, registry: Registry, erasure: Erasur
     return pending
 
 
-def _in_outboxes(settings: CrewSettings, scope: Scope) -> list[str]:
-    """A sentence for each outbox of this machine that holds something of the session, sent or refused; wipes the rest."""
-    from crewmem_producers.destination import outbox_files
-
-    pending = []
-    for path in outbox_files(settings.outbox_folder):
-        outbox = Outbox(path, max_bytes=settings.outbox_max_mb * 1_000_000)
-        try:
-            gone = outbox.discard_dead_letters(scope.session)
-            waiting = outbox.count(scope.session)
-            wiped = outbox.tidy()
-        finally:
-            outbox.close()
-        if waiting:
-            pending.append(f"{waiting} events of it wait in {path}: they end as forgotten once they are sent")
-        if not wiped and (gone or waiting):
-            pending.append(f"{path}-wal is in use and may hold what was sent")
-    return pending
-
-
 async def _on_the_log(settings: CrewSettings, scope: Scope, log: EventLog, position: Position) -> tuple[int, list[str]]:
     """How many records the log has of the session; and what of them is plain text, which no erasing takes away."""
     partition = position.partition
@@ -160,11 +145,8 @@ async def _on_the_log(settings: CrewSettings, scope: Scope, log: EventLog, posit
 
 async def _counted(log: EventLog, scope: Scope, partition: int, *, end: int) -> tuple[int, int]:
     """How many records of the session are below `end`, and how many of them are not sealed."""
-    key, there, plain, first = scope.key.encode(), 0, 0, (await log.first())[partition]
-    with progress_bar() as show:
-        async for records in pages(log, partition, start=first, end=end):
-            found = [one for one in records if one.key == key and one.header("ce_type") not in NEVER_SEALED]
-            there += len(found)
-            plain += sum(key_id(record) is None for record in found)
-            show("looking for what is not sealed", records[-1].offset + 1, end)
+    there = plain = 0
+    async for record in of_session(log, scope, partition, end=end):
+        there += 1
+        plain += key_id(record) is None
     return there, plain
