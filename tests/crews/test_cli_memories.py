@@ -94,6 +94,27 @@ class TestWithAService:
         crewmem("remember", "said afterwards", "-s", "cli-6")
         assert "said afterwards" in crewmem("list", "-s", "cli-6").stdout, "a forgotten session can be used again"
 
+    def test_forgetting_a_session_that_the_log_knows_nothing_of_says_so_and_names_the_tenant(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        crewmem("remember", "a thing", "-s", "cli-9")
+        gone = crewmem("forget", "--session", "cli-9", "--yes")
+        assert gone.stdout == "forgotten: cli-9 of tenant default\n" and "is the name right" not in gone.stderr
+        slip = crewmem("forget", "--session", "cli-nine", "--yes")
+        assert slip.exit_code == 0
+        assert "the log has nothing of a session 'cli-nine' of tenant default: is the name right?" in slip.stderr
+        key = crewmem("keys", "create", "--name", "acme", "--tenant", "acme").stdout.strip()
+        monkeypatch.setenv("CREWMEM_API_KEY", key)
+        crewmem("remember", "a thing", "-s", "cli-10")
+        other = crewmem("forget", "--session", "cli-10", "--yes", "--json")
+        answer = json.loads(other.stdout)
+        assert (answer["id"], answer["tenant"], answer["known"]) == ("cli-10", "default", False)
+        assert "The API key of these settings is of tenant acme: with CREWMEM_TENANT=acme" in other.stderr
+        assert json.loads(crewmem("list", "-s", "cli-10", "--json").stdout)["total"] == 1
+        monkeypatch.setenv("CREWMEM_TENANT", "acme")
+        assert json.loads(crewmem("forget", "--session", "cli-10", "--yes", "--json").stdout)["known"] is True
+        assert json.loads(crewmem("list", "-s", "cli-10", "--json").stdout)["total"] == 0
+
     def test_a_session_is_not_forgotten_without_a_yes(self) -> None:
         crewmem("remember", "precious", "-s", "cli-8")
         for answer in ("n\n", ""):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +17,9 @@ from crewmem_producers.settings import CrewSettings, StoreSettings, load
 from crewmem.cli import parts
 from crewmem.cli.console import note, print_json, say
 from crewmem.cli.errors import CheckFailed
+from crewmem.cli.key_tenant import key_tenant, unknown_session
 from crewmem.cli.options import AsJson
+from crewmem.cli.session_records import knows
 
 _WAIT_SECONDS = 15.0
 
@@ -48,10 +50,12 @@ def forget(
     answer = _forget_id(settings, str(id)) if session is None else _forget_session(settings, session, yes=yes)
     if as_json:
         print_json(answer)
-    elif answer["deleted"]:
-        say(f"forgotten: {answer['id']}")
+        return
+    what = answer["id"] if session is None else f"{answer['id']} of tenant {answer['tenant']}"
+    if answer["deleted"]:
+        say(f"forgotten: {what}")
     else:
-        say(f"will be forgotten once a consumer has read it: {answer['id']} (token {answer['token']})")
+        say(f"will be forgotten once a consumer has read it: {what} (token {answer['token']})")
 
 
 def _forget_id(settings: CrewSettings, id: str) -> dict[str, Any]:
@@ -64,9 +68,12 @@ def _forget_session(settings: CrewSettings, session: str, *, yes: bool) -> dict[
     scope = Scope.of(settings.tenant, session)
     if not yes:
         _ask(scope)
-    token = asyncio.run(_append(settings, scope))
+    found = asyncio.run(_append(settings, scope))
+    if not found.known:
+        note(unknown_session(scope, found.key_tenant), style="yellow")
     note("its events stay on the log, and no replay brings them back as memories; --erase makes them unreadable")
-    return {"deleted": _applied(settings, scope, token), "id": scope.session, "token": token}
+    deleted = _applied(settings, scope, found.token)
+    return {"deleted": deleted, "id": scope.session, "tenant": scope.tenant, "known": found.known, "token": found.token}
 
 
 def _erase(settings: CrewSettings, session: str, *, yes: bool, wait_seconds: float, as_json: bool) -> None:
@@ -80,12 +87,9 @@ def _erase(settings: CrewSettings, session: str, *, yes: bool, wait_seconds: flo
         print_json(asdict(found) | {"done": found.done})
     else:
         said = f" ({found.keys} data keys destroyed)" if found.keys else ""
-        say(f"{'erased' if found.done else 'being erased'}: {found.session}{said}")
+        say(f"{'erased' if found.done else 'being erased'}: {found.session} of tenant {found.tenant}{said}")
         if not found.records:
-            note(
-                f"the log has nothing of a session {found.session!r} of tenant {settings.tenant}: is the name right?",
-                style="yellow",
-            )
+            note(unknown_session(scope, found.key_tenant), style="yellow")
         for sentence in found.cannot:
             note(f"cannot be erased: {sentence}", style="yellow")
         for sentence in found.pending:
@@ -105,11 +109,22 @@ def _ask(scope: Scope, *, doing: str = "Forget") -> None:
         raise SettingsError("nothing is forgotten; give --yes to forget a session without being asked") from error
 
 
-async def _append(settings: CrewSettings, scope: Scope) -> str:
+@dataclass(frozen=True, slots=True)
+class _Appended:
+    """`known`: whether the log had anything of the session before."""
+
+    token: str
+    known: bool
+    key_tenant: str | None
+
+
+async def _append(settings: CrewSettings, scope: Scope) -> _Appended:
     event = Event(body=SessionForgotten(), scope=None, record_key=scope.key, source=settings.source)
-    async with parts.existing_log(settings) as log:
+    async with parts.existing_log(settings) as log, parts.registry(settings) as registry:
+        reached = key_tenant(settings, registry)
         [position] = await log.append([encode(event)])
-    return str(Mark(position.partition, position.offset))
+        known = await knows(log, scope, position.partition, end=position.offset)
+    return _Appended(str(Mark(position.partition, position.offset)), known, reached)
 
 
 def _applied(settings: CrewSettings, scope: Scope, token: str) -> bool:

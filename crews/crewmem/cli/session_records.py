@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from crewmem_producers.log import EventLog, LoggedRecord
@@ -13,7 +13,7 @@ from crewmem_producers.sealing import NEVER_SEALED
 from crewmem.cli.progress import progress_bar
 
 
-async def of_session(log: EventLog, scope: Scope, partition: int, *, end: int) -> AsyncIterator[LoggedRecord]:
+async def of_session(log: EventLog, scope: Scope, partition: int, *, end: int) -> AsyncGenerator[LoggedRecord]:
     """The session's records below offset `end` of its partition, oldest first, without what only speaks of the session (that
     it is forgotten). Shows how far it is. Raises LogUnavailable."""
     key, first = scope.key.encode(), (await log.first())[partition]
