@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from crewmem.content import cut
@@ -31,10 +32,11 @@ class Block:
 
 
 def make_block(memories: Iterable[Mapping[str, Any]], *, now: datetime, top_k: int, max_tokens: int) -> Block | None:
-    """The best `top_k` memories that fit into `max_tokens`; one that is too long is cut. None when there is none."""
+    """The first `top_k` memories, which come best first, as far as they fit into `max_tokens`; one that is too long is cut.
+    None when there is none."""
     budget = max_tokens * CHARACTERS_PER_TOKEN - len(HEADING)
     lines, kept = [], []
-    for memory in sorted(memories, key=lambda m: -float(m.get("score") or 0))[:top_k]:
+    for memory in islice(memories, top_k):
         prefix = f"\n- {_when(memory, now)}{_who(memory)}: "
         whole = _words(memory)
         if not whole:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from crewai.tools import BaseTool
+from crewmem_producers.events import utc_now
 from pydantic import BaseModel, Field, PrivateAttr
 
 from crewmem.errors import RequestRefused
 from crewmem.memstore import Memstore
+from crewmem.recall_block import make_block
 from crewmem.sessions import PlainSession
 
 
@@ -39,19 +41,21 @@ class _MemoryTool(BaseTool):
 
 
 class RecallTool(_MemoryTool):
-    """Looks memories up. An outage gives the agent "nothing found", and a warning in the log."""
+    """Looks memories up, and gives the agent the same block of text that kickoffs get: at most CREWMEM_TOP_K memories of at
+    least CREWMEM_THRESHOLD, within CREWMEM_MAX_TOKENS. An outage gives it "nothing found", and a warning in the log."""
 
     name: str = "recall_memory"
     description: str = "Looks up what earlier runs found out: facts, decisions, preferences, failures."
     args_schema: type[BaseModel] = RecallInput
 
     def _run(self, query: str) -> str:
+        settings = self._memstore.settings
         try:
-            found = self._memstore.recall(query, self._session)
+            found = self._memstore.recall(query, self._session, top_k=settings.top_k, threshold=settings.threshold)
         except RequestRefused as error:
             return f"Refused: {error}"
-        lines = [f"- ({str(memory.get('created_at'))[:10]}) {memory['content']}" for memory in found]
-        return "\n".join(lines) or "Nothing found."
+        block = make_block(found, now=utc_now(), top_k=settings.top_k, max_tokens=settings.max_tokens)
+        return "Nothing found." if block is None else block.text
 
 
 class RememberTool(_MemoryTool):

@@ -1,10 +1,9 @@
-"""CrewAI's own memory on top of crewmem, and the two tools."""
+"""CrewAI's own memory on top of crewmem."""
 
 import crewmem
 import pytest
-from crewai import Agent, Crew, Task
 from crewai.tools.memory_tools import create_memory_tools
-from crewmem import CrewMemory, RecallTool, RememberTool
+from crewmem import CrewMemory
 from crewmem.errors import NotFound, RequestRefused, SessionMissing
 from support.crews import ScriptedLLM, two_agent_crew
 from support.fake_service import FakeService, memory
@@ -84,13 +83,3 @@ def test_what_crewai_shows_of_a_memory_is_there(service: FakeService) -> None:
     memories = CrewMemory(session="s")
     assert memories.list_records() == [] and memories.list_scopes() == [] and memories.list_categories() == {}
     assert memories.info().record_count == 0 and memories.tree() == "/ (0 records)"
-
-
-def test_an_agent_recalls_and_remembers_with_the_tools(service: FakeService) -> None:
-    service.memories["s"] = [memory("Acme has no API docs")]
-    assert RecallTool(session="s").run(query="Acme") == "- (2026-11-20) Acme has no API docs"
-    assert RememberTool(session="s").run(content="a fact") == "Remembered."
-    assert RememberTool(session="s").run(content=" ").startswith("Refused:")
-    assert RecallTool(session="other").run(query="Acme") == "Nothing found."
-    agent = Agent(role="R", goal="g", backstory="b", llm=ScriptedLLM(), tools=[RecallTool(session="s")])
-    Crew(agents=[agent], tasks=[Task(description="d", expected_output="e", agent=agent)]).kickoff()

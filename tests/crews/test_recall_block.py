@@ -25,10 +25,11 @@ def test_a_summary_is_shown_rather_than_the_extract() -> None:
     assert block is not None and block.text.endswith(": short and\n  - good")
 
 
-def test_the_best_come_first_and_only_so_many() -> None:
-    found = [memory(f"fact number {n}", score=n / 10) for n in range(1, 10)]
+def test_the_order_in_which_the_service_ranked_them_is_kept_and_only_so_many_are_taken() -> None:
+    found = [memory(f"fact number {n}", score=score) for n, score in enumerate((0.4, 0.9, 0.6))]
     block = make_block(found, now=NOW, top_k=2, max_tokens=600)
-    assert block is not None and [m["content"] for m in block.memories] == ["fact number 9", "fact number 8"]
+    assert block is not None and [m["content"] for m in block.memories] == ["fact number 0", "fact number 1"]
+    assert block.best_score == 0.9
 
 
 @given(st.lists(st.text(min_size=1, max_size=3000), min_size=1, max_size=12), st.integers(30, 600))
