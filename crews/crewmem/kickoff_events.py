@@ -1,8 +1,10 @@
-"""A kickoff as events: what its tasks put out, for the log. Prompts and descriptions are never published."""
+"""A kickoff as events: what its tasks put out, for the log. Prompts and descriptions are never published.
+
+Inputs and JSON outputs are taken as they are: the publisher mends what JSON cannot hold.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +66,7 @@ def _body(
         "execution_id": ended.execution_id,
         "crew": ended.crew.name,
         "crew_key": ended.crew.key,
-        "inputs": {name: plain(value) for name, value in ended.inputs.items()},
+        "inputs": dict(ended.inputs),
         "raw": output.raw if output is not None else "",
         "json": _json(output),
         "tasks": tasks,
@@ -111,10 +113,5 @@ def _json(output: Any) -> Any:
     if output is None:
         return None
     if output.json_dict is not None:
-        return plain(output.json_dict)
-    return None if output.pydantic is None else output.pydantic.model_dump(mode="json")
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON can hold it; what JSON does not know becomes its text."""
-    return json.loads(json.dumps(value, default=str))
+        return output.json_dict
+    return None if output.pydantic is None else output.pydantic.model_dump(mode="json", fallback=str)
