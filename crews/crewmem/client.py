@@ -15,6 +15,9 @@ from crewmem.tracing import traceparent
 
 Method = Literal["GET", "POST", "DELETE"]
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+MAX_CONNECT_SECONDS = 2.0
+CONNECT_SHARE = 0.2
+"""The part of the whole time in which there must be a connection."""
 REFUSALS = {401: KeyRefused, 403: RightRefused, 404: NotFound}
 
 
@@ -40,6 +43,12 @@ def address(settings: CrewSettings) -> tuple[str, str]:
     return settings.base_url.rstrip("/"), url.host
 
 
+def _in_all(seconds: float) -> httpx.Timeout:
+    """That long for connection and answer together: httpx knows a time for each alone."""
+    connect = min(MAX_CONNECT_SECONDS, CONNECT_SHARE * seconds)
+    return httpx.Timeout(seconds - connect, connect=connect)
+
+
 def _trace() -> dict[str, str]:
     found = traceparent()
     return {"traceparent": found} if found else {}
@@ -57,14 +66,22 @@ class Client:
         forks.watch(self)
 
     def call(
-        self, method: Method, path: str, *, json: Any = None, params: Any = None, wait_seconds: float = 0
+        self,
+        method: Method,
+        path: str,
+        *,
+        json: Any = None,
+        params: Any = None,
+        wait_seconds: float = 0,
+        timeout_seconds: float | None = None,
     ) -> dict[str, Any]:
-        """The answer's JSON object. `wait_seconds`: how long the service itself may wait, on top of our time-out.
+        """The answer's JSON object. `wait_seconds` is how long the service itself may wait, on top of
+        CREWMEM_RECALL_TIMEOUT_SECONDS; `timeout_seconds`, where it is given, is what the whole call may take instead.
 
         Raises ServiceUnavailable (connection, time-out, 429, 5xx), KeyRefused, RightRefused, NotFound, NotFresh,
         RequestRefused.
         """
-        timeout = httpx.Timeout(self._timeout + wait_seconds, connect=min(self._timeout, 2.0))
+        timeout = self._limits(self._timeout + wait_seconds) if timeout_seconds is None else _in_all(timeout_seconds)
         try:
             response = self._client().request(
                 method, self._base_url + path, json=json, params=params, timeout=timeout, headers=_trace()
@@ -91,6 +108,10 @@ class Client:
     def after_fork_in_child(self) -> None:
         self._http = None  # the parent's connections; not closed here, they are still in use there
         self._lock.release()
+
+    def _limits(self, seconds: float) -> httpx.Timeout:
+        """That long for the answer, once there is a connection."""
+        return httpx.Timeout(seconds, connect=min(self._timeout, MAX_CONNECT_SECONDS))
 
     def _client(self) -> httpx.Client:
         with self._lock:

@@ -14,12 +14,13 @@ from crewmem_producers.errors import CrewmemError, InvalidName, TransportRefused
 from crewmem_producers.events import Event, KickoffBody, new_event_id, utc_now
 from crewmem_producers.freshness import LATEST
 from crewmem_producers.names import Scope
-from crewmem_producers.outbox import OutboxStatus
 from crewmem_producers.settings import CrewSettings
 
 from crewmem.connection import Connection
 from crewmem.kickoff_events import Ended, bodies_by_role, body_of
+from crewmem.kickoff_sending import send
 from crewmem.recall_block import Block, make_block
+from crewmem.recalling import MAX_WAIT_SECONDS, recall_request, warn_if_behind
 from crewmem.runs import Run, report
 from crewmem.sessions import INPUT_NAME, Session, Sessions, resolve
 from crewmem.tracing import traceparent
@@ -28,7 +29,9 @@ from crewmem.usage import usage_since, usage_so_far
 logger = logging.getLogger("crewmem")
 
 MAX_QUERY_CHARACTERS = 4_000
-MAX_RECALL_WAIT_SECONDS = 30.0  # what the service grants at most
+WAIT_SHARE = 0.6
+"""The part of the time for a recall in which the service may wait for its view to come up to the log; the rest is for the
+connection and for the answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +50,6 @@ class Options:
 class _Recalled:
     block: Block | None
     milliseconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    ids: tuple[str, ...] = ()
-    acknowledged: bool = False
-    waiting: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -109,7 +105,8 @@ class Kickoff:
             return
         started = time.perf_counter()
         events = self._events(self._ended(output, error)) if self._publishes(error) else []
-        sent, problem = self._publish(events)
+        options = self.options
+        sent = send(events, publisher=self.connection.publisher, settings=options.settings, strict=options.strict)
         read = self.sessions.read if self.sessions is not None else ()
         blocks = {name: found.block for name, found in self._recalled.items() if found.block is not None}
         report(
@@ -129,8 +126,8 @@ class Kickoff:
                 failed=None if error is None else f"{type(error).__name__}: {error}"[:200],
             )
         )
-        if problem is not None:
-            raise problem
+        if sent.problem is not None:
+            raise sent.problem
 
     def _begun_late(self, error: BaseException | None) -> bool:
         """Whether a kickoff that failed before its inputs were ready (in a before_kickoff callback) has a session."""
@@ -144,17 +141,16 @@ class Kickoff:
 
     def _recall(self, sessions: tuple[str, ...], role: str | None) -> _Recalled:
         settings, started = self.options.settings, time.perf_counter()
-        wait = min(MAX_RECALL_WAIT_SECONDS, settings.recall_timeout_seconds)
-        request = {
-            "q": self._query(role), "session": list(sessions), "top_k": settings.top_k, "threshold": settings.threshold,
-            "after": LATEST, "wait_seconds": wait,
-        }  # fmt: skip
+        seconds = settings.recall_timeout_seconds
         found: list[dict[str, Any]] = []
         try:
-            answer = self.connection.client.call("POST", "/v1/memory/recall", json=request, wait_seconds=wait)
+            request = recall_request(
+                self._query(role), sessions, top_k=settings.top_k, threshold=settings.threshold, after=LATEST,
+                wait_seconds=min(MAX_WAIT_SECONDS, WAIT_SHARE * seconds),
+            )  # fmt: skip
+            answer = self.connection.client.call("POST", "/v1/memory/recall", json=request, timeout_seconds=seconds)
             found = answer.get("memories", [])
-            if answer.get("fresh") is False:
-                logger.warning("memory is behind the log by more than %g s: the newest may be missing from this kickoff", wait)
+            warn_if_behind(answer, "from this kickoff")
         except Unavailable as error:
             logger.warning("the crew starts without memory: %s", error)
         except CrewmemError as error:
@@ -212,31 +208,6 @@ class Kickoff:
         settings = self.options.settings
         scope = Scope.of(settings.tenant, session)
         return Event(body=body, scope=scope, source=settings.source, traceparent=traceparent())
-
-    def _publish(self, events: list[Event]) -> tuple[_Sent, CrewmemError | None]:
-        """What was sent, and what the crew shall be stopped with."""
-        if not events:
-            return _Sent(), None
-        publisher, settings = self.connection.publisher, self.options.settings
-        receipt = None
-        try:
-            receipt = publisher.publish(*events)
-            if not publisher.flush(settings.flush_seconds):
-                return self._unsent(receipt.ids, publisher.status())
-            receipt.token(0)  # raises where the log refused the event for ever
-        except CrewmemError as error:
-            logger.error("the kickoff is not published: %s", error)
-            stops = settings.durability == "log" or self.options.strict
-            return _Sent(receipt.ids if receipt else ()), error if stops else None
-        return _Sent(receipt.ids, acknowledged=True), None
-
-    def _unsent(self, ids: tuple[str, ...], status: OutboxStatus) -> tuple[_Sent, CrewmemError | None]:
-        """An outage is waited out by the relay; a refused key is an error at every kickoff."""
-        sent = _Sent(ids, waiting=status.depth)
-        if not status.caller_refused:
-            return sent, None
-        logger.error("the kickoff is not published: %s", status.error)
-        return sent, TransportRefused(status.error or "refused") if self.options.strict else None
 
 
 def names_of(agent: Any) -> set[str]:

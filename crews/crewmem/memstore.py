@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import threading
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Unpack
 from urllib.parse import quote
 
 from crewmem_producers.destination import outbox_path
 from crewmem_producers.errors import ServiceUnavailable
-from crewmem_producers.events import Event, MemoryRemembered
+from crewmem_producers.events import Event, MemoryRemembered, utc_now
 from crewmem_producers.freshness import LATEST
 from crewmem_producers.names import Scope
 from crewmem_producers.settings import CrewSettings, load
-from pydantic import ValidationError
 
 from crewmem.connection import connect
 from crewmem.content import MAX_CHARACTERS, fit_content
 from crewmem.errors import RequestRefused
+from crewmem.recalling import RecallFields, recall_request, warn_if_behind
+from crewmem.remembering import RememberFields, body_of
 from crewmem.sessions import PlainSession, Sessions, resolve_call
 from crewmem.tracing import traceparent
 
@@ -38,7 +38,7 @@ class Memstore:
     The session of a call is its argument, else the `with crewmem.session(...)` block, else CREWMEM_SESSION, else `shared`.
     The methods that start with `a` are for asyncio: they run the same call in a worker thread.
 
-    When the service is away, `remember` uses the outbox and `recall` gives `[]`, each with a warning; with `strict` they
+    When the service is away, `remember` uses the outbox and `recall` gives `[]`, each with a warning; with `strict` both
     raise ServiceUnavailable instead. `api_key`, `base_url` and further arguments are settings (docs/settings.md). Raises
     SettingsError for settings that are missing or malformed.
     """
@@ -70,37 +70,40 @@ class Memstore:
         kind: str | None = None,
         parent: str | None = None,
         speaker: str | None = None,
+        created_at: datetime | None = None,
         wait_seconds: float | None = None,
     ) -> Memory:
         """Stores one memory: `{id, content, session, metadata, created_at}`, or `{id, token, session}` when it is on the
         log but not recallable within `wait_seconds` (the service's default is 2).
 
-        `ttl` in seconds; `importance` 0 to 1; a memory with a `key` replaces the one that had it. Content over 10,000
-        characters is cut at a sentence, marked and warned about. When the service is away the memory goes to the
-        outbox, is delivered later, and the answer is `{id, content, session, metadata, created_at, queued: True}`.
+        `ttl` in seconds from `created_at`, which is now unless it is given (without a zone it is UTC); `importance` 0 to 1; a
+        memory with a `key` replaces the one that had it. Content over 10,000 characters is cut at a sentence, marked and
+        warned about. When the service is away the memory goes to the outbox, is delivered later, and the answer is
+        `{id, content, session, metadata, created_at, queued: True}`.
 
         Raises RequestRefused, InvalidName, KeyRefused, RightRefused, OutboxFull.
         """
         text, was_cut = fit_content(content)
         if was_cut:
             logger.warning("content of %d characters is cut to %d", len(content), MAX_CHARACTERS)
-        fields: dict[str, Any] = {"metadata": metadata and dict(metadata), "ttl": ttl, "key": key, "importance": importance}
-        fields |= {"kind": kind, "parent": parent, "speaker": speaker}
-        body = _checked({"content": text} | {name: value for name, value in fields.items() if value is not None})
+        body = body_of(
+            text, metadata=metadata, ttl=ttl, key=key, importance=importance, kind=kind, parent=parent, speaker=speaker
+        )  # fmt: skip
         target = self._sessions(session).write
         if not target:
             raise RequestRefused("'*' asks for all sessions when recalling; it is no session to write to")
+        time = None if created_at is None else _utc(created_at)
         if not self._drained():
-            return self._queue(body, target, "earlier memories are still in the outbox")
+            return self._queue(body, target, time, "earlier memories are still in the outbox")
         request = body.model_dump(include=body.model_fields_set) | {"session": target}
-        if wait_seconds is not None:
-            request["wait_seconds"] = wait_seconds
+        request |= {} if time is None else {"created_at": time.isoformat()}
+        request |= {} if wait_seconds is None else {"wait_seconds": wait_seconds}
         try:
             return self._connection.client.call("POST", "/v1/memory/remember", json=request, wait_seconds=_wait(wait_seconds))
         except ServiceUnavailable as error:
             if self._strict:
                 raise
-            return self._queue(body, target, str(error))
+            return self._queue(body, target, time, str(error))
 
     def recall(
         self,
@@ -119,41 +122,43 @@ class Memstore:
         kind: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         strict: bool | None = None,
+        explain: bool | None = None,
     ) -> Memories:
         """The memories that fit the query best, best first, each with `content` and `score` (a cosine, 0 to 1).
 
         `session` may be a list, or `"*"` for all that the key may read. At most `top_k` (5, up to 100) come back, each with a
         score of at least `threshold` (0). `crew`, `agent_role`, `kind` and `metadata` take only memories that have these
-        values, `since` and `until` only those made between these times; `as_of` asks what was known at that time.
+        values, `since` and `until` only those made between these times; `as_of` asks what was known at that time. With
+        `explain` each memory says why it ranked so: `explain`, a number a signal.
 
         With `after` (a token; by default everything that is on the log now) the service waits until that is in its view,
-        `wait_seconds` at most (2, up to 30); None does not wait. `strict`: NotFresh when that takes longer.
-        When the service is away the answer is `[]`, with a warning.
+        `wait_seconds` at most (2, up to 30); None does not wait. When that takes longer a warning says so, and with this
+        call's `strict` it raises NotFresh. When the service is away the answer is `[]`, with a warning; whether that raises
+        is the `strict` of the Memstore.
 
         Raises RequestRefused, InvalidName, KeyRefused, RightRefused, and NotFresh with `strict`.
         """
-        if not isinstance(query, str) or not query.strip():
-            raise RequestRefused("the query is empty: say what to recall")
-        fields: dict[str, Any] = {
-            "q": query,
-            "session": list(self._sessions(session).read),
-            "top_k": top_k,
-            "threshold": threshold,
-        }
-        fields |= {"after": after, "wait_seconds": wait_seconds, "crew": crew, "agent_role": agent_role, "kind": kind}
-        fields |= {"as_of": _time(as_of), "since": _time(since), "until": _time(until), "strict": strict}
-        fields |= {"metadata": metadata and dict(metadata)}
-        request = {name: value for name, value in fields.items() if value is not None}
-        if self._queued:
-            self._connection.publisher.status()  # the relay runs from here on, beside the question
-        try:
-            answer = self._connection.client.call("POST", "/v1/memory/recall", json=request, wait_seconds=_wait(wait_seconds))
-        except ServiceUnavailable as error:
-            if self._strict:
-                raise
-            logger.warning("nothing is recalled: %s", error)
-            return []
-        return list(answer.get("memories", ()))
+        request = recall_request(
+            query, self._sessions(session).read, top_k=top_k, threshold=threshold, after=after, wait_seconds=wait_seconds,
+            as_of=as_of, since=since, until=until, crew=crew, agent_role=agent_role, kind=kind, metadata=metadata,
+            strict=strict, explain=explain,
+        )  # fmt: skip
+        return list(self._recalled(request).get("memories", ()))
+
+    def context(
+        self,
+        query: str,
+        session: PlainSession | None = None,
+        *,
+        max_tokens: int | None = None,
+        **fields: Unpack[RecallFields],
+    ) -> str:
+        """What `recall` finds as one block of text, ready for a prompt: a line a memory, with its date, its age and who said
+        it. Empty when nothing is found, and in an outage. At most `max_tokens` (CREWMEM_MAX_TOKENS), as the embedder counts
+        them; `fields` and errors are those of `recall`."""
+        asked = recall_request(query, self._sessions(session).read, **({"after": LATEST} | fields))
+        asked |= {"format": "context", "max_tokens": self.settings.max_tokens if max_tokens is None else max_tokens}
+        return str(self._recalled(asked).get("context", ""))
 
     def forget(self, id: str) -> dict[str, Any]:
         """Forgets a memory, or every memory of an event id: `{deleted, id}`.
@@ -175,25 +180,53 @@ class Memstore:
         params: dict[str, Any] = {"session": list(self._sessions(session).read), "limit": limit, "offset": offset}
         return self._connection.client.call("GET", "/v1/memory/list", params={n: v for n, v in params.items() if v is not None})
 
-    async def aremember(self, content: str, session: PlainSession | None = None, **fields: Any) -> Memory:
+    async def aremember(self, content: str, session: PlainSession | None = None, **fields: Unpack[RememberFields]) -> Memory:
         """`remember` for asyncio."""
         return await asyncio.to_thread(self.remember, content, session, **fields)
 
-    async def arecall(self, query: str, session: PlainSession | None = None, **fields: Any) -> Memories:
+    async def arecall(self, query: str, session: PlainSession | None = None, **fields: Unpack[RecallFields]) -> Memories:
         """`recall` for asyncio."""
         return await asyncio.to_thread(self.recall, query, session, **fields)
+
+    async def acontext(
+        self,
+        query: str,
+        session: PlainSession | None = None,
+        *,
+        max_tokens: int | None = None,
+        **fields: Unpack[RecallFields],
+    ) -> str:
+        """`context` for asyncio."""
+        return await asyncio.to_thread(self.context, query, session, max_tokens=max_tokens, **fields)
 
     async def aforget(self, id: str) -> dict[str, Any]:
         """`forget` for asyncio."""
         return await asyncio.to_thread(self.forget, id)
 
-    async def alist(self, session: PlainSession | None = None, **fields: Any) -> dict[str, Any]:
+    async def alist(
+        self, session: PlainSession | None = None, *, limit: int | None = None, offset: int | None = None
+    ) -> dict[str, Any]:
         """`list` for asyncio."""
-        return await asyncio.to_thread(self.list, session, **fields)
+        return await asyncio.to_thread(self.list, session, limit=limit, offset=offset)
 
     def close(self) -> None:
         """Closes what this process has open to this service; the next use opens it again."""
         self._connection.close()
+
+    def _recalled(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The service's answer; an empty one, with a warning, when it is away."""
+        if self._queued:
+            self._connection.publisher.status()  # the relay runs from here on, beside the question
+        wait_seconds = _wait(request.get("wait_seconds"))
+        try:
+            answer = self._connection.client.call("POST", "/v1/memory/recall", json=request, wait_seconds=wait_seconds)
+        except ServiceUnavailable as error:
+            if self._strict:
+                raise
+            logger.warning("nothing is recalled: %s", error)
+            return {}
+        warn_if_behind(answer, "from what is recalled")
+        return answer
 
     def _sessions(self, session: PlainSession | None) -> Sessions:
         return resolve_call(session, default=self.settings.session)
@@ -205,9 +238,9 @@ class Memstore:
                 self._queued = not self._connection.publisher.flush(self.settings.flush_seconds)
             return not self._queued
 
-    def _queue(self, body: MemoryRemembered, session: str, why: str) -> Memory:
+    def _queue(self, body: MemoryRemembered, session: str, time: datetime | None, why: str) -> Memory:
         scope, source = Scope.of(self.settings.tenant, session), self.settings.source
-        event = Event(body=body, scope=scope, source=source, traceparent=traceparent())
+        event = Event(body=body, scope=scope, time=time or utc_now(), source=source, traceparent=traceparent())
         with self._lock:
             self._connection.publisher.publish(event)
             self._queued = True
@@ -218,22 +251,9 @@ class Memstore:
         }  # fmt: skip
 
 
-def _checked(fields: dict[str, Any]) -> MemoryRemembered:
-    """The arguments as the event's body, so that the same are refused whether the service is there or not."""
-    try:
-        body = MemoryRemembered.model_validate(fields)
-        json.dumps(body.metadata, allow_nan=False)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise RequestRefused(f"{first['loc'][0]}: {first['msg']}") from error
-    except (TypeError, ValueError) as error:
-        raise RequestRefused(f"metadata: not JSON ({error})") from error
-    return body
-
-
 def _wait(wait_seconds: float | None) -> float:
     return 2.0 if wait_seconds is None else wait_seconds
 
 
-def _time(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat()
+def _utc(time: datetime) -> datetime:
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)

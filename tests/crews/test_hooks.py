@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import crewmem
+import httpx
 import pytest
 from crewai import Agent, Crew, Task
 from crewai.flow.flow import Flow, start
@@ -62,7 +63,7 @@ def test_every_form_of_kickoff_recalls_once_and_publishes_once(form: str, instal
     kickoff(two_agent_crew(llm, stream=stream), {"topic": "prices"})
     assert len(installed.recalls()) == 1
     assert installed.recalls()[0] | {"q": ""} == {
-        "q": "", "session": ["s"], "top_k": 8, "threshold": 0.15, "after": "latest", "wait_seconds": 5.0,
+        "q": "", "session": ["s"], "top_k": 8, "threshold": 0.15, "after": "latest", "wait_seconds": 3.0,
     }  # fmt: skip
     assert len(llm.prompts) == 2
     assert all(prompt.count(HEADING) == 1 and "Acme has no API docs" in prompt for prompt in llm.prompts)
@@ -116,6 +117,24 @@ def test_a_view_that_stays_behind_the_log_is_a_warning(installed: FakeService, c
     installed.behind = True
     two_agent_crew(ScriptedLLM("x")).kickoff({"topic": "prices"})
     assert "memory is behind the log" in caplog.text
+
+
+def test_a_kickoff_grants_its_whole_recall_the_time_that_is_set(
+    installed: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    granted: list[httpx.Timeout] = []
+    request = httpx.Client.request
+
+    def watched(self: httpx.Client, *args: Any, **options: Any) -> httpx.Response:
+        granted.append(options["timeout"])
+        return request(self, *args, **options)
+
+    monkeypatch.setattr(httpx.Client, "request", watched)
+    crewmem.install(session="s", recall_timeout_seconds=4.0)
+    two_agent_crew(ScriptedLLM("x")).kickoff({"topic": "prices"})
+    (asked,), (timeout,) = installed.recalls(), granted
+    assert timeout.connect + timeout.read == 4.0
+    assert asked["wait_seconds"] < timeout.read, "there is time left for the answer"
 
 
 def test_what_was_recalled_never_sticks_to_a_later_run_or_to_the_agents(installed: FakeService) -> None:

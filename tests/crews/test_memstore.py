@@ -1,8 +1,11 @@
 """Memstore: what it sends, what it does in an outage, what it raises."""
 
 import asyncio
+import inspect
 import logging
 import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import crewmem
@@ -18,6 +21,8 @@ from crewmem.errors import (
     ServiceUnavailable,
     SettingsError,
 )
+from crewmem.recalling import RecallFields
+from crewmem.remembering import RememberFields
 from opentelemetry import trace
 from support.fake_service import KEY, FakeService, memory
 from support.waiting import until
@@ -58,6 +63,50 @@ def test_content_over_the_limit_is_cut_and_warned_about(service: FakeService, ca
     Memstore().remember("Acme charges 49 dollars. " * 1000)
     assert len(service.remembered()[0]["content"]) <= 10_000
     assert "cut" in caplog.text
+
+
+def test_an_answer_from_a_view_that_is_behind_the_log_is_a_warning(
+    service: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.memories["p"] = [memory("Acme")]
+    Memstore().recall("x", "p")
+    assert not caplog.records
+    service.behind = True
+    assert [found["content"] for found in Memstore().recall("x", "p")] == ["Acme"]
+    assert "memory is behind the log" in caplog.text
+
+
+def test_the_time_of_a_memory_can_be_given_and_is_kept_in_an_outage(service: FakeService) -> None:
+    store = Memstore()
+    store.remember("a", created_at=datetime(2026, 3, 1, 12, tzinfo=timezone(timedelta(hours=2))))
+    assert service.remembered() == [{"content": "a", "session": "shared", "created_at": "2026-03-01T10:00:00+00:00"}]
+    service.stop()
+    assert store.remember("b", created_at=datetime(2026, 3, 1, 12))["created_at"] == "2026-03-01T12:00:00+00:00"  # noqa: DTZ001
+    service.start()
+    until(lambda: service.events)
+    assert service.events[0]["time"].startswith("2026-03-01T12:00:00")
+
+
+def test_a_recall_can_be_explained_or_come_as_a_block_of_text(service: FakeService) -> None:
+    service.memories["p"] = [memory("Acme", explain={"rank": 0.5})]
+    store = Memstore()
+    assert store.recall("x", "p", explain=True)[0]["explain"] == {"rank": 0.5}
+    assert store.context("x", "p", kind="finding") == "the block"
+    assert asyncio.run(store.acontext("x", "p", max_tokens=50, after=None)) == "the block"
+    asked = [call | {"q": "", "session": []} for call in service.recalls()]
+    assert asked == [
+        {"q": "", "session": [], "after": "latest", "explain": True},
+        {"q": "", "session": [], "after": "latest", "kind": "finding", "format": "context", "max_tokens": 600},
+        {"q": "", "session": [], "format": "context", "max_tokens": 50},
+    ]
+    service.stop()
+    assert store.context("x", "p") == ""
+
+
+@pytest.mark.parametrize(("method", "fields"), [(Memstore.remember, RememberFields), (Memstore.recall, RecallFields)])
+def test_the_async_methods_take_what_the_others_take(method: Callable[..., Any], fields: type) -> None:
+    named = {name for name, one in inspect.signature(method).parameters.items() if one.kind is one.KEYWORD_ONLY}
+    assert named == set(fields.__annotations__)
 
 
 def test_in_an_outage_recall_gives_nothing_and_warns(service: FakeService, caplog: pytest.LogCaptureFixture) -> None:

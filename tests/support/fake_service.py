@@ -76,7 +76,8 @@ class FakeService:
             if path == "/v1/memory/recall":
                 wanted = body["session"] if isinstance(body["session"], list) else [body["session"]]
                 found = [memory for name in wanted for memory in self.memories.get(name, [])]
-                return 200, {"memories": found, "count": len(found), "query": body["q"], "fresh": not self.behind}
+                block = {"context": "the block"} if body.get("format") == "context" else {}
+                return 200, {"memories": found, "count": len(found), "query": body["q"], "fresh": not self.behind} | block
             if path == "/v1/memory/remember":
                 return 201, {"id": "0-1", "created_at": "2026-11-23T00:00:00Z"} | body
             if path.startswith("/v1/memory/list"):
