@@ -5,7 +5,7 @@
     ...
     crew.kickoff()
 
-Everything here is loaded when it is first used: importing crewmem costs a few milliseconds.
+Everything here but the errors is loaded when it is first used: importing crewmem costs a few milliseconds.
 """
 
 from __future__ import annotations
@@ -13,112 +13,70 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from crewmem import errors
+from crewmem.errors import *  # noqa: F403  # its __all__ is the list of the public ones
+
 if TYPE_CHECKING:
-    from crewmem_producers.publisher import Publisher
+    from crewmem_producers.events import Event as Event
+    from crewmem_producers.events import MemoryRemembered as MemoryRemembered
+    from crewmem_producers.names import Scope as Scope
+    from crewmem_producers.publisher import Publisher as Publisher
 
-    from crewmem.crew_memory import CrewMemory
-    from crewmem.errors import (
-        CrewmemError,
-        EventRefused,
-        EventTooLarge,
-        InvalidEvent,
-        InvalidName,
-        KeyRefused,
-        LogUnavailable,
-        MissingExtra,
-        NotFound,
-        NotFresh,
-        OutboxBroken,
-        OutboxFull,
-        RequestRefused,
-        RightRefused,
-        ServiceUnavailable,
-        SessionMissing,
-        SettingsError,
-        TokenTimeout,
-        TransportRefused,
-    )
-    from crewmem.installing import install
-    from crewmem.memory_crew import MemoryCrew
-    from crewmem.memstore import Memstore
-    from crewmem.runs import Run, last_run
-    from crewmem.sessions import AGENT_ROLE, session
-    from crewmem.tools import RecallTool, RememberTool
+    from crewmem.crew_memory import CrewMemory as CrewMemory
+    from crewmem.installing import install as install
+    from crewmem.installing import uninstall as uninstall
+    from crewmem.memory_crew import MemoryCrew as MemoryCrew
+    from crewmem.memstore import Memstore as Memstore
+    from crewmem.runs import Run as Run
+    from crewmem.runs import last_run as last_run
+    from crewmem.sessions import AGENT_ROLE as AGENT_ROLE
+    from crewmem.sessions import session as session
+    from crewmem.tools import RecallTool as RecallTool
+    from crewmem.tools import RememberTool as RememberTool
 
-_HOME = {
-    "Publisher": "crewmem_producers.publisher",
-    "CrewMemory": "crewmem.crew_memory",
-    "install": "crewmem.installing",
-    "MemoryCrew": "crewmem.memory_crew",
-    "Memstore": "crewmem.memstore",
-    "Run": "crewmem.runs",
-    "last_run": "crewmem.runs",
-    "AGENT_ROLE": "crewmem.sessions",
-    "session": "crewmem.sessions",
-    "RecallTool": "crewmem.tools",
-    "RememberTool": "crewmem.tools",
-    "CrewmemError": "crewmem.errors",
-    "EventRefused": "crewmem.errors",
-    "EventTooLarge": "crewmem.errors",
-    "InvalidEvent": "crewmem.errors",
-    "InvalidName": "crewmem.errors",
-    "KeyRefused": "crewmem.errors",
-    "LogUnavailable": "crewmem.errors",
-    "MissingExtra": "crewmem.errors",
-    "NotFound": "crewmem.errors",
-    "NotFresh": "crewmem.errors",
-    "OutboxBroken": "crewmem.errors",
-    "OutboxFull": "crewmem.errors",
-    "RequestRefused": "crewmem.errors",
-    "RightRefused": "crewmem.errors",
-    "ServiceUnavailable": "crewmem.errors",
-    "SessionMissing": "crewmem.errors",
-    "SettingsError": "crewmem.errors",
-    "TokenTimeout": "crewmem.errors",
-    "TransportRefused": "crewmem.errors",
+    __version__: str
+
+_PUBLIC = {
+    "crewmem.installing": ("install", "uninstall"),
+    "crewmem.memory_crew": ("MemoryCrew",),
+    "crewmem.crew_memory": ("CrewMemory",),
+    "crewmem.tools": ("RecallTool", "RememberTool"),
+    "crewmem.memstore": ("Memstore",),
+    "crewmem.sessions": ("AGENT_ROLE", "session"),
+    "crewmem.runs": ("Run", "last_run"),
+    "crewmem_producers.publisher": ("Publisher",),
+    "crewmem_producers.events": ("Event", "MemoryRemembered"),
+    "crewmem_producers.names": ("Scope",),
 }
-"""Every public name -> the module that it lives in."""
+"""Module -> the public names that live in it; beside them the errors."""
+_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
-__all__ = [
-    "AGENT_ROLE",
-    "CrewMemory",
-    "CrewmemError",
-    "EventRefused",
-    "EventTooLarge",
-    "InvalidEvent",
-    "InvalidName",
-    "KeyRefused",
-    "LogUnavailable",
-    "MemoryCrew",
-    "Memstore",
-    "MissingExtra",
-    "NotFound",
-    "NotFresh",
-    "OutboxBroken",
-    "OutboxFull",
-    "Publisher",
-    "RecallTool",
-    "RememberTool",
-    "RequestRefused",
-    "RightRefused",
-    "Run",
-    "ServiceUnavailable",
-    "SessionMissing",
-    "SettingsError",
-    "TokenTimeout",
-    "TransportRefused",
-    "install",
-    "last_run",
-    "session",
-]
+__all__ = ["__version__", *sorted({*_HOME, *errors.__all__})]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("crewmem")
+    elif name in _HOME:
+        value = _loaded(name)
+    else:
         raise AttributeError(f"module 'crewmem' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value
+
+
+def _loaded(name: str) -> Any:
+    """Raises MissingExtra for what needs CrewAI, where that is not installed."""
+    try:
+        return getattr(import_module(_HOME[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "crewai":
+            raise
+        from crewmem_producers.errors import missing_extra
+
+        raise missing_extra("crewai", "crewai") from error
 
 
 def __dir__() -> list[str]:

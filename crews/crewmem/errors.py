@@ -1,16 +1,28 @@
-"""The errors that a crew's project meets; `crewmem_producers.errors` has the rest of the tree.
+"""The errors that a crew's project meets, and the command line's own; `crewmem_producers.errors` has the rest of the tree.
 
 CrewmemError
 ├── SessionMissing       a kickoff without a session
-├── NotFresh             the view did not reach the token in time (`strict=True`)
+├── NotFresh             the view did not reach the token in time (`recall(strict=True)`)
 ├── RequestRefused       the service refused the arguments (400, 413)
 │   └── NotFound         no such memory (404)
 ├── TransportRefused     (producers) the destination refused the caller
 │   ├── KeyRefused       the API key is missing, wrong, revoked or expired (401)
 │   └── RightRefused     the API key may not do that, or not in that session (403)
-├── ServiceUnavailable   (producers) connection, time-out, 429 or 5xx
+├── Unavailable          (producers) a part of the surroundings is away
+│   ├── ServiceUnavailable  connection, time-out, 429 or 5xx
+│   └── LogUnavailable   the log did not acknowledge (CREWMEM_DURABILITY=log)
+├── SettingsError, InvalidName, MissingExtra (producers) what was set, named or installed cannot be used
 ├── OutboxFull, OutboxBroken (producers) nothing more can be kept on this machine's disk
-└── InvalidEvent, EventTooLarge, EventRefused (producers) an event of your own that cannot be published
+├── InvalidEvent, EventTooLarge, EventRefused, TokenTimeout (producers) what publishing events of your own meets
+└── (`crewmem.cli.errors`, of commands)
+    ├── CheckFailed      a check found something wrong (exit code 1)
+    ├── HomeInUse        another `crewmem up` runs on the same folder
+    ├── AddressInUse     something else listens where the service should
+    ├── MasterKeyLost    the key that sealed this log is gone
+    ├── KeysLeft         data keys open with a master key that is not here
+    ├── KeyNotLost       a data key that is there, or that no record names
+    ├── UnknownEvent     no event of that id has been processed
+    └── UnknownLetter    no dead letter of that id or position
 """
 
 from __future__ import annotations

@@ -44,12 +44,11 @@ class _Configurations:
 _configurations = _Configurations()
 
 
-def install_for_all(configuration: Configuration | None) -> Configuration | None:
-    """Every crew of this process from now on; None takes it back. Returns what held before."""
+def install_for_all(configuration: Configuration) -> None:
+    """Every crew of this process from now on."""
     with _configurations.lock:
-        before, _configurations.installed = _configurations.installed, configuration
+        _configurations.installed = configuration
     _register()
-    return before
 
 
 def install_for(crew: Any, configuration: Configuration) -> None:
@@ -70,8 +69,8 @@ def _register() -> None:
 
 def unregister() -> None:
     """Takes crewmem out of this process's crews."""
-    install_for_all(None)
     with _configurations.lock:
+        _configurations.installed = None
         _configurations.of_crew.clear()
         for point, hook in _HOOKS.items():
             unregister_hook(point, hook)

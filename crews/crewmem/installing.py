@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from crewmem_producers.errors import missing_extra
 from crewmem_producers.settings import CrewSettings, load, unknown_names
 
-from crewmem.extras import require_crewai
 from crewmem.kickoff import Options, names_of
 from crewmem.sessions import Session, check
 
@@ -32,10 +34,12 @@ def install(
     `session`: a name, a list (reads all, writes to the first), `crewmem.AGENT_ROLE`, or a function of the crew and its
     inputs; without it, it comes from `inputs["crewmem_session"]`, a `with crewmem.session(...)` block or CREWMEM_SESSION.
     `agents`: roles or agents that get recalled memory, all by default. `publish=False` and `recall=False` switch off one
-    half. `strict`: a refused key (401, 403) raises instead of logging an error. Further arguments are settings:
-    `base_url`, `api_key`, `top_k`, `max_tokens`, `threshold` and the rest of docs/settings.md.
+    half. `strict`: a key or event that is refused (401, 403) stops the crew with an error, which otherwise is only logged; an
+    outage never does. Further arguments are settings: `base_url`, `api_key`, `top_k`, `max_tokens`, `threshold` and the
+    rest of docs/settings.md.
 
-    Opens nothing. Calling it again replaces what it was told before. Raises SettingsError, InvalidName, MissingExtra.
+    Opens nothing. Calling it again replaces what it was told before; `uninstall` takes it back. Raises SettingsError,
+    InvalidName, MissingExtra.
     """
     configuration = configure(
         session, agents=agents, publish=publish, recall=recall, strict=strict, settings=settings
@@ -43,6 +47,19 @@ def install(
     from crewmem.hooks import install_for_all
 
     install_for_all(configuration)
+
+
+def uninstall() -> None:
+    """Takes crewmem out of this process's crews, those of a MemoryCrew too, and closes what it has open.
+
+    What waits in the outbox stays there, for the next that publishes to the same destination. A Memstore, CrewMemory or tool
+    goes on working: it opens again what it needs. Does nothing where nothing is installed.
+    """
+    from crewmem.connection import close_all
+
+    if (hooks := sys.modules.get("crewmem.hooks")) is not None:  # else nothing was installed; it would load CrewAI
+        hooks.unregister()
+    close_all()
 
 
 def configure(
@@ -57,7 +74,8 @@ def configure(
     """Checked options and the connection they use. Raises what `install` raises."""
     from crewmem.connection import connect
 
-    require_crewai()
+    if find_spec("crewai") is None:
+        raise missing_extra("crewai", "crewai")
     check(session)
     for sentence in unknown_names():
         logger.warning("%s", sentence)

@@ -66,9 +66,3 @@ def last_run() -> Run | None:
     """The kickoff that ended last in this process, in whatever thread; None before the first one."""
     with _last.lock:
         return _last.run
-
-
-def forget() -> None:
-    """As before the first kickoff."""
-    with _last.lock:
-        _last.run = None

@@ -12,18 +12,18 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.util import Finalize
-from typing import Protocol
+from typing import Any, Protocol
 
 from crewmem_producers import forks, sizes
 from crewmem_producers.destination import check, open_transport
 from crewmem_producers.direct_sender import DirectSender
-from crewmem_producers.errors import InvalidEvent
+from crewmem_producers.errors import InvalidEvent, SettingsError
 from crewmem_producers.events import PUBLISHABLE, Event
 from crewmem_producers.outbox import OutboxStatus
 from crewmem_producers.outbox_sender import OutboxSender
 from crewmem_producers.plain import plain
 from crewmem_producers.receipt import Receipt
-from crewmem_producers.settings import CrewSettings
+from crewmem_producers.settings import CrewSettings, load
 from crewmem_producers.transport import TransportFactory
 from crewmem_producers.waiting import pauses
 
@@ -36,11 +36,17 @@ class Publisher:
     Nothing is opened before the first use. Each process has its own connection, thread and loop: a forked child starts anew.
     """
 
-    def __init__(self, settings: CrewSettings, *, transport: TransportFactory | None = None) -> None:
-        """`transport` makes another transport than the one that the settings name.
+    def __init__(
+        self, settings: CrewSettings | None = None, *, transport: TransportFactory | None = None, **named: Any
+    ) -> None:
+        """`settings` as they were loaded; without them they are loaded here, those that are `named` as arguments first.
+        `transport` makes another transport than the one that they name.
 
-        Raises SettingsError and MissingExtra for a destination that could never be reached.
+        Raises SettingsError, and MissingExtra for a destination that could never be reached.
         """
+        if settings is not None and named:
+            raise SettingsError(f"settings are given, so {', '.join(named)} cannot be named beside them")
+        settings = load(CrewSettings, **named) if settings is None else settings
         if transport is None:
             check(settings)
         self._settings = settings

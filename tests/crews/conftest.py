@@ -8,7 +8,7 @@ from pathlib import Path
 
 import crewmem
 import pytest
-from crewmem import connection
+from crewmem import runs
 from support.fake_service import KEY, FakeService, running
 
 
@@ -38,24 +38,15 @@ def home(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def closed() -> Iterator[None]:
-    """After the test no connection of crewmem's is open."""
-    yield
-    connection.close_all()
-
-
-@pytest.fixture
 def uninstalled() -> Iterator[None]:
-    """After the test crewmem is out of this process's crews again."""
+    """After the test crewmem is out of this process's crews again, nothing of it is open, and no kickoff has run."""
     yield
-    from crewmem import hooks, runs
-
-    hooks.unregister()
-    runs.forget()
+    crewmem.uninstall()
+    runs._last.run = None
 
 
 @pytest.fixture
-def installed(service: FakeService, uninstalled: None) -> FakeService:
+def installed(service: FakeService) -> FakeService:
     """crewmem is installed for session `s`; gives the service."""
     crewmem.install(session="s")
     return service

@@ -19,8 +19,6 @@ from opentelemetry import trace
 from support.crews import ScriptedLLM, two_agent_crew
 from support.fake_service import FakeService, memory
 
-pytestmark = pytest.mark.usefixtures("uninstalled")
-
 
 def stream_sync(crew: Crew, inputs: dict[str, Any]) -> None:
     stream = crew.kickoff(inputs)

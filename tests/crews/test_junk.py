@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import crewmem
-import pytest
 from crewmem import Memstore
 from support.crews import ScriptedLLM, two_agent_crew
 from support.live import live_service
-
-pytestmark = pytest.mark.usefixtures("uninstalled")
 
 
 def restate(prompt: str) -> str:

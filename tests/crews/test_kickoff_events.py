@@ -14,8 +14,6 @@ from pydantic import BaseModel, Field
 from support.crews import ScriptedLLM, two_agent_crew
 from support.fake_service import FakeService, memory
 
-pytestmark = pytest.mark.usefixtures("uninstalled")
-
 
 class Price(BaseModel):
     name: str

@@ -81,7 +81,7 @@ def test_the_time_of_a_memory_can_be_given_and_is_kept_in_an_outage(service: Fak
     store.remember("a", created_at=datetime(2026, 3, 1, 12, tzinfo=timezone(timedelta(hours=2))))
     assert service.remembered() == [{"content": "a", "session": "shared", "created_at": "2026-03-01T10:00:00+00:00"}]
     service.stop()
-    assert store.remember("b", created_at=datetime(2026, 3, 1, 12))["created_at"] == "2026-03-01T12:00:00+00:00"  # noqa: DTZ001
+    assert store.remember("b", created_at=datetime(2026, 3, 1, 12))["created_at"] == "2026-03-01T12:00:00+00:00"
     service.start()
     until(lambda: service.events)
     assert service.events[0]["time"].startswith("2026-03-01T12:00:00")

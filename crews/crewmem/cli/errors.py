@@ -1,15 +1,4 @@
-"""The errors of the command line.
-
-CrewmemError
-├── CheckFailed   a check found something wrong (exit code 1)
-├── HomeInUse     another `crewmem up` runs on the same folder
-├── MasterKeyLost the key that sealed this log is gone
-├── KeysLeft      data keys open with a master key that is not here
-├── KeyNotLost    a data key that is there, or that no record names
-├── AddressInUse  something else listens where the service should
-├── UnknownEvent  no event of that id has been processed
-└── UnknownLetter no dead letter of that id or position
-"""
+"""The errors of the command line; `crewmem.errors` draws them in the tree."""
 
 from __future__ import annotations
 
