@@ -29,7 +29,7 @@ PREFIX = "CREWMEM_"
 CONFIG_VARIABLE = "CREWMEM_CONFIG"
 CONFIG_NAME = "crewmem.toml"
 DEFAULT_BASE_URL = "http://127.0.0.1:8765"
-MASTER_KEY_NAME = "master_key"
+API_KEY_NAME, MASTER_KEY_NAME = "api_key", "master_key"
 """In the home folder: what `crewmem up` made."""
 OUTSIDE_THE_MODELS = frozenset({CONFIG_VARIABLE, "CREWMEM_LOCOMO"})
 """Names that are no setting of a role: where the file is, and what a benchmark reads."""
@@ -207,7 +207,7 @@ class CrewSettings(KafkaSettings):
         """
         if self.api_key is not None:
             return self.api_key.get_secret_value()
-        path = self.home / "api_key"
+        path = self.home / API_KEY_NAME
         try:
             if self.base_url.rstrip("/") == DEFAULT_BASE_URL and path.is_file():
                 return path.read_text("utf-8").strip() or None

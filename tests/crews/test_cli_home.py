@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from crewmem.cli.errors import AddressInUse, HomeInUse
-from crewmem.cli.home import KEY_FILE, bind, hold_home, keep, kept_key
+from crewmem.cli.home import bind, hold_home, keep, kept_key
 from crewmem_producers.errors import SettingsError
+from crewmem_producers.settings import API_KEY_NAME
 
 
 def test_a_home_is_held_by_one_and_free_again_afterwards(tmp_path: Path) -> None:
@@ -42,8 +43,8 @@ def test_a_host_that_is_none_of_ours_is_a_wrong_setting() -> None:
 
 def test_the_key_is_kept_for_its_owner_only(tmp_path: Path) -> None:
     assert kept_key(tmp_path) is None
-    keep(tmp_path, KEY_FILE, "am_live_1")
-    keep(tmp_path, KEY_FILE, "am_live_2")
+    keep(tmp_path, API_KEY_NAME, "am_live_1")
+    keep(tmp_path, API_KEY_NAME, "am_live_2")
     assert kept_key(tmp_path) == "am_live_2"
     assert stat.S_IMODE((tmp_path / "api_key").stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["api_key"]

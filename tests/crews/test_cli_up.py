@@ -103,6 +103,11 @@ def test_a_first_start_a_kill_and_a_second_start(up: Callable[..., Up], tmp_path
     assert (memory["content"], memory["id"]) == (said["content"], made["id"])
     assert 0.5 < memory["score"] <= 1
     assert ask(url, key, "GET", "/v1/memory/recall", params=asked | {"session": "project_beta"})["count"] == 0
+
+    consumer = ask(url, "", "GET", "/consumer/health/ready")
+    assert consumer["status"] == "ok" and consumer["generations"]["g1"]["0"]["lag"] == 0
+    counted = httpx.get(f"{url}/consumer/metrics", trust_env=False).text
+    assert 'crewmem_records_total{outcome="stored"} 1.0' in counted and 'crewmem_waiting{part="store"} 0.0' in counted
     accepted = ask(
         url, key, "POST", "/v1/memory/remember", json=said | {"content": "said at the last moment", "wait_seconds": 0}
     )

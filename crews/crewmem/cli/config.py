@@ -6,16 +6,17 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from crewmem_producers.settings import PREFIX, ROLES, CrewSettings, config_path, load, origin
+from crewmem_producers.settings import API_KEY_NAME, PREFIX, ROLES, CrewSettings, config_path, load, origin
 
 from crewmem.cli.console import print_json, print_table, say
+from crewmem.cli.options import AsJson
 
 app = typer.Typer(help="Settings: their values, where they come from, what they mean.", no_args_is_help=True)
 _MASK = "**********"
 
 
 @app.command()
-def show(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def show(as_json: AsJson = False) -> None:
     """Print every setting with its value and origin; secrets are masked."""
     settings = _values()
     if as_json:
@@ -61,7 +62,7 @@ def _values() -> dict[str, dict[str, Any]]:
             shown.setdefault(name, {"value": value, "from": origin(model, name)})
     crew = loaded[CrewSettings]
     if isinstance(crew, CrewSettings) and crew.api_key is None and crew.resolved_api_key():
-        shown["api_key"] = {"value": _MASK, "from": str(crew.home / "api_key")}
+        shown["api_key"] = {"value": _MASK, "from": str(crew.home / API_KEY_NAME)}
     return shown
 
 

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from crewmem_producers.errors import SettingsError
+from crewmem_producers.settings import API_KEY_NAME
 
 from crewmem.cli.errors import AddressInUse, HomeInUse
 
-KEY_FILE = "api_key"
 _LOCK_FILE = "up.lock"
 _PID_FILE = "up.pid"
 
@@ -75,7 +75,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 def kept_key(home: Path) -> str | None:
     """The key in the home folder, or None when there is none."""
-    path = home / KEY_FILE
+    path = home / API_KEY_NAME
     return (path.read_text("utf-8").strip() or None) if path.is_file() else None
 
 

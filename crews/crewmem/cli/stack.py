@@ -12,18 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from crewmem_producers.registry import Registry
-from crewmem_producers.settings import ConsumerSettings, ServiceSettings
+from crewmem_producers.settings import API_KEY_NAME, ConsumerSettings, ServiceSettings
 
 from crewmem.cli import parts
 from crewmem.cli.applied import apply_default_rules
 from crewmem.cli.first_master_key import first_master_key
-from crewmem.cli.home import KEY_FILE, bind, keep, kept_key
+from crewmem.cli.home import bind, keep, kept_key
 
 _LOOK_SECONDS = 0.05
 
 TURN_SECONDS = 0.0005
 """How long a thread may keep others from running Python. With Python's own 5 ms a recall, which hands over a few dozen times,
 waits for each of them while a consumer of the same process is busy (p95 during a replay 2.1 instead of 1.6 times)."""
+
+CONSUMER_PATH = "/consumer"
+"""Below it the service's port has the health and the metrics of the consumer, which has no port of its own here."""
 
 Working = Callable[[str], AbstractContextManager[None]]
 """Shows that something takes long, for as long as it is open."""
@@ -71,23 +74,25 @@ async def run(
         new_master_key = first_master_key(service, registry)
         await apply_default_rules(log, source=service.source)
         from crewmem_consumers.consumer import run as consume
-        from crewmem_consumers.health import Health
+        from crewmem_consumers.health import Health, create_app
         from crewmem_store.service.serve import serve
 
-        key_file = None if service.admin_key else service.home / KEY_FILE
+        key_file = None if service.admin_key else service.home / API_KEY_NAME
         shared: dict[str, Any] = {
             "log": log, "registry": registry, "store": store, "embedder": embedder, "open_embedder": shelf.named
         }  # fmt: skip
+
+        health = Health()
 
         def started(url: str) -> None:
             ready(Started(url, service.home, key_file, new_key, new_master_key))
 
         async def answer() -> None:
-            await serve(service, stop=stop, ready=started, **shared)
+            await serve(service, stop=stop, ready=started, mounts={CONSUMER_PATH: create_app(health)}, **shared)
 
         await _together(
             stop,
-            consume(consumer, stop=stop, health=Health(), **shared),
+            consume(consumer, stop=stop, health=health, **shared),
             once_there_is_a_view(registry, stop, answer),
         )
 
@@ -127,5 +132,5 @@ async def first_key(settings: ServiceSettings, registry: Registry) -> str | None
     if record is not None and record.revoked_at is None:
         return None
     key = kept if kept and record is None else keys.make_key()
-    keep(settings.home, KEY_FILE, key)
+    keep(settings.home, API_KEY_NAME, key)
     return await keys.create(registry, tenant=settings.tenant, name="up", key=key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ServiceSettings
 from crewmem_producers.started import started
 from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp
 
 from crewmem_store import embedders
 from crewmem_store.connect import open_store
@@ -43,8 +44,10 @@ async def serve(
     store: Store | None = None,
     embedder: Embedder | None = None,
     open_embedder: OpenEmbedder | None = None,
+    mounts: Mapping[str, ASGIApp] | None = None,
 ) -> None:
     """Serves until `stop` is set. What is handed in is started already and stays open; the rest is opened here and closed.
+    `mounts` are applications that are served below a path of their own, without a key.
 
     The embedder of the generation that answers is opened, `settings.embedder` only where there is none yet; those of other
     generations follow while it serves.
@@ -70,6 +73,8 @@ async def serve(
             embedder=embedder,
             open_embedder=shelf.named,
         )
+        for path, mounted in (mounts or {}).items():
+            app.mount(path, mounted)
         if app.state.parts.sealer is None:
             logger.warning(
                 "no master key is set (CREWMEM_MASTER_KEY): events lie on the log as they are, and erasing a session cannot "

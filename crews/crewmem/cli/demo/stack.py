@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crewmem_producers.errors import ServiceUnavailable
+from crewmem_producers.settings import API_KEY_NAME
 
 START_SECONDS = 180
 STOP_SECONDS = 30
@@ -19,7 +20,7 @@ class Stack:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.key_file = home / "api_key"
+        self.key_file = home / API_KEY_NAME
         self.url = ""
         self.said: list[str] = []
         self._process: subprocess.Popen[str] | None = None
