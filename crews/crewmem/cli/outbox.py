@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 app = typer.Typer(help="What waits on this machine to be sent.", no_args_is_help=True)
 
 _LOOK_SECONDS = 0.2
+_MOST_LETTERS = 100
+"""Of each outbox the oldest so many are named; how many there are is said."""
 
 
 @app.command()
@@ -38,6 +40,8 @@ def status(as_json: AsJson = False) -> None:
     for outbox in found:
         for letter in outbox["letters"]:
             note(f"refused for ever: {letter['id']}: {letter['reason']}", style="yellow")
+        if more := outbox["dead_letters"] - len(outbox["letters"]):
+            note(f"and {more} more that were refused for ever later, in {outbox['path']}", style="yellow")
     for outbox in found:
         if outbox["depth"] and not outbox["ours"]:
             note(_stranded(outbox), style="yellow")
@@ -100,14 +104,14 @@ def _drained(publisher: Publisher, waiting: int, timeout_seconds: float) -> Outb
 
 
 def statuses(settings: CrewSettings) -> list[dict[str, Any]]:
-    """How each outbox of this machine stands: an OutboxStatus as a dict, with `ours` and its dead `letters`."""
+    """How each outbox of this machine stands: an OutboxStatus as a dict, with `ours` and its oldest dead `letters`."""
     from crewmem_producers.destination import outbox_files, outbox_path
     from crewmem_producers.outbox import Outbox
 
     found = []
     for path in outbox_files(settings.outbox_folder):
         outbox = Outbox(path, max_bytes=settings.outbox_max_mb * 1_000_000)
-        letters = [{"id": letter.id, "reason": letter.reason} for letter in outbox.dead_letters()]
+        letters = [{"id": letter.id, "reason": letter.reason} for letter in outbox.dead_letters(_MOST_LETTERS)]
         ours = path == outbox_path(settings)
         found.append({**asdict(outbox.status()), "path": str(path), "ours": ours, "letters": letters})
         outbox.close()
