@@ -33,6 +33,9 @@ def test_a_key_has_no_admin_right_unless_asked_for() -> None:
 
 def test_a_revoked_key_stays_listed_as_revoked_and_cannot_be_revoked_again() -> None:
     crewmem("keys", "create", "--name", "k")
+    crewmem("keys", "create", "--name", "other")
+    ended = json.loads(crewmem("keys", "revoke", "other", "--json").stdout)
+    assert ended["name"] == "other" and ended["revoked_at"] and len(ended["hash"]) == 64
     assert "revoked 'k'" in crewmem("keys", "revoke", "k").stdout
     assert "revoked" in crewmem("keys", "list").stdout
     again = crewmem("keys", "revoke", "k")

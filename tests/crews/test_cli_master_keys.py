@@ -56,6 +56,13 @@ def seal(*sessions: str, key: str = OLD) -> list[Record]:
     return found
 
 
+def test_a_master_key_can_be_made_and_shown_as_json() -> None:
+    made = json.loads(crewmem("keys", "master", "--json").stdout)
+    assert MasterKeys.parse(made["key"]).current.text == made["public"]
+    shown = crewmem("keys", "master", "--public", "--json", CREWMEM_MASTER_KEY=made["key"])
+    assert json.loads(shown.stdout) == {"public": made["public"], "fingerprint": made["fingerprint"]}
+
+
 def test_a_pair_is_made_with_the_private_half_alone_on_stdout() -> None:
     made = crewmem("keys", "master")
     key = made.stdout.strip()

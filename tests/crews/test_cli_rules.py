@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crewmem.cli.app import app
@@ -14,7 +15,11 @@ from crewmem_producers.codec import decode
 from crewmem_producers.connect import open_log
 from crewmem_producers.events import RulesApplied
 from crewmem_producers.log import LoggedRecord
+from crewmem_producers.log_sqlite import SqliteLog
 from crewmem_producers.settings import KafkaSettings, load
+from support.logged import rules_record
+from support.made_home import made_home
+from support.pipeline import remember
 from typer.testing import CliRunner, Result
 
 GOOD = "version: 1\nrules:\n  - name: all\n    why: everything counts\n    action: keep\n    with: {kind: data}\n"
@@ -80,6 +85,43 @@ def test_apply_puts_the_file_on_the_log_as_it_is(tmp_path: Path) -> None:
     assert applied == {"sha256": fingerprint(GOOD), "positions": [{"partition": 0, "offset": 1}]}
     body = decode(asyncio.run(started())[1]).body
     assert isinstance(body, RulesApplied) and (body.rules, body.sha256) == (GOOD, fingerprint(GOOD))
+
+
+def test_the_rules_in_force_are_printed_as_they_were_applied(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(GOOD)
+    asyncio.run(started(rules=False))
+    shown = crewmem("rules", "show")
+    assert (shown.exit_code, shown.stdout) == (0, DEFAULT_RULES) and "the default rules" in shown.stderr
+    crewmem("rules", "apply", str(tmp_path / "r.yaml"))
+    shown = crewmem("rules", "show")
+    assert (shown.stdout, "rules that were applied" in shown.stderr) == (GOOD, True)
+    told = json.loads(crewmem("rules", "show", "--json").stdout)
+    assert (told["sha256"], told["default"], told["text"]) == (fingerprint(GOOD), False, GOOD)
+    assert [rule["name"] for rule in told["rules"]] == ["all"]
+    assert crewmem("rules", "show", "--default").stdout == DEFAULT_RULES
+
+
+def test_rules_that_consumers_have_read_are_found_in_their_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log is read only behind what they have processed."""
+    home = made_home(tmp_path / "home", on_log=[rules_record(GOOD), remember("a"), remember("b", number=1)], waiting=1)
+    monkeypatch.setenv("CREWMEM_HOME", str(home))
+    assert crewmem("rules", "show").stdout == GOOD
+    read: list[int] = []
+    read_log = SqliteLog.read
+
+    async def noted(self: SqliteLog, partition: int, start: int, **options: Any) -> Any:
+        read.append(start)
+        return await read_log(self, partition, start, **options)
+
+    monkeypatch.setattr(SqliteLog, "read", noted)
+    assert crewmem("rules", "show").stdout == GOOD
+    assert read == [2]
+
+
+def test_without_a_log_only_the_default_rules_can_be_shown() -> None:
+    refused = crewmem("rules", "show")
+    assert refused.exit_code == 2 and "there is no event log" in refused.stderr and not refused.stdout
+    assert crewmem("rules", "show", "--default").stdout == DEFAULT_RULES
 
 
 def test_apply_makes_no_log_where_there_is_none(tmp_path: Path) -> None:

@@ -55,7 +55,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 1 a check failed, 2 usage or setting, 3 unreachable, 4 refused with a remedy.",
+    epilog=(
+        "Exit codes: 0 done, 1 a check failed or something is left to do, 2 usage or setting, 3 unreachable, 4 refused with a "
+        "remedy, 130 a replay was stopped with ctrl-C."
+    ),
 )
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crewmem_producers import erased_bytes, erasing
@@ -62,7 +59,7 @@ async def erase(settings: CrewSettings, store_settings: StoreSettings, session: 
         reached = key_tenant(settings, registry)
         erasure, position, keys = await erasing.erase(scope.key, log=log, registry=registry, source=settings.source)
         found = Erased(scope.session, scope.tenant, reached, str(Mark(position.partition, position.offset)), keys)
-        async with _store(store_settings) as store:
+        async with parts.existing_store(store_settings) as store:
             found.records, plain = await _on_the_log(settings, scope, log, position)
             while True:
                 outboxes = await asyncio.to_thread(wipe, settings, scope, key_tenant=reached)
@@ -76,20 +73,6 @@ async def erase(settings: CrewSettings, store_settings: StoreSettings, session: 
                     return found
                 await asyncio.sleep(LOOK_SECONDS)
                 await erasing.touch(registry, erasure)
-
-
-@asynccontextmanager
-async def _store(settings: StoreSettings) -> AsyncIterator[Store | None]:
-    """The store, or None where it cannot be reached from here: none is made."""
-    if not _is_there(settings.store_uri):
-        yield None
-        return
-    async with parts.store(settings) as store:
-        yield store
-
-
-def _is_there(uri: str) -> bool:
-    return "://" in uri or Path(uri).expanduser().is_dir()
 
 
 async def _in_the_registry(settings: CrewSettings, erasure: Erasure) -> list[str]:

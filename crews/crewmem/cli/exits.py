@@ -10,7 +10,7 @@ from crewmem.cli.errors import CheckFailed
 
 
 class Exit(IntEnum):
-    """0 done, 1 a check failed, 2 usage or setting, 3 unreachable, 4 refused with a remedy."""
+    """0 done, 1 a check failed or something is left to do, 2 usage or setting, 3 unreachable, 4 refused with a remedy."""
 
     DONE = 0
     CHECK_FAILED = 1

@@ -77,10 +77,14 @@ def list_keys(as_json: AsJson = False) -> None:
 
     keys = asyncio.run(listed())
     if as_json:
-        print_json([{"hash": key.hash, **key.record()} for key in keys])
+        print_json([_shown(key) for key in keys])
         return
     columns = ("name", "tenant", "rights", "sessions", "state", "created", "hash")
     print_table(columns, [_row(key) for key in keys])
+
+
+def _shown(key: Key) -> dict[str, Any]:
+    return {"hash": key.hash, **key.record()}
 
 
 def _row(key: Key) -> tuple[Any, ...]:
@@ -94,7 +98,9 @@ def _row(key: Key) -> tuple[Any, ...]:
 
 
 @app.command()
-def revoke(key: Annotated[str, typer.Argument(help="Its name, the start of its hash, or the key itself.")]) -> None:
+def revoke(
+    key: Annotated[str, typer.Argument(help="Its name, the start of its hash, or the key itself.")], as_json: AsJson = False
+) -> None:
     """End a key; every service refuses it within seconds, for good."""
     from crewmem_store.keys import revoke as revoke_key
 
@@ -103,4 +109,7 @@ def revoke(key: Annotated[str, typer.Argument(help="Its name, the start of its h
             return await revoke_key(registry, key)
 
     done = asyncio.run(revoked())
+    if as_json:
+        print_json(_shown(done))
+        return
     say(f"revoked {done.name!r} of tenant {done.tenant} ({done.hash[:12]})")

@@ -22,15 +22,20 @@ from crewmem.cli.progress import progress_bar
 
 def master(
     public: Annotated[bool, typer.Option("--public", help="Print the public half of the key that is set.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a master key and print it: it opens every sealed event, and without it nobody can."""
     from crewmem_producers.master_key import generate
 
-    if public:
-        say(_held().current.text)
+    key = None if public else generate()
+    half = (_held() if key is None else MasterKeys.parse(key)).current
+    if as_json:
+        made = {} if key is None else {"key": key}
+        print_json(made | {"public": half.text, "fingerprint": half.fingerprint})
         return
-    key = generate()
-    half = MasterKeys.parse(key).current
+    if key is None:
+        say(half.text)
+        return
     note(f"fingerprint {half.fingerprint}; the public half, for who seals only:  CREWMEM_MASTER_PUBLIC_KEY={half.text}")
     note("keep a copy where no fire and no typing error reaches both: without this key the log cannot be read", style="yellow")
     say(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from crewmem_producers.errors import SettingsError
@@ -68,6 +69,20 @@ async def store(settings: StoreSettings) -> AsyncIterator[Store]:
         yield opened
     finally:
         await asyncio.to_thread(opened.close)
+
+
+@asynccontextmanager
+async def existing_store(settings: StoreSettings) -> AsyncIterator[Store | None]:
+    """The store, or None where it cannot be reached from here: none is made."""
+    if not _is_there(settings.store_uri):
+        yield None
+        return
+    async with store(settings) as opened:
+        yield opened
+
+
+def _is_there(uri: str) -> bool:
+    return "://" in uri or Path(uri).expanduser().is_dir()
 
 
 def call(settings: CrewSettings, method: Literal["GET", "POST", "DELETE"], path: str, **what: Any) -> dict[str, Any]:

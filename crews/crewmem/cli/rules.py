@@ -16,6 +16,7 @@ from crewmem.cli.console import note, print_json, print_table, say
 from crewmem.cli.explain import Explained
 from crewmem.cli.explain import explain as explain_event
 from crewmem.cli.options import AsJson, RuleFile
+from crewmem.cli.rules_now import rules_now
 from crewmem.cli.trial import try_rules
 
 if TYPE_CHECKING:
@@ -35,6 +36,26 @@ def check(file: RuleFile, as_json: AsJson = False) -> None:
     columns = ("line", "rule", "action", "with", "why")
     print_table(columns, [(rule.line, rule.name, _action(rule), _with(rule), rule.why) for rule in rules.rules])
     say(f"{file}: {len(rules.rules)} rules, no mistake")
+
+
+@app.command()
+def show(
+    default: Annotated[bool, typer.Option("--default", help="The rules that ship with crewmem, in force or not.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print the rule file that is in force, to look at or to begin one's own with."""
+    from crewmem_consumers.rules import DEFAULT_RULES, RuleSet
+
+    applied = None if default else asyncio.run(rules_now(load(StoreSettings)))
+    rules = RuleSet.parse(applied or DEFAULT_RULES)
+    ships = rules.text == DEFAULT_RULES
+    if as_json:
+        described = [_described(rule) for rule in rules.rules]
+        print_json({"sha256": rules.sha256, "default": ships, "rules": described, "text": rules.text})
+        return
+    say(rules.text.rstrip("\n"))
+    if not default:
+        note(f"in force: {'the default rules' if ships else 'rules that were applied'} ({rules.sha256[:12]})")
 
 
 app.command("try")(try_rules)
