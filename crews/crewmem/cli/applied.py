@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from crewmem_producers.codec import encode
 from crewmem_producers.events import Event, RulesApplied
 from crewmem_producers.log import EventLog, Position
@@ -11,7 +9,9 @@ from crewmem_producers.log import EventLog, Position
 
 async def apply_rules(log: EventLog, text: str, *, source: str) -> list[Position]:
     """Appends one `crewmem.rules.applied` record to every partition; the text has been checked. Raises LogUnavailable."""
-    body = RulesApplied(rules=text, sha256=hashlib.sha256(text.encode()).hexdigest())
+    from crewmem_consumers.rules import fingerprint
+
+    body = RulesApplied(rules=text, sha256=fingerprint(text))
     records = [encode(Event(body=body, scope=None, source=source), partition=number) for number in range(log.partitions)]
     return await log.append(records)
 

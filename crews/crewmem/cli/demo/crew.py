@@ -14,7 +14,6 @@ from typing import Any
 
 RESEARCH_GOAL = "Analyse competitor pricing"
 STRATEGY_GOAL = "Build a go-to-market plan with a price per seat"
-CREWS = ("research", "research-later", "strategy")
 
 
 def main(name: str, session: str, report: Path) -> None:

@@ -51,7 +51,6 @@ class Need:
 
 def need(
     rates: Rates, *, kickoffs_per_day: float, output_words: float, deployments: int, sessions_per_day: float | None = None,
-    partitions: int = PARTITIONS,
 ) -> Need:  # fmt: skip
     """For so many deployments of so many kickoffs a day each, whose outputs have so many words together. `sessions_per_day`
     are those that one deployment writes to; None: each kickoff to another."""
@@ -59,7 +58,7 @@ def need(
     daily = kickoffs_per_day * deployments
     log_bytes = each.log_bytes + SEAL_BYTES
     data_keys = DAYS * deployments * min(kickoffs_per_day, sessions_per_day or kickoffs_per_day)
-    rows = daily * DAYS * each.memories / partitions
+    rows = daily * DAYS * each.memories / PARTITIONS
     commit = between([*MERGE_SECONDS], [*MERGE_SECONDS.values()], rows)
     busy = daily * (each.cpu_seconds + commit) / DAY_SECONDS
     cores = max(1, math.ceil(busy * PEAK / USE))
