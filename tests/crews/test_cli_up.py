@@ -104,7 +104,7 @@ def test_a_first_start_a_kill_and_a_second_start(up: Callable[..., Up], tmp_path
     assert 0.5 < memory["score"] <= 1
     assert ask(url, key, "GET", "/v1/memory/recall", params=asked | {"session": "project_beta"})["count"] == 0
 
-    consumer = ask(url, "", "GET", "/consumer/health/ready")
+    consumer = httpx.get(f"{url}/consumer/health/ready", trust_env=False).json()
     assert consumer["status"] == "ok" and consumer["generations"]["g1"]["0"]["lag"] == 0
     counted = httpx.get(f"{url}/consumer/metrics", trust_env=False).text
     assert 'crewmem_records_total{outcome="stored"} 1.0' in counted and 'crewmem_waiting{part="store"} 0.0' in counted
