@@ -38,10 +38,11 @@ bench: $(VENV)/.dev ## the short form of every benchmark (under 20 minutes)
 bench-full: $(VENV)/.dev ## the long form, no limit
 	@$(BIN)/python bench/run.py --full $(ARGS)
 
-docs: $(VENV)/.dev ## write the generated pages of docs/ again
+docs: $(VENV)/.dev ## write the generated pages of docs/ again, and the generated tables in the others
 	@$(BIN)/crewmem config docs settings > docs/settings.md
 	@$(BIN)/crewmem config docs cli > docs/cli.md
 	@$(BIN)/crewmem config docs size > docs/size.md
+	@$(BIN)/python scripts/docs_tables.py
 
 stack-up: ## Apache Kafka, consumers and the recall service with docker compose
 	@scripts/stack up $(ARGS)

@@ -1,5 +1,6 @@
 """Checks that what README and docs tell people to type exists: make targets, crewmem commands and their options, compose
-services, settings, linked files; and that their Python compiles. Exits 1 and names each line that does not hold."""
+services, settings, linked files; that their Python compiles; and that tables made from the program are as it would make them.
+Exits 1 and names each line that does not hold."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import docs_tables
 import typer
 import yaml
 from crewmem.cli.app import app
@@ -103,5 +105,6 @@ COMPOSE_NAMES = set(re.findall(r"\$\{(\w+)", "".join(path.read_text("utf-8") for
 
 if __name__ == "__main__":
     found = [f"{page.relative_to(ROOT)}: {fault}" for page in PAGES if page.exists() for fault in faults(page)]
+    found += [f"{page.relative_to(ROOT)}: a table is not what the program says: run  make docs" for page in docs_tables.stale()]
     print(*found, sep="\n", end="\n" if found else "")
     sys.exit(1 if found else print(f"{len(PAGES)} pages hold") or 0)

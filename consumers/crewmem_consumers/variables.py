@@ -14,20 +14,20 @@ from crewmem_consumers.split import Span
 
 VARIABLES: Mapping[str, str] = {
     "type": "string: `completed`, `failed` or `remembered`",
-    "span": "string: the span's name, such as `task/2`, `raw`, `content` or `error`",
-    "text": "string: the span as it was published, at most 4,000 characters of an output",
+    "span": "string: the piece: `task/2`, `task/2/chars 0-3950`, `raw`, `content`, or `error` for what ended a kickoff",
+    "text": "string: the piece as it was published, at most 4,000 characters of an output",
     "crew": "string: the crew's name, or empty",
-    "crew_key": "string: CrewAI's key of the crew, or empty",
+    "crew_key": "string: CrewAI's key of the crew, which stays when its name changes, or empty",
     "agent_role": "string: the role of the agent, or empty",
-    "task_key": "string: CrewAI's key of the task, or empty",
+    "task_key": "string: CrewAI's key of the task, which stays when its name changes, or empty",
     "task_name": "string: the task's name, or empty",
     "tasks": "int: how many task outputs the kickoff has",
-    "inputs": "map: the inputs that were published",
+    "inputs": "map: the kickoff's inputs that `CREWMEM_PUBLISH_INPUTS` lists",
     "error_type": "string: the exception's type of a failed kickoff, or empty",
     "kind": "string: the kind that a remember names, or empty",
     "key": "string: the key that a remember names, or empty",
     "speaker": "string: the speaker that a remember names, or empty",
-    "importance": "double: 0 to 1; .5 unless a remember says otherwise",
+    "importance": "double: 0 to 1; 0.5 unless a remember says otherwise",
     "metadata": "map: the metadata of a remember",
 }
 """Name -> type and meaning, as the documentation shows them."""
