@@ -11,7 +11,7 @@ WORKERS ?= auto
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.all ## install, then the story: two crews, two processes, one memory, a kill -9 in the middle
+demo: $(VENV)/.all ## install, then the story: two crews, each run a process of its own, one memory, and a kill -9
 	@$(BIN)/crewmem demo $(ARGS)
 
 test: $(VENV)/.dev ## install, then run the tests (ARGS="-m kafka -x" and the like)

@@ -1,6 +1,6 @@
 """Checks that what README and docs tell people to type exists: make targets, crewmem commands and their options, compose
-services, settings, linked files; that their Python compiles; and that tables made from the program are as it would make them.
-Exits 1 and names each line that does not hold."""
+services, settings, linked files; that their Python compiles; that tables made from the program are as it would make them, and
+that every metric is in the page about them. Exits 1 and names each line that does not hold."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ import docs_tables
 import typer
 import yaml
 from crewmem.cli.app import app
+from crewmem_consumers.metrics import Metrics as ConsumerMetrics
 from crewmem_producers.settings import OUTSIDE_THE_MODELS, TEST_PREFIX, known_names
+from crewmem_store.service.metrics import Metrics as ServiceMetrics
+from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "bench" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MONITORING = ROOT / "docs" / "monitoring.md"
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.M | re.S)
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
 SERVICES = set(yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]) | {"s3", "bucket"}
@@ -101,10 +105,23 @@ def is_setting(name: str) -> bool:
     )
 
 
+def metric_faults() -> Iterator[str]:
+    """Metrics that the page about them leaves out, and such as it invents."""
+    texts = (ConsumerMetrics().text(), ServiceMetrics().text([], outbox_events={}))
+    families = [family for text in texts for family in text_string_to_metric_families(text.decode())]
+    ours = [one for one in families if one.name.startswith("crewmem_") and not one.name.endswith("_created")]
+    there = {f"{one.name}_total" if one.type == "counter" else one.name for one in ours}
+    page = MONITORING.read_text("utf-8")
+    named = {name.removesuffix("_bucket") for name in re.findall(r"\bcrewmem_[a-z_]+", page)}
+    yield from (f"{name} is not in it" for name in sorted(there - named))
+    yield from (f"{name} is no metric" for name in sorted(named - there))
+
+
 COMPOSE_NAMES = set(re.findall(r"\$\{(\w+)", "".join(path.read_text("utf-8") for path in ROOT.glob("docker-compose*.yml"))))
 
 if __name__ == "__main__":
     found = [f"{page.relative_to(ROOT)}: {fault}" for page in PAGES if page.exists() for fault in faults(page)]
+    found += [f"{MONITORING.relative_to(ROOT)}: {fault}" for fault in metric_faults()]
     found += [f"{page.relative_to(ROOT)}: a table is not what the program says: run  make docs" for page in docs_tables.stale()]
     print(*found, sep="\n", end="\n" if found else "")
     sys.exit(1 if found else print(f"{len(PAGES)} pages hold") or 0)

@@ -34,9 +34,9 @@ def install(
     `session`: a name, a list (reads all, writes to the first), `crewmem.AGENT_ROLE`, or a function of the crew and its
     inputs; without it, it comes from `inputs["crewmem_session"]`, a `with crewmem.session(...)` block or CREWMEM_SESSION.
     `agents`: roles or agents that get recalled memory, all by default. `publish=False` and `recall=False` switch off one
-    half. `strict`: a key or event that is refused (401, 403) stops the crew with an error, which otherwise is only logged; an
-    outage never does. Further arguments are settings: `base_url`, `api_key`, `top_k`, `max_tokens`, `threshold` and the
-    rest of docs/settings.md.
+    half. `strict`: what is refused (the key, the event, by a full outbox too) stops the crew with an error, which otherwise is
+    only logged; an outage never does. Further arguments are settings: `base_url`, `api_key`, `top_k`, `max_tokens`,
+    `threshold` and the rest of docs/settings.md.
 
     Opens nothing. Calling it again replaces what it was told before; `uninstall` takes it back. Raises SettingsError,
     InvalidName, MissingExtra.

@@ -27,7 +27,7 @@ class Sent:
 
 def send(events: Sequence[Event], *, publisher: Publisher, settings: CrewSettings, strict: bool) -> Sent:
     """Publishes, and waits for the log as long as CREWMEM_FLUSH_SECONDS says. Raises nothing: a problem is in what it returns,
-    with CREWMEM_DURABILITY=log any, with `strict` that the key or the event was refused; others are logged."""
+    with CREWMEM_DURABILITY=log an outage too, with `strict` only what was refused. Each is logged."""
     if not events:
         return Sent()
     ids: tuple[str, ...] = ()

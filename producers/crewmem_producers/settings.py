@@ -176,7 +176,7 @@ class CrewSettings(KafkaSettings):
     session: str | None = Field(None, description="session of crews and of Memstore when none is given")
     durability: Literal["outbox", "log"] = Field("outbox", description="`log`: publishing waits for the log, or raises")
     flush_seconds: float = Field(2.0, ge=0, le=300, description="how long the end of a kickoff waits for the log")
-    recall_timeout_seconds: float = Field(5.0, gt=0, le=300, description="how long a kickoff waits for recalled memory")
+    recall_timeout_seconds: float = Field(5.0, gt=0, le=300, description="how long a kickoff waits for recalled memory, in all")
     outbox_dir: Path | None = Field(None, description="folder of the outbox; default: <home>/outbox")
     outbox_max_mb: int = Field(1024, ge=1, description="size at which the outbox refuses, in MB")
     publish_inputs: list[str] = Field([], description="names of the kickoff inputs that are published")
@@ -251,7 +251,7 @@ class ConsumerSettings(StoreSettings):
     consumer_host: str = Field("0.0.0.0", description="address of the consumer's health and metrics")
     consumer_port: int = Field(8766, ge=0, le=65535, description="port of the consumer's health and metrics")
     llm_base_url: str | None = Field(None, description="OpenAI-compatible endpoint for summaries; unset: none")
-    llm_model: str | None = Field(None, description="its model")
+    llm_model: str | None = Field(None, description="its model; unset: `default`")
     llm_api_key: SecretStr | None = Field(None, description="its key")
     llm_timeout_seconds: float = Field(60.0, gt=0, description="how long one summary may take")
 
@@ -263,7 +263,9 @@ class ServiceSettings(StoreSettings):
     port: int = Field(8765, ge=0, le=65535, description="port that the service listens on")
     admin_key: SecretStr | None = Field(None, description="a first API key with every right (am_live_ and 32 hex digits)")
     keys_file: Path | None = Field(None, description="YAML file of API keys, the declarative way")
-    rate_limit_per_minute: int | None = Field(None, ge=1, description="requests a minute and key; unset: no limit")
+    rate_limit_per_minute: int | None = Field(
+        None, ge=1, description="requests of a key in a minute of the clock, in each process of the service; unset: no limit"
+    )
     recency_weight: float = Field(0.05, ge=0, le=1, description="what being new adds to a memory's rank, at most")
     recency_half_life_days: float = Field(30.0, gt=0, le=36_500, description="days after which half of that is left")
     importance_weight: float = Field(0.1, ge=0, le=1, description="what its importance (0 to 1) moves a memory's rank")

@@ -12,8 +12,10 @@ _HEAD = """\
 
 <!-- made by `crewmem config docs cli > docs/cli.md`; do not edit -->
 
-Results go to stdout, everything else to stderr; `--json` gives a script what it needs. Settings are read as in every other part
-([settings.md](settings.md)); an unknown `CREWMEM_` name stops every command.
+Results go to stdout, everything else to stderr; `--json`, where a command has it, gives a script what it needs. Settings are
+read as in every other part ([settings.md](settings.md)); an unknown `CREWMEM_` name stops every command. `crewmem --version`
+prints the version, and `--help` behind any command what it takes. In a checkout whose environment make has made the program
+is `.venv/bin/crewmem`.
 
 Words that the commands use: the **log** keeps every event for ever, in partitions; a **position** is a place on it, such as
 `3/1207` (partition and offset). A **generation** (`g1`, `g2`, ...) is a complete computation of the memory from the log; one of

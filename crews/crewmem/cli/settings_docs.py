@@ -15,10 +15,21 @@ _HEAD = """\
 <!-- made by `crewmem config docs > docs/settings.md`; do not edit -->
 
 Every setting has one name. `base_url`, for example, is the argument `base_url=`, else `CREWMEM_BASE_URL` in the environment,
-else the content of the file that `CREWMEM_BASE_URL_FILE` names (for secrets), else `base_url` in `crewmem.toml`, else its
-default. The file is the one that `CREWMEM_CONFIG` names, else the nearest `crewmem.toml` going up from the working directory,
-else `~/.config/crewmem/crewmem.toml`. An unknown name stops the command line and the services, and warns in a crew.
-`crewmem config show` prints every value and where it comes from.
+else the content of the file that `CREWMEM_BASE_URL_FILE` names (every setting can come from such a file; it is meant for
+secrets), else `base_url` in `crewmem.toml`, else its default. `crewmem config show` prints every value and where it comes from.
+An unknown name stops the command line and the services, and warns in a crew.
+
+`crewmem.toml` is a flat table of the names below without `CREWMEM_`, in lower case:
+
+```toml
+base_url = "https://memory.example.com"
+session = "project_alpha"
+top_k = 5
+publish_inputs = ["topic", "market"]
+```
+
+The file is the one that `CREWMEM_CONFIG` names, else the nearest `crewmem.toml` going up from the working directory, else
+`~/.config/crewmem/crewmem.toml`. Each process takes out of it what it reads: one file does for crews, consumers and services.
 
 | setting | read by | type | default | meaning |
 |---|---|---|---|---|

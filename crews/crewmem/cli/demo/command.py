@@ -25,7 +25,7 @@ _NEEDED = ("crewai", "lancedb", "fastapi", "faststream", "sentence_transformers"
 
 
 def demo() -> None:
-    """See it work: two crews, three processes, one memory, and a kill -9 in the middle. Needs no key and no network."""
+    """See it work: two crews, each run a process of its own, one memory, and a kill -9. Needs no key and no network."""
     for module in _NEEDED:
         if importlib.util.find_spec(module) is None:
             raise missing_extra("all", module)
