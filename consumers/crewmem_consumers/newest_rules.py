@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 
@@ -12,6 +13,7 @@ from crewmem_producers.events import RulesApplied
 from crewmem_producers.log import EventLog, LoggedRecord
 from crewmem_producers.log_reading import pages
 from crewmem_store.rows import LedgerRow
+from crewmem_store.store import StoreReader
 
 from crewmem_consumers.errors import RuleError
 from crewmem_consumers.rules import RuleSet
@@ -35,6 +37,13 @@ async def newest_rules(
     """
     newest = [found for partition in ends if (found := await _last(log, partition, first, ends, before)) is not None]
     return max(newest)[1] if newest else None
+
+
+async def rules_by_partition(reader: StoreReader, partitions: Iterable[int]) -> dict[int, LedgerRow]:
+    """By partition the ledger's row of the rules that were applied last; none where there is no such row. Raises
+    StoreUnavailable."""
+    found = {partition: await asyncio.to_thread(reader.rules, partition) for partition in partitions}
+    return {partition: row for partition, row in found.items() if row is not None}
 
 
 async def _last(

@@ -13,7 +13,7 @@ from crewmem_store import generations, switch
 from crewmem_store.generations import Generation
 
 from crewmem_consumers.errors import TooManyGenerations
-from crewmem_consumers.newest_rules import newest_rules
+from crewmem_consumers.newest_rules import newest_rules, rules_by_partition
 from crewmem_consumers.opening import Collaborators
 from crewmem_consumers.partition_log import PartitionLog
 from crewmem_consumers.split import SPLITTER
@@ -134,9 +134,7 @@ async def _rules(
         return await newest_rules(parts.log, first=first, ends=ends)
     reader = parts.store.reader(old.name)
     start = await switch.positions(parts.log, reader)
-    applied = {partition: await asyncio.to_thread(reader.rules, partition) for partition in start}
-    before = {partition: row for partition, row in applied.items() if row is not None}
-    return await newest_rules(parts.log, first=start, ends=ends, before=before)
+    return await newest_rules(parts.log, first=start, ends=ends, before=await rules_by_partition(reader, start))
 
 
 async def _embedder(parts: Collaborators, old: Generation | None, wanted: str | None, default: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -34,13 +33,13 @@ async def rules_now(settings: StoreSettings) -> str | None:
         return await newest_rules(log, first=first, ends=await log.end(), before=before)
 
 
-async def _known(log: EventLog, registry: Registry, store: Store | None) -> tuple[Mapping[int, int], list[LedgerRow]]:
+async def _known(log: EventLog, registry: Registry, store: Store | None) -> tuple[Mapping[int, int], Mapping[int, LedgerRow]]:
     """From where on the log must be read, and what the ledger has of rules below that."""
+    from crewmem_consumers.newest_rules import rules_by_partition
     from crewmem_store import generations, switch
 
     active = generations.active_or_none(registry)
     if store is None or active is None or active.partitions != log.partitions:
-        return await log.first(), []
+        return await log.first(), {}
     reader = store.reader(active.name)
-    found = [await asyncio.to_thread(reader.rules, partition) for partition in range(log.partitions)]
-    return await switch.positions(log, reader), [row for row in found if row is not None]
+    return await switch.positions(log, reader), await rules_by_partition(reader, range(log.partitions))
