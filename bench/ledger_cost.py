@@ -20,6 +20,7 @@ from typing import Any
 from _corpus import events
 from _intake import Intake, generation, opened
 from _pairs import RATIO_HEAD, Took, lines
+from crewmem_consumers.ingestor import MAX_RECORDS
 from crewmem_producers.codec import encode
 from crewmem_producers.connect import open_keyring
 from crewmem_producers.log import EventLog
@@ -35,7 +36,7 @@ from crewmem_store.store import PartitionStore, PartitionView
 from crewmem_store.updates import Update
 
 GOAL = 1.1
-BATCH = 500
+BATCH = MAX_RECORDS
 """What a consumer that has a backlog takes at once, at most."""
 MODEL_BATCH = 30
 """What it takes at once with a model on a small machine: about two seconds of work."""
@@ -119,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true")
     full = parser.parse_args().full
-    number, few, many = (10, 600, 10_000) if full else (5, 60, 3_000)
+    number, few, many = (10, 600, 20_000) if full else (5, 60, 8_000)
     model = open_embedder("all-MiniLM-L6-v2")
     embedded = asyncio.run(measure(model, number=number, count=few, size=MODEL_BATCH, known=False))
     known = asyncio.run(measure(HashingEmbedder(), number=number, count=many, size=BATCH, known=True))

@@ -8,16 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import zstandard
 from pydantic import ValidationError
 
+from crewmem_producers.compression import pack, unpack
 from crewmem_producers.errors import EventTooLarge, InvalidEvent, InvalidName, NewerSchema
 from crewmem_producers.events import BODIES, CONTROL_BODIES, SCHEMA_VERSION, Body, Event, SessionForgotten
 from crewmem_producers.log import MAX_RECORD_BYTES, Header, LoggedRecord, Record
 from crewmem_producers.names import Scope
-
-MAX_BODY_BYTES = 64 * 1024 * 1024
-"""A body that unpacks to more is refused: nothing that crewmem publishes comes near it."""
 
 MAX_DEPTH = 100
 """A body nested deeper is refused: walking through it would exhaust the stack."""
@@ -49,7 +46,7 @@ def format_time(time: datetime) -> str:
 
 def encode(event: Event, *, partition: int | None = None) -> Record:
     """The record of an event. Raises EventTooLarge over MAX_RECORD_BYTES."""
-    value = zstandard.ZstdCompressor(level=3).compress(body_json(_scoped(event)))
+    value = pack(body_json(_scoped(event)))
     if len(value) > MAX_RECORD_BYTES - 4096:  # headers and key need room too
         raise EventTooLarge(f"event {event.id} has {len(value)} bytes compressed; the log takes {MAX_RECORD_BYTES}")
     headers: list[Header] = [
@@ -216,14 +213,7 @@ def _unpack(value: bytes | None, encoding: str | None) -> bytes:
         return value
     if encoding != "zstd":
         raise InvalidEvent(f"content-encoding {encoding!r} is not known", reason="bad_encoding")
-    try:
-        reader = zstandard.ZstdDecompressor().stream_reader(value)
-        data = reader.read(MAX_BODY_BYTES + 1)
-    except zstandard.ZstdError as error:
-        raise InvalidEvent(f"the body is not zstd: {error}", reason="bad_encoding") from error
-    if len(data) > MAX_BODY_BYTES:
-        raise InvalidEvent(f"the body unpacks to over {MAX_BODY_BYTES} bytes", reason="too_large")
-    return data
+    return unpack(value)
 
 
 def _first_error(error: ValidationError) -> str:

@@ -132,7 +132,10 @@ def _size(record: Record | LoggedRecord) -> int:
 
 
 def _header(headers: Sequence[Header], name: str) -> str | None:
-    return next((_text(value) for candidate, value in headers if candidate == name), None)
+    for candidate, value in headers:
+        if candidate == name:
+            return _text(value)
+    return None
 
 
 def _text(value: bytes | None) -> str:
