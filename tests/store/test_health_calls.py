@@ -146,6 +146,26 @@ async def test_the_openapi_document_has_every_call_and_no_422(stack: Stack) -> N
     assert recall["security"]
 
 
+async def test_the_openapi_document_says_what_every_field_is_and_which_errors_a_call_has(stack: Stack) -> None:
+    document = (await stack.call("GET", "/openapi.json", key=None)).json()
+    schemas = document["components"]["schemas"]
+    fields = [(name, field) for name, schema in schemas.items() for field in schema["properties"].items()]
+    assert len(fields) > 50 and [(name, field) for name, (field, said) in fields if not said.get("description")] == []
+    calls = {(method, path): call for path, some in document["paths"].items() for method, call in some.items()}
+    given = [(place, one) for place, call in calls.items() for one in call.get("parameters", ())]
+    assert len(given) > 15 and [(place, one["name"]) for place, one in given if not one.get("description")] == []
+    every = {"401", "403", "405", "413", "429", "500", "503"}
+    own = {
+        ("post", "/v1/memory/remember"): {"201", "202", "400"}, ("get", "/v1/memory/recall"): {"200", "400", "504"},
+        ("post", "/v1/memory/recall"): {"200", "400", "504"}, ("get", "/v1/memory/list"): {"200", "400"},
+        ("delete", "/v1/memory/forget/{id}"): {"200", "202", "400", "404", "504"}, ("post", "/v1/events"): {"200", "400"},
+        ("get", "/v1/accounting"): {"200"},
+    }  # fmt: skip
+    assert {place: set(call["responses"]) for place, call in calls.items() if "/v1/" in place[1]} == {
+        place: every | some for place, some in own.items()
+    }
+
+
 async def test_two_services_on_one_store_answer_alike(stack: Stack) -> None:
     key = await stack.key()
     await stack.remember("acme", key=key)

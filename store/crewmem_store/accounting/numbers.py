@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from crewmem_producers.log import EventLog
 from crewmem_producers.log_reading import pages
+from pydantic import ConfigDict, TypeAdapter, computed_field
+from pydantic.dataclasses import dataclass
 
 from crewmem_store import generations, letter_states
 from crewmem_store.generations import Generation
@@ -24,39 +25,51 @@ from crewmem_store.store import StoreReader, Tally
 Offsets = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=ConfigDict(use_attribute_docstrings=True))
 class PartitionAccount:
-    """One partition. The log holds `log_start` to before `log_end`; the ledger has got to before `position`.
-
-    `processed` counts ledger rows, `outcomes` sorts them. `lag` counts offsets that are still to be processed, the first as old
-    as `oldest_unprocessed_seconds`. `missing` are records before `position` without a ledger row, `doubled` ledger rows too
-    many; `lost` are offsets that the log let go before they were processed, `beyond_log` ledger rows of records that the log
-    does not have (it was wiped or shortened). `before_log` are ledger rows of records that the log has let go since: they are
-    accounted for, and cannot be computed again. `dead_letters` says what became of those since.
-    """
+    """One partition of the log, and what one generation made of it. What is said of a field here is what `/docs` says of it."""
 
     partition: int
+    """Its number, from 0."""
     log_start: int
+    """The first offset that the log still has."""
     log_end: int
+    """The offset that the next record gets."""
     position: int
+    """Everything before this offset is processed."""
     processed: int
+    """Rows of the ledger."""
     outcomes: Mapping[str, int]
+    """How many of them have which outcome."""
     lag: int
+    """Offsets that are still to be processed: no error."""
     oldest_unprocessed_seconds: float
+    """The age of the first record that is still to be processed; 0 when none is."""
     missing: int
+    """Records before `position` without a ledger row."""
     doubled: int
+    """Ledger rows too many."""
     lost: int
+    """Offsets that the log let go before they were processed."""
     beyond_log: int
+    """Ledger rows of records that the log does not have: it was wiped or shortened."""
     before_log: int
+    """Ledger rows of records that the log has let go since: accounted for, but they cannot be computed again."""
     dead_letters: Mapping[str, int]
+    """How many dead letters are open, redriven, discarded, or processed after all."""
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def closes(self) -> bool:
         """Whether every record before `position` has exactly one outcome, and every outcome its record."""
         return not (self.missing or self.doubled or self.lost or self.beyond_log)
 
     def json(self) -> dict[str, Any]:
-        return asdict(self) | {"closes": self.closes}
+        """Every field, and `closes`."""
+        return dict(_JSON.dump_python(self))
+
+
+_JSON: TypeAdapter[PartitionAccount] = TypeAdapter(PartitionAccount)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +81,11 @@ class Account:
 
     @property
     def closes(self) -> bool:
+        """Whether the account of every partition does."""
         return all(one.closes for one in self.partitions)
 
     def json(self) -> dict[str, Any]:
+        """The generation's name, `closes`, and each partition's account."""
         return {
             "generation": self.generation, "closes": self.closes, "partitions": [one.json() for one in self.partitions]
         }  # fmt: skip

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 
 from crewmem_store import generations
 from crewmem_store.accounting import account
-from crewmem_store.service import shapes
+from crewmem_store.service import responses
 from crewmem_store.service.answers import answer
 from crewmem_store.service.auth import Admin
 from crewmem_store.service.parts import Parts, parts_of
@@ -17,7 +17,7 @@ from crewmem_store.service.parts import Parts, parts_of
 router = APIRouter(tags=["operation"])
 
 
-@router.get("/v1/accounting", response_model=shapes.Account, responses=shapes.ERRORS)
+@router.get("/v1/accounting", response_model=responses.AccountingAnswer, responses=responses.errors())
 async def accounting(key: Admin, parts: Annotated[Parts, Depends(parts_of)]) -> Response:
     """Where the log starts and ends, how many of its records have which outcome, and whether the sum closes, by partition."""
     active = generations.active(parts.registry).name

@@ -19,9 +19,9 @@ from crewmem_store.embedder import Embedder
 from crewmem_store.embedder_shelf import EmbedderShelf, OpenEmbedder
 from crewmem_store.service import accounting, events, forget, health, listing, recall, remember
 from crewmem_store.service.answers import handle_errors
-from crewmem_store.service.auth import Door
+from crewmem_store.service.auth import AuthMiddleware
 from crewmem_store.service.docs import without_422
-from crewmem_store.service.models import Models
+from crewmem_store.service.generation_embedders import GenerationEmbedders
 from crewmem_store.service.parts import Parts, Readers
 from crewmem_store.service.producers import ProducerReports
 from crewmem_store.store import Store
@@ -52,12 +52,12 @@ def create_app(
     app = FastAPIOffline(redoc_url=None, title="crewmem", version="1", description=_DESCRIPTION, static_url="/docs-assets")
     app.state.parts = parts = Parts(
         settings=settings, log=log, registry=registry, store=store, clock=clock,
-        models=Models(EmbedderShelf(opens, ready=embedder)), readers=Readers(store),
+        embedders=GenerationEmbedders(EmbedderShelf(opens, ready=embedder)), readers=Readers(store),
         producers=ProducerReports(registry, clock=clock), sealer=open_sealer(settings, registry),
     )  # fmt: skip
     for router in _ROUTERS:
         app.include_router(router)
     handle_errors(app)
-    app.add_middleware(Door, parts=parts)
+    app.add_middleware(AuthMiddleware, parts=parts)
     app.openapi = without_422(app)  # type: ignore[method-assign]
     return app

@@ -26,7 +26,7 @@ LOOK_AGAIN_EVERY = timedelta(seconds=1)
 _documented = HTTPBearer(auto_error=False, description="An API key: `am_live_` and 32 hex digits.")
 
 
-class Door:
+class AuthMiddleware:
     """ASGI middleware: 401, 413 and 429 are answered here; what passes carries its `Key` in `request.state.key`."""
 
     def __init__(self, app: ASGIApp, *, parts: Parts) -> None:

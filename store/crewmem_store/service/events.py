@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, MAX_BATCH_EVENTS, RELAY_HEADER, from_json
 from crewmem_producers.codec import encode
 from crewmem_producers.errors import InvalidEvent
+from crewmem_producers.events import PUBLISHABLE
 from crewmem_producers.freshness import Mark, format_token
 from crewmem_producers.log import Record
 from fastapi import APIRouter, Depends, Request, Response
@@ -17,19 +18,31 @@ from starlette.concurrency import run_in_threadpool
 
 from crewmem_store.errors import RequestRefused
 from crewmem_store.keys import Key
-from crewmem_store.service import shapes
+from crewmem_store.service import responses
 from crewmem_store.service.answers import answer
 from crewmem_store.service.auth import Writer
 from crewmem_store.service.parts import Parts, parts_of
 from crewmem_store.service.publish import append
 
 router = APIRouter(tags=["events"])
+_EVENT = {
+    "type": "object",
+    "description": "A CloudEvents 1.0 object. The tenant is that of the key, whatever it says.",
+    "required": ["specversion", "id", "type", "time", "data"],
+    "properties": {
+        "specversion": {"const": "1.0", "description": "The version of CloudEvents."},
+        "id": {"type": "string", "description": "1 to 100 printable ASCII characters; the same one again is a repeat."},
+        "type": {"enum": sorted(PUBLISHABLE), "description": "What happened."},
+        "source": {"type": "string", "maxLength": 200, "description": "Which host says so."},
+        "time": {"type": "string", "format": "date-time", "description": "When it happened, RFC 3339."},
+        "traceparent": {"type": "string", "maxLength": 200, "description": "The W3C trace context that it belongs to."},
+        "data": {"type": "object", "description": "The event's body: `session`, `schema_version` 1, and the type's fields."},
+    },
+}
 _BODY = {
     "requestBody": {
         "required": True,
-        "content": {
-            BATCH_CONTENT_TYPE: {"schema": {"type": "array", "items": {"type": "object"}, "maxItems": MAX_BATCH_EVENTS}}
-        },
+        "content": {BATCH_CONTENT_TYPE: {"schema": {"type": "array", "items": _EVENT, "maxItems": MAX_BATCH_EVENTS}}},
     }
 }
 
@@ -44,7 +57,7 @@ class Judged:
     refusal: str = ""
 
 
-@router.post("/v1/events", response_model=shapes.EventsAnswer, responses=shapes.ERRORS, openapi_extra=_BODY)
+@router.post("/v1/events", response_model=responses.EventsAnswer, responses=responses.errors(400), openapi_extra=_BODY)
 async def events(request: Request, key: Writer, parts: Annotated[Parts, Depends(parts_of)]) -> Response:
     """Takes up to 500 CloudEvents and answers for each, in order, once the log has acknowledged those that are accepted."""
     _check_content_type(request)

@@ -11,18 +11,18 @@ from typing import Annotated, Any
 from crewmem_producers.events import Event, MemoryForgotten, SpanRef
 from crewmem_producers.freshness import Mark, format_token
 from crewmem_producers.names import Scope, memory_id, partition_of
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from crewmem_store.errors import RequestRefused
 from crewmem_store.keys import Key
 from crewmem_store.rows import MemoryRow
-from crewmem_store.service import freshness, shapes
+from crewmem_store.service import freshness, responses
 from crewmem_store.service.answers import answer
-from crewmem_store.service.asks import ForgetQuery
 from crewmem_store.service.auth import Writer
 from crewmem_store.service.parts import Parts, View, parts_of
 from crewmem_store.service.publish import publish
+from crewmem_store.service.requests import ForgetQuery
 from crewmem_store.service.trace import Trace
 from crewmem_store.store import StoreReader
 
@@ -31,17 +31,21 @@ router = APIRouter(tags=["memory"])
 
 @router.delete(
     "/v1/memory/forget/{id:path}",
-    response_model=shapes.Forgotten,
-    responses={202: {"model": shapes.Forgotten}, **shapes.ERRORS, **shapes.NOT_FRESH},
+    response_model=responses.Forgotten,
+    responses={202: {"model": responses.Forgotten, "description": "Forgotten soon"}, **responses.errors(400, 404, 504)},
 )
 async def forget(
-    id: str, ask: Annotated[ForgetQuery, Query()], key: Writer, trace: Trace, parts: Annotated[Parts, Depends(parts_of)]
+    id: Annotated[str, Path(description="The id of a memory, or of an event for all of its memories.")],
+    asked: Annotated[ForgetQuery, Query()],
+    key: Writer,
+    trace: Trace,
+    parts: Annotated[Parts, Depends(parts_of)],
 ) -> Response:
     """`id` is a memory's or an event's. 200 once nothing of it can be recalled, 202 with a token when that takes longer.
 
     404 says that there is nothing to forget; 504, that it is not known yet: what was published last is not in the view.
     """
-    left = freshness.countdown(ask.wait_seconds)
+    left = freshness.countdown(asked.wait_seconds)
     view = await parts.view()
     named = await _named(id, key=key, parts=parts, view=view, left=left)
     if not named:

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from crewmem_producers.errors import CrewmemError
 from fastapi import APIRouter, Depends, Response
+from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
-from crewmem_store.service import progress
+from crewmem_store.service import progress, responses
 from crewmem_store.service.answers import answer
 from crewmem_store.service.metrics import CONTENT_TYPE
 from crewmem_store.service.parts import Parts, View, parts_of
@@ -18,26 +19,28 @@ router = APIRouter(tags=["operation"])
 OK = "ok"
 
 
-@router.get("/health/live")
+@router.get("/health/live", response_model=responses.Live)
 async def live() -> Response:
     """The process answers."""
     return answer({"status": "live"})
 
 
-@router.get("/health/ready")
+@router.get(
+    "/health/ready", response_model=responses.Ready, responses={503: {"model": responses.NotReady, "description": "Not ready"}}
+)
 async def ready(parts: Annotated[Parts, Depends(parts_of)]) -> Response:
     """Whether recalls can be answered: 200, or 503 with what is away. Of a generation that does not answer now it is only
     said when its embedder cannot be had."""
     checks = {"log": await _said(parts.log.end()), "store": await _said(_look(parts))}
     bad = [f"{name}: {said}" for name, said in checks.items() if said != OK]
-    checks |= {f"embedder of {name}": said for name, said in parts.models.failed.items()}
+    checks |= {f"embedder of {name}": said for name, said in parts.embedders.failed.items()}
     if bad:
         problem = {"status": "not ready", "error": "unavailable", "message": "; ".join(bad), "checks": checks}
         return answer(problem, status=503)
     return answer({"status": "ready", "checks": checks})
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(parts: Annotated[Parts, Depends(parts_of)]) -> Response:
     """Prometheus text. What cannot be read now is left out, and `/health/ready` says why."""
     try:

@@ -8,24 +8,24 @@ from fastapi import APIRouter, Depends, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from crewmem_store.search import current
-from crewmem_store.service import sessions, shapes
+from crewmem_store.service import responses, sessions
 from crewmem_store.service.answers import answer, memory_json
-from crewmem_store.service.asks import ListQuery
 from crewmem_store.service.auth import Reader
 from crewmem_store.service.parts import Parts, parts_of
+from crewmem_store.service.requests import ListQuery
 
 router = APIRouter(tags=["memory"])
 
 
-@router.get("/v1/memory/list", response_model=shapes.ListAnswer, responses=shapes.ERRORS)
+@router.get("/v1/memory/list", response_model=responses.ListAnswer, responses=responses.errors(400))
 async def list_memories(
-    ask: Annotated[ListQuery, Query()], key: Reader, parts: Annotated[Parts, Depends(parts_of)]
+    asked: Annotated[ListQuery, Query()], key: Reader, parts: Annotated[Parts, Depends(parts_of)]
 ) -> Response:
     """The memories that a recall could give, neither expired nor superseded; `total` counts all of them."""
     view = await parts.view()
-    scopes = await sessions.readable(key, ask.session, view.reader)
+    scopes = await sessions.readable(key, asked.session, view.reader)
     rows = (await run_in_threadpool(view.rows, scopes)).rows
     now = parts.clock()
     found = sorted((row for row in rows if current(row, now=now)), key=lambda row: (row.created_at, row.offset, row.id))
-    page = found[::-1][ask.offset : ask.offset + ask.limit]
+    page = found[::-1][asked.offset : asked.offset + asked.limit]
     return answer({"memories": [memory_json(row) for row in page], "total": len(found)})

@@ -19,8 +19,8 @@ from crewmem_store import generations
 from crewmem_store.embedder import Embedder
 from crewmem_store.generations import Generation
 from crewmem_store.search import Weights
+from crewmem_store.service.generation_embedders import GenerationEmbedders
 from crewmem_store.service.metrics import Metrics
-from crewmem_store.service.models import Models
 from crewmem_store.service.producers import ProducerReports
 from crewmem_store.service.switching import Switching
 from crewmem_store.store import Rows, Store, StoreReader
@@ -67,7 +67,7 @@ class Parts:
     log: EventLog
     registry: Registry
     store: Store
-    models: Models
+    embedders: GenerationEmbedders
     clock: Callable[[], datetime]
     readers: Readers
     producers: ProducerReports
@@ -89,7 +89,7 @@ class Parts:
         PartitionsChanged."""
         generation = generations.active(self.registry)
         generations.check_layout(generation, partitions=self.log.partitions)
-        embedder = await self.models.of(generation)
+        embedder = await self.embedders.of(generation)
         reader = await run_in_threadpool(self.readers.of, generation.name)
         await self.switching.settled(generation, reader)
         return View(generation, reader, embedder)

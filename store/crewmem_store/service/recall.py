@@ -16,65 +16,67 @@ from crewmem_store.errors import RequestRefused
 from crewmem_store.keys import Key
 from crewmem_store.rows import Vector
 from crewmem_store.search import Filters, Hit, Question
-from crewmem_store.service import freshness, sessions, shapes
+from crewmem_store.service import freshness, responses, sessions
 from crewmem_store.service.answers import answer, memory_json
-from crewmem_store.service.asks import RecallAsk, RecallQuery
 from crewmem_store.service.auth import Reader
 from crewmem_store.service.parts import Parts, View, parts_of
+from crewmem_store.service.requests import RecallQuery, RecallRequest
 from crewmem_store.store import Rows
 
 router = APIRouter(tags=["memory"])
-_DOCUMENTED: dict[str, Any] = {"response_model": shapes.RecallAnswer, "responses": {**shapes.ERRORS, **shapes.NOT_FRESH}}
+_DOCUMENTED: dict[str, Any] = {"response_model": responses.RecallAnswer, "responses": responses.errors(400, 504)}
 
 
 @router.get("/v1/memory/recall", **_DOCUMENTED)
-async def recall_get(ask: Annotated[RecallQuery, Query()], key: Reader, parts: Annotated[Parts, Depends(parts_of)]) -> Response:
+async def recall_get(
+    asked: Annotated[RecallQuery, Query()], key: Reader, parts: Annotated[Parts, Depends(parts_of)]
+) -> Response:
     """The memories that answer `q`, best first. `score` is a cosine from 0 to 1."""
-    return await recall(ask, key=key, parts=parts)
+    return await recall(asked, key=key, parts=parts)
 
 
 @router.post("/v1/memory/recall", **_DOCUMENTED)
-async def recall_post(ask: RecallAsk, key: Reader, parts: Annotated[Parts, Depends(parts_of)]) -> Response:
+async def recall_post(asked: RecallRequest, key: Reader, parts: Annotated[Parts, Depends(parts_of)]) -> Response:
     """The same as GET, with the question in the body, so that it stays out of access logs."""
-    return await recall(ask, key=key, parts=parts)
+    return await recall(asked, key=key, parts=parts)
 
 
-async def recall(ask: RecallAsk, *, key: Key, parts: Parts) -> Response:
+async def recall(asked: RecallRequest, *, key: Key, parts: Parts) -> Response:
     view = await parts.view()
-    fresh = await _fresh(ask, key=key, parts=parts, view=view)
+    fresh = await _fresh(asked, key=key, parts=parts, view=view)
     now = parts.clock()
     with parts.metrics.recall_seconds.time():
         vector, rows = await asyncio.gather(
-            run_in_threadpool(_embed, view, ask.q), _rows(ask, key=key, view=view)
+            run_in_threadpool(_embed, view, asked.q), _rows(asked, key=key, view=view)
         )  # fmt: skip
-        question = _question(ask, vector, now)
+        question = _question(asked, vector, now)
         hits = await run_in_threadpool(search.recall, rows, question, weights=parts.weights)
-        content = await run_in_threadpool(_content, ask, hits, view=view, now=now)
+        content = await run_in_threadpool(_content, asked, hits, view=view, now=now)
     return answer(content if fresh is None else {**content, "fresh": fresh})
 
 
-async def _fresh(ask: RecallAsk, *, key: Key, parts: Parts, view: View) -> bool | None:
+async def _fresh(asked: RecallRequest, *, key: Key, parts: Parts, view: View) -> bool | None:
     """Whether the view holds what `after` asks for; None when nothing was asked. Raises RequestRefused (504 not_fresh)."""
-    if ask.after is None:
+    if asked.after is None:
         return None
-    partitions = _partitions(ask, key=key, view=view) if ask.after == LATEST else set()
-    marks = await freshness.marks(ask.after, log=parts.log, partitions=partitions)
-    fresh = await freshness.wait(view.reader, marks, seconds=ask.wait_seconds)
-    if ask.strict and not fresh:
-        message = f"the view does not hold that after {ask.wait_seconds} s; ask again, or without `strict`"
+    partitions = _partitions(asked, key=key, view=view) if asked.after == LATEST else set()
+    marks = await freshness.marks(asked.after, log=parts.log, partitions=partitions)
+    fresh = await freshness.wait(view.reader, marks, seconds=asked.wait_seconds)
+    if asked.strict and not fresh:
+        message = f"the view does not hold that after {asked.wait_seconds} s; ask again, or without `strict`"
         raise RequestRefused(504, "not_fresh", message)
     return fresh
 
 
-def _partitions(ask: RecallAsk, *, key: Key, view: View) -> set[int]:
+def _partitions(asked: RecallRequest, *, key: Key, view: View) -> set[int]:
     """Where the sessions that are asked for lie; with `*` that is everywhere, since one may be new."""
-    if ask.session and ALL_SESSIONS in ask.session:
+    if asked.session and ALL_SESSIONS in asked.session:
         return set(range(view.generation.partitions))
-    return {view.partition(sessions.allowed(key, session)) for session in ask.session or [SHARED]}
+    return {view.partition(sessions.allowed(key, session)) for session in asked.session or [SHARED]}
 
 
-async def _rows(ask: RecallAsk, *, key: Key, view: View) -> Rows:
-    scopes = await sessions.readable(key, ask.session, view.reader)
+async def _rows(asked: RecallRequest, *, key: Key, view: View) -> Rows:
+    scopes = await sessions.readable(key, asked.session, view.reader)
     return await run_in_threadpool(view.rows, scopes)
 
 
@@ -83,23 +85,23 @@ def _embed(view: View, text: str) -> Vector:
     return vector
 
 
-def _question(ask: RecallAsk, vector: Vector, now: datetime) -> Question:
+def _question(asked: RecallRequest, vector: Vector, now: datetime) -> Question:
     filters = Filters(
-        crew=ask.crew, agent_role=ask.agent_role, kind=ask.kind, metadata=ask.metadata or {},
-        since=ask.since, until=ask.until,
+        crew=asked.crew, agent_role=asked.agent_role, kind=asked.kind, metadata=asked.metadata or {},
+        since=asked.since, until=asked.until,
     )  # fmt: skip
     return Question(
-        text=ask.q, vector=vector, now=now, top_k=ask.top_k, threshold=ask.threshold, as_of=ask.as_of, filters=filters
+        text=asked.q, vector=vector, now=now, top_k=asked.top_k, threshold=asked.threshold, as_of=asked.as_of, filters=filters
     )
 
 
-def _content(ask: RecallAsk, hits: list[Hit], *, view: View, now: datetime) -> dict[str, Any]:
+def _content(asked: RecallRequest, hits: list[Hit], *, view: View, now: datetime) -> dict[str, Any]:
     extra: dict[str, Any] = {}
-    if ask.format == "context":
-        made = context.block(hits, now=ask.as_of or now, max_tokens=ask.max_tokens, embedder=view.embedder)
+    if asked.format == "context":
+        made = context.block(hits, now=asked.as_of or now, max_tokens=asked.max_tokens, embedder=view.embedder)
         hits, extra = list(made.hits), {"context": made.text, "tokens": made.tokens}
-    memories = [_memory(hit, explain=ask.explain) for hit in hits]
-    return {"memories": memories, "count": len(memories), "query": ask.q, **extra}
+    memories = [_memory(hit, explain=asked.explain) for hit in hits]
+    return {"memories": memories, "count": len(memories), "query": asked.q, **extra}
 
 
 def _memory(hit: Hit, *, explain: bool) -> dict[str, Any]:

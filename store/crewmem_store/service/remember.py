@@ -12,12 +12,12 @@ from fastapi import APIRouter, Depends, Response
 from starlette.concurrency import run_in_threadpool
 
 from crewmem_store.rows import MemoryRow
-from crewmem_store.service import freshness, shapes
+from crewmem_store.service import freshness, responses
 from crewmem_store.service.answers import answer, memory_json
-from crewmem_store.service.asks import RememberAsk
 from crewmem_store.service.auth import Writer
 from crewmem_store.service.parts import Parts, View, parts_of
 from crewmem_store.service.publish import Published, publish
+from crewmem_store.service.requests import RememberRequest
 from crewmem_store.service.sessions import allowed
 from crewmem_store.service.trace import Trace
 
@@ -30,27 +30,27 @@ SPAN = "content"
 @router.post(
     "/v1/memory/remember",
     status_code=201,
-    response_model=shapes.Remembered,
-    responses={202: {"model": shapes.Accepted}, **shapes.ERRORS},
+    response_model=responses.Remembered,
+    responses={202: {"model": responses.Accepted, "description": "Recallable soon"}, **responses.errors(400)},
 )
-async def remember(ask: RememberAsk, key: Writer, trace: Trace, parts: Annotated[Parts, Depends(parts_of)]) -> Response:
+async def remember(asked: RememberRequest, key: Writer, trace: Trace, parts: Annotated[Parts, Depends(parts_of)]) -> Response:
     """Remembers `content`: 201 once it can be recalled, 202 with a token when that takes longer than `wait_seconds`."""
-    scope = allowed(key, SHARED if ask.session is None else ask.session)
-    published = await publish(parts, event_of(ask, scope, parts, traceparent=trace))
-    row = await _arrived(parts, scope, published, seconds=ask.wait_seconds)
+    scope = allowed(key, SHARED if asked.session is None else asked.session)
+    published = await publish(parts, event_of(asked, scope, parts, traceparent=trace))
+    row = await _arrived(parts, scope, published, seconds=asked.wait_seconds)
     if row is None:
         place = memory_id(published.mark.partition, str(scope), published.event.id, SPAN)
         return answer({"id": place, "token": published.token, "session": scope.session}, status=202)
     return answer(_remembered(row, published), status=201)
 
 
-def event_of(ask: RememberAsk, scope: Scope, parts: Parts, *, traceparent: str | None) -> Event:
+def event_of(asked: RememberRequest, scope: Scope, parts: Parts, *, traceparent: str | None) -> Event:
     """The event that the ask stands for. Its time is `created_at` if that is given, else now."""
-    given = ask.model_dump(
+    given = asked.model_dump(
         include={"content", "metadata", "ttl", "key", "importance", "kind", "parent", "speaker"}, exclude_none=True
     )
     body = MemoryRemembered(**given)
-    time = ask.created_at or parts.clock()
+    time = asked.created_at or parts.clock()
     return Event(body=body, scope=scope, time=time, source=parts.settings.source, traceparent=traceparent)
 
 

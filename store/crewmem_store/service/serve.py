@@ -23,7 +23,7 @@ from crewmem_store.connect import open_store
 from crewmem_store.embedder import Embedder
 from crewmem_store.embedder_shelf import EmbedderShelf, OpenEmbedder
 from crewmem_store.service.app import create_app
-from crewmem_store.service.declared import declare
+from crewmem_store.service.declared_keys import declare
 from crewmem_store.service.server import served
 from crewmem_store.store import Store
 
@@ -80,7 +80,7 @@ async def serve(
                 "no master key is set (CREWMEM_MASTER_KEY): events lie on the log as they are, and erasing a session cannot "
                 "take their text from there"
             )
-        await opened.enter_async_context(_running(app.state.parts.models.follow(registry)))
+        await opened.enter_async_context(_running(app.state.parts.embedders.follow(registry)))
         port = await opened.enter_async_context(served(app, host=settings.host, port=settings.port))
         ready(f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}")
         await stop.wait()

@@ -20,7 +20,7 @@ AGAIN_SECONDS = 60.0
 """How long a model that could not be loaded is not tried again: asking for it takes seconds."""
 
 
-class Models:
+class GenerationEmbedders:
     """Belongs to one event loop. `failed` names the live generations whose embedder cannot be had here, and says why."""
 
     def __init__(self, shelf: EmbedderShelf) -> None:
