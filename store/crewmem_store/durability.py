@@ -71,6 +71,7 @@ class Durability:
                 return None
 
     def lost_power_since(self, note: DurableNote) -> bool:
+        """Whether the machine was started anew since the note was written."""
         return note.boot != self._boot
 
     def sync(self, versions: Mapping[str, int], *, position: int) -> None:

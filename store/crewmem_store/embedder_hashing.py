@@ -41,6 +41,7 @@ class HashingEmbedder:
         return matrix
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Words of each text, and two that stand for a model's special tokens."""
         return [len(_WORD.findall(text)) + _SPECIAL_TOKENS for text in texts]
 
     def _words(self, text: str) -> list[str]:

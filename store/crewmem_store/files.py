@@ -46,12 +46,14 @@ class Files:
             )
 
     def read(self, name: str) -> bytes:
+        """All of the file, which must be there."""
         with self._answering("reading", name):
             system, root = self._open()
             with system.open_input_stream(f"{root}/{name}") as stream:
                 return bytes(stream.read())
 
     def has(self, name: str) -> bool:
+        """Whether there is a file of that name; nothing is listed."""
         with self._answering("looking for", name):
             system, root = self._open()
             return bool(system.get_file_info(f"{root}/{name}").type is fs.FileType.File)

@@ -114,6 +114,7 @@ async def claim(registry: Registry, name: str) -> bool:
 
 
 async def save(registry: Registry, generation: Generation) -> None:
+    """Puts the generation into the registry, in place of what it held of it. Raises RegistryUnavailable."""
     await registry.put(PREFIX + generation.name, asdict(generation))
 
 

@@ -80,6 +80,7 @@ class Key:
         return re.compile("|".join(".*".join(map(re.escape, p.split("*"))) for p in self.sessions), re.DOTALL)
 
     def may(self, right: Right) -> bool:
+        """Whether the key has that right."""
         return right in self.rights
 
     def allows(self, session: str) -> bool:
@@ -101,6 +102,7 @@ def make_key(token_hex: Callable[[int], str] = secrets.token_hex) -> str:
 
 
 def hash_key(key: str) -> str:
+    """SHA-256 of the key in hex: what the registry holds of it. Takes any text, since anything may be sent as a key."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 

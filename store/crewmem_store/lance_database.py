@@ -86,8 +86,8 @@ class Database:
             return False
 
     def at_newest(self, name: str, work: Callable[[Any], T], default: T) -> T:
-        """What `work` makes of the table at its newest version (`default`: there is none), once more on a newer one when a
-        clean-up took the files of the first."""
+        """What `work` makes of the table at its newest version, or `default` when there is no table. It runs again, on a newer
+        version, when a clean-up removed files that it was reading."""
         left = READ_ATTEMPTS
         while True:
             table, left = self.table(name), left - 1
@@ -134,6 +134,7 @@ class Database:
                     raise
 
     def close(self) -> None:
+        """Lets go of the connection; the next call makes another."""
         self._connection = None
 
     def _connect(self) -> Any:

@@ -32,6 +32,7 @@ def text(value: str) -> str:
 
 
 def equal(column: str, value: str | int) -> str:
+    """The column has that value."""
     return f"`{column}` = {text(value) if isinstance(value, str) else value}"
 
 
@@ -41,6 +42,7 @@ def one_of(column: str, values: Collection[str]) -> str:
 
 
 def all_of(*conditions: str) -> str:
+    """Every condition, of one or more."""
     return f"({' AND '.join(conditions)})"
 
 
@@ -56,10 +58,12 @@ def of_tenant(tenant: str) -> str:
 
 
 def before(offset: int) -> str:
+    """The row's offset is smaller."""
     return f"`offset` < {offset}"
 
 
 def from_offset(offset: int) -> str:
+    """The row's offset is this one, or larger."""
     return f"`offset` >= {offset}"
 
 
@@ -81,14 +85,17 @@ def unpurged_markers() -> str:
 
 
 def with_text(condition: str) -> str:
+    """Those of the rows that have text."""
     return all_of(condition, _HAS_TEXT)
 
 
 def with_text_or_marker(condition: str) -> str:
+    """Those of the rows that have text, or say that a session was erased."""
     return all_of(condition, any_of([_HAS_TEXT, markers()]))
 
 
 def not_summarised_by(summariser: str) -> str:
+    """Rows with text whose summary is not of this summariser."""
     return with_text(any_of(["summariser IS NULL", f"summariser <> {text(summariser)}"]))
 
 

@@ -18,10 +18,12 @@ SUMS_SHAPE = TableShape(schema=SUMS_SCHEMA, key="segment", indexed=None)
 
 
 def segment_name(prefix: str, segment: int) -> str:
+    """The name of one ledger table: `led_g1_p07_0` for the prefix `led_g1_p07`."""
     return f"{prefix}_{segment}"
 
 
 def sums_name(prefix: str) -> str:
+    """The name of the table that holds the sums of closed ledger tables."""
     return f"{prefix}_closed"
 
 
@@ -52,6 +54,7 @@ class Ledger:
         return [self._sums_table, *(table for _, table in sorted(self._tables.items()))]
 
     def last(self) -> LedgerRow | None:
+        """The row with the largest offset, whoever wrote it."""
         self._look_for_new()
         for table in self._newest_first():
             table.refresh()
@@ -61,6 +64,7 @@ class Ledger:
         return None
 
     def rules(self) -> LedgerRow | None:
+        """The newest row of a `rules.applied` record that was applied, whoever wrote it."""
         self._look_for_new()
         for table in self._newest_first():
             table.refresh()

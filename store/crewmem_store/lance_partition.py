@@ -30,21 +30,24 @@ from crewmem_store.updates import Erase, EraseKey, Forget, Update
 log = logging.getLogger(__name__)
 
 CACHE_BYTES = 16 * 2**20
-"""Of each partition; who decides keeps sessions as well, for longer."""
+"""What a partition keeps of its table between batches. The consumer keeps sessions of its own beside it, for longer."""
 SYNC_SECONDS = 1.0
 PURGE_SECONDS = 10.0
 """A purge that could not be finished is tried again after so long, or after `REST` times what it took."""
 
 
 def memory_name(generation: str, partition: int) -> str:
+    """The name of a memory table: `mem_g1_p07`."""
     return f"mem_{generation}_p{partition:02d}"
 
 
 def ledger_prefix(generation: str, partition: int) -> str:
+    """How the names of a partition's ledger tables begin: `led_g1_p07`."""
     return f"led_{generation}_p{partition:02d}"
 
 
 def memory_shape(dimensions: int) -> TableShape:
+    """The memory table's columns, with vectors of so many dimensions."""
     return TableShape(schema=memory_schema(dimensions), key="id", indexed="scope")
 
 
@@ -193,14 +196,14 @@ class LancePartition:
             self._maintenance.forgot()
 
     def _apply_together(self, updates: Iterable[Update], as_one: AsOne) -> None:
-        """Writes those that do something, or may, some at once: each write costs the same for one row as for many."""
+        """Writes several updates at once, without those of which the cache shows that they change nothing."""
         for piece in pieces([update for update in updates if self._cache.apply(update) is not False]):
             with self._carried():
                 self._memory.update_by(*as_one(piece))
 
     @contextmanager
     def _carried(self) -> Iterator[None]:
-        """What is held of the memory table stays true over one write, if no other writer came between."""
+        """Keeps the cache over one write if no other owner wrote meanwhile; else drops it."""
         try:
             yield
         except BaseException:
@@ -260,7 +263,8 @@ class LancePartition:
         return set(self._memory.read(("id",), lance_filters.unpurged_markers())["id"].to_pylist())
 
     def _late(self, below: Mapping[str, int]) -> list[Erase]:
-        """What erases the sessions of these record keys, each below its offset: only the rows' scopes tell which they are."""
+        """An Erase for each session that has rows below its erasure. `below` is by record key, which does not name the session,
+        so the scopes of all older rows are hashed and compared."""
         if not below:
             return []
         oldest: dict[str, int] = {}

@@ -59,6 +59,7 @@ class OwnedTable:
         return self._retrying(lance_database.read, self._handle, columns, where)
 
     def count(self, where: str | None = None) -> int:
+        """How many rows match (None: how many there are) at the version that this is at."""
         with answering(f"counting rows of {self.name}"):
             return int(self._handle.count_rows(where))
 

@@ -59,6 +59,7 @@ class LedgerReader:
         return found
 
     def rows(self, *, start: int, limit: int) -> list[LedgerRow]:
+        """The first `limit` rows from offset `start` on, in order."""
         found: list[LedgerRow] = []
         for segment in self._segments():
             if (segment + 1) * SEGMENT_OFFSETS > start and len(found) < limit:
@@ -95,6 +96,7 @@ class LedgerReader:
         return found
 
     def outcomes(self) -> dict[str, int]:
+        """How many rows have each outcome; of closed tables their sums say so."""
         total: Counter[str] = Counter()
         sums, nothing = self._sums(), dict[str, int]()
         for segment in self._segments():
@@ -102,7 +104,7 @@ class LedgerReader:
         return dict(total)
 
     def tally(self) -> Tally:
-        """Newest table first: what is written meanwhile lies above what was read."""
+        """Offsets and outcomes of all rows. The newest table is read first: what is written meanwhile lies above its rows."""
         none = Tally(np.zeros(0, dtype=np.int64), {})
         found = [self._on(segment, ledger_reads.tally, none) for segment in reversed(self._segments())]
         outcomes: Counter[str] = Counter()

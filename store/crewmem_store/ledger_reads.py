@@ -45,6 +45,7 @@ class Sums:
     outcomes: dict[str, int]
 
     def may_hold(self, ce_ids: Collection[str]) -> bool:
+        """Whether one of these event ids can be in the table."""
         return any(self.first_ce_id <= ce_id <= self.last_ce_id for ce_id in ce_ids)
 
 
@@ -55,6 +56,7 @@ def last_offset(read: Read, *, above: int = -1) -> int:
 
 
 def row_at(read: Read, offset: int) -> LedgerRow | None:
+    """The row of that offset."""
     return next(iter(ledger_rows(read(LEDGER, equal("offset", offset)))), None)
 
 
@@ -65,6 +67,7 @@ def newest_rules(read: Read) -> LedgerRow | None:
 
 
 def of_events(read: Read, ce_ids: Collection[str]) -> list[LedgerRow]:
+    """The rows of these event ids, by offset."""
     return ledger_rows(read(LEDGER, one_of("ce_id", ce_ids)))
 
 
@@ -116,6 +119,7 @@ def add_up(read: Read, segment: int) -> Sums:
 
 
 def sums_table(sums: Sums) -> pa.Table:
+    """The sums as one row of Arrow."""
     values: dict[str, Any] = {name: [getattr(sums, name)] for name in Sums.__slots__}
     return pa.table(values | {"outcomes": [json.dumps(sums.outcomes)]}, schema=SUMS_SCHEMA)
 

@@ -1,4 +1,4 @@
-"""What the owner of a partition does between batches: compact, clean up, make durable."""
+"""When the owner of a partition compacts its tables, between batches, and when it removes their old versions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REST = 9
 
 
 class Maintenance:
-    """When a table is compacted and cleaned up. `clock` gives seconds that only go forward."""
+    """Keeps the times of each table of a partition. `clock` gives seconds that only go forward."""
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -41,6 +41,7 @@ class Maintenance:
             self._forgot_at = self._clock()
 
     def is_due(self, table: OwnedTable, *, holds_text: bool = False) -> bool:
+        """Whether to compact the table now: after enough commits, or a while after a forget if it holds text."""
         now = self._clock()
         if now < self._rest_until.get(table.name, now):
             return False

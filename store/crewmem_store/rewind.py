@@ -16,11 +16,10 @@ log = logging.getLogger(__name__)
 
 
 def to_what_is_durable(database: Database, durability: Durability, *, memory: str, ledger_prefix: str) -> None:
-    """Mends tables that do not open, and undoes what was written after the note of another boot, or of a torn table.
+    """Mends tables that do not open. After a power loss, or where one was torn, all go back to the versions of the last note.
 
-    What is lost so is computed again from the log, since the ledger goes back with the rows. It goes altogether where a table
-    does not reach what the note says is on disk, or nothing of the memory table can be read: a ledger with a gap, or ahead of
-    its rows, would skip what it claims.
+    What is lost so is computed again from the log, since the ledger goes back with the rows. The ledger is dropped when a
+    table lacks a version the note names, or the memory table is unreadable: otherwise positions would be skipped.
     """
     there = [name for name in database.names(memory) if name == memory]  # not mem_g1_p100 beside mem_g1_p10
     found = {name: _mended(database, name) for name in (*there, *database.names(f"{ledger_prefix}_"))}

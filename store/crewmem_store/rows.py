@@ -1,4 +1,4 @@
-"""Memory rows and ledger rows: what the store holds. FORMATS "Memory row" is the list of columns."""
+"""Memory rows and ledger rows: what the store holds, column by column."""
 
 from __future__ import annotations
 
@@ -77,8 +77,10 @@ class LedgerRow:
     """What became of one log position, in one generation. Its effect is in the store.
 
     `scope_key` is the record key (`Scope.key`), None for control events and undecodable records. `crc` is
-    `LoggedRecord.crc`. `spans` maps each span to its fate: `{"outcome", "rule", "memory_id", "duplicate_of"}`.
-    `detail` is free text: why a dead letter is one, or the rules of a `rules.applied`.
+    `LoggedRecord.crc`. `spans` maps each span to its fate, without what is empty: `{"outcome", "rule", "memory_id",
+    "duplicate_of", "errors"}`, the last a list of rules that could not be evaluated over it. `detail` is why a dead letter
+    is one; the rules' text of a `rules.applied`; the JSON `{"position", "event_id"}` of an `event.redriven` or
+    `event.discarded`; or, of a repeated event, a sentence that names the offset of the first.
     """
 
     offset: int

@@ -30,7 +30,7 @@ class ScopeCache:
         self._bytes: dict[str, int] = {}
 
     def at(self, version: int) -> None:
-        """Says that the table is at this version: what is held of another one is dropped."""
+        """Declares that the table is at this version: what is held of another one is dropped."""
         if version != self._version:
             self._epoch += 1
             self._values.clear()
@@ -38,11 +38,12 @@ class ScopeCache:
             self._version = version
 
     def carried_to(self, version: int) -> None:
-        """Says that what was told since `at` is what this version added, and nothing else did."""
+        """Declares that this version holds exactly the changes reported since `at`."""
         self._version = version
 
     @property
     def version(self) -> int:
+        """The version of the table that what is held is of."""
         return self._version
 
     @property
@@ -51,6 +52,7 @@ class ScopeCache:
         return self._epoch
 
     def missing(self, values: Collection[str]) -> set[str]:
+        """Those of the values that are not held."""
         return {value for value in values if value not in self._values}
 
     def hold(self, values: Collection[str], rows: Iterable[MemoryRow]) -> None:
@@ -103,7 +105,7 @@ class ScopeCache:
         return True if any(touched) else None if None in touched else False
 
     def shrink(self) -> None:
-        """Lets go of what was used longest ago, until the rest fits."""
+        """Drops the values used longest ago, until the rest fits."""
         while self._values and sum(self._bytes.values()) > self._max_bytes:
             self._drop(next(iter(self._values)))
 

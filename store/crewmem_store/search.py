@@ -63,6 +63,7 @@ class Filters:
     until: datetime | None = None
 
     def take(self, row: MemoryRow) -> bool:
+        """Whether the row is what these ask for."""
         return (
             (self.crew is None or _spelt(self.crew) == _spelt(row.crew))
             and (self.agent_role is None or _spelt(self.agent_role) == _spelt(row.agent_role))

@@ -68,8 +68,8 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What of a memory may be taken over into another generation, and what the ledger says of its record (None: it does not
-    hold it yet)."""
+    """What another generation may take over of a memory. `judged` is what the ledger says of its record; None while it does
+    not hold that record yet."""
 
     id: str
     offset: int
@@ -98,13 +98,12 @@ class PartitionView(Protocol):
 
     @property
     def epoch(self) -> int | None:
-        """Two views of one epoch differ only by what this owner committed between them, so that what it knows of a session
-        is still true. None: nothing can be said."""
+        """Between two views of one epoch only this owner wrote, so cached sessions are still right. None: unknown."""
 
     def rows(self, scope: str) -> Sequence[MemoryRow]:
         """Every row of the scope, tombstones included (also those that an Erase left under its record key), by offset
-        and span. `content`, `summary`, `metadata`, `agent_role`, `parent`, `importance`, `summariser` and
-        `made_by` are left out: nothing is decided from them."""
+        and span. `content`, `summary`, `metadata`, `agent_role`, `importance`, `summariser` and `made_by` are left out:
+        nothing is decided from them."""
 
     def ledger(self, ce_id: str) -> Sequence[LedgerRow]:
         """The ledger rows of that event id, by offset."""
@@ -189,8 +188,8 @@ class StoreReader(Protocol):
         """How many ledger rows have each outcome."""
 
     def tally(self, partition: int) -> Tally:
-        """Offsets and outcomes of the ledger's rows, counted in the rows themselves; right also while they are written: no row
-        is left out that lies below another one."""
+        """Offsets and outcomes, counted in the ledger's rows themselves. Right also while rows are written: of a row that is
+        counted, every one below it is counted too."""
 
     def forgets(self, partition: int, scope_key: str) -> Sequence[LedgerRow]:
         """The rows of every `crewmem.memory.forgotten` and `crewmem.session.forgotten` of that record key, by offset."""

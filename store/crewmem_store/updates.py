@@ -1,7 +1,7 @@
 """Updates of older rows: the effects that a record has on memories before it.
 
-A store applies each with its `where` evaluated at commit. All but `Forget` and `Erase` touch only rows that have text
-(`text is not null`), and never a row at or after the causing event (`offset < before_offset`).
+A store applies each with its `where` evaluated at commit. All but `Forget` touch only rows before the causing event
+(`offset < before_offset`); superseding and extending touch only rows that have text (`text is not null`).
 """
 
 from __future__ import annotations

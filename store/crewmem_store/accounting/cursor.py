@@ -17,7 +17,8 @@ class Placed(Protocol):
     """What lies at an offset."""
 
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int:
+        """Its position in the partition."""
 
 
 T = TypeVar("T", bound=Placed)

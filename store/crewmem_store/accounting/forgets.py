@@ -41,7 +41,8 @@ def read_forget(record: LoggedRecord, keyring: Keyring) -> Named | None:
 
 @dataclass(slots=True)
 class Forgets:
-    """Collected on the way along the log: as large as what was forgotten by name, and as the sessions that were erased."""
+    """What a walk along the log has found so far. It grows with the spans that were forgotten by name, and with the sessions
+    that were erased."""
 
     spans: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     """(record key, event id) -> spans."""
@@ -54,10 +55,12 @@ class Forgets:
     has let it go."""
 
     def name(self, named: Named) -> None:
+        """Takes the spans that a `memory.forgotten` names."""
         for event_id, span in named.refs:
             self.spans[named.scope.key, event_id].append(span)
 
     def erase(self, scope_key: str, offset: int, time: datetime) -> None:
+        """Takes the erasure of a whole session: by its event at `offset`, which happened at `time` (aware)."""
         below, until = self.erased.get(scope_key, (offset, time))
         self.erased[scope_key] = max(offset, below), max(time, until)
 

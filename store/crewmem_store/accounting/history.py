@@ -1,4 +1,4 @@
-"""What can only be compared at the end, over all positions: kept as marks of a few bytes a position and a memory."""
+"""What can only be compared at the end of a walk, over all positions: kept as hashes, a few bytes a position and a memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PROCESSED, _REPEATED, _UNREADABLE = 0, 1, 2
 
 
 class History:
-    """Events, row ids, what rows refer to, and memories, in the order of the log."""
+    """Hashes of events, of row ids, of what rows refer to, and of memories, in the order of the log."""
 
     def __init__(self) -> None:
         self._ids = Column()
@@ -75,7 +75,7 @@ class History:
             yield int(offsets[place]), "it says that the event came before, and nothing before it has that event"
 
     def to_look_at(self, forgets: Forgets) -> set[int]:
-        """Offsets of memories whose text is there or gone against what `forgets` seems to say: names decide, not marks."""
+        """Offsets whose text seems to contradict `forgets`. Hashes can collide, so the caller compares names."""
         offsets, texts = self._offsets.values(), self._texts.values() == 1
         erased = self._erased(forgets)
         events = np.isin(self._memory_events.values(), _marks(mark(*names) for names in forgets.spans))

@@ -27,6 +27,7 @@ class Column:
         return len(self._values)
 
     def add(self, value: int) -> None:
+        """Appends it; 0 to 2**64 - 1."""
         self._values.append(value)
 
     def values(self) -> Marks:

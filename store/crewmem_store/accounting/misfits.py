@@ -74,6 +74,7 @@ class Misfits:
     counts: Counter[Kind] = field(default_factory=Counter)
 
     def add(self, misfit: Misfit) -> None:
+        """Counts it, and names it while there are not too many."""
         self.counts[misfit.kind] += 1
         if len(self.named) < NAMED:
             self.named.append(misfit)

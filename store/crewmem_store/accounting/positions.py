@@ -18,7 +18,7 @@ from crewmem_store.rows import ERASED, OF_SPANS, LedgerRow, MemoryRow, Outcome
 
 
 class Found(Protocol):
-    """Takes a misfit of the partition."""
+    """What `Misfits.at` gives: it takes one misfit of the partition."""
 
     def __call__(
         self, kind: Kind, offset: int, says: str, *, event_id: str | None = None, memory_id: str | None = None
@@ -52,6 +52,8 @@ class Positions:
         self.before_log = 0
 
     def compare(self, offset: int, seen: Seen | None, ledger: Sequence[LedgerRow], rows: Sequence[MemoryRow]) -> None:
+        """Compares what lies at one offset: the log's record (None: the log has none), the ledger's rows, and the rows of
+        memory. Offsets come in rising order, each once."""
         for row in rows:
             self._history.id(row.id)
         for entry in ledger:
@@ -155,7 +157,7 @@ class Positions:
         return not readable or (row.event_id, row.span) in seen.names.refs  # type: ignore[union-attr]
 
     def _forgetting(self, entry: LedgerRow, seen: Seen | None, rows: Sequence[MemoryRow]) -> None:
-        """What a forget does: a row for every span that it names, a marker for a session."""
+        """Notes what a forget names, and checks what it must have left: a row for every span, a marker for a session."""
         if entry.type == SessionForgotten.type and entry.scope_key is not None and entry.created_at is not None:
             self._forgets.erase(entry.scope_key, entry.offset, entry.created_at)
             if not any(effects.is_marker(row) for row in rows):
@@ -174,8 +176,8 @@ class Positions:
 
 
 def _is_of_a_write_before(entry: LedgerRow, row: MemoryRow) -> bool:
-    """Whether the row was written by an owner that was killed before its ledger row, and the record's session erased before
-    the next owner came to it, who could not open it any more."""
+    """Whether an owner wrote this row, was killed before its ledger row, and the session was erased before the next owner
+    came."""
     return entry.reason == ERASED and row.event_id == entry.ce_id and row.text is None
 
 

@@ -92,7 +92,7 @@ def _last(state: RetryCallState) -> Any:
 
 
 class _Walk:
-    """One partition."""
+    """One walk over one partition; `misfits` is what it found."""
 
     def __init__(
         self, log: EventLog, reader: StoreReader, partition: int, *, keyring: Keyring, progress: Progress
@@ -174,7 +174,7 @@ class _Walk:
                 self._text(Kind.TEXT_MISSING, row, "it has no text, and nothing on the log has forgotten it")
 
     async def _later_forgets(self, start: int) -> Forgets:
-        """What the log says behind the walk: the store may have done it already."""
+        """What records after the end of the walk forget: the store may have done so already."""
         later = Forgets()
         async for page in pages(self._log, self._partition, start=start):
             await self._keyring.prepare(page)
@@ -183,7 +183,7 @@ class _Walk:
         return later
 
     async def _sums(self, outcomes: Counter[str], end: int) -> None:
-        """Compares what closed ledger tables add up to, where nobody has written meanwhile."""
+        """Compares the ledger's rows with what its closed tables say they add up to, unless somebody has written meanwhile."""
         said = await asyncio.to_thread(self._reader.outcomes, self._partition)
         last = await asyncio.to_thread(self._reader.last_offset, self._partition)
         if last + 1 == end and said != dict(outcomes):
@@ -199,7 +199,7 @@ def _covered(row: MemoryRow, forgets: Forgets) -> bool:
 
 
 def _may_be_covered(row: MemoryRow, forgets: Forgets) -> bool:
-    """Whether something of its session was forgotten of which nobody can read what."""
+    """Whether the session has a forget that nobody can read any more, and which may have named this row."""
     return not forgets.unread.isdisjoint(_keys(row))
 
 

@@ -33,7 +33,8 @@ class Part:
 
 @dataclass(slots=True)
 class Manifest:
-    """`segments[topic][partition]`, in order. `created_at` is RFC 3339."""
+    """`segments[topic][partition]` are its files, in the log's order. `created_at` is RFC 3339; `number` counts the copies of
+    the registry that were written."""
 
     namespace: str
     partitions: int
@@ -44,6 +45,7 @@ class Manifest:
 
     @classmethod
     def fresh(cls, *, namespace: str, partitions: int) -> Manifest:
+        """That of a backup which holds nothing yet."""
         return cls(namespace, partitions, segments={topic: [[] for _ in range(partitions)] for topic in TOPICS})
 
     def end(self, topic: str, partition: int) -> int:
@@ -58,6 +60,7 @@ class Manifest:
         return segments + ([self.registry] if self.registry else [])
 
     def records(self) -> int:
+        """How many records the backup has, dead letters included."""
         return sum(self.end(topic, partition) for topic in TOPICS for partition in range(self.partitions))
 
 
@@ -75,10 +78,12 @@ def load(files: Files) -> Manifest | None:
 
 
 def save(files: Files, manifest: Manifest) -> None:
+    """Writes it, in place of the one before. Raises StoreUnavailable."""
     files.write(NAME, json.dumps({"version": VERSION} | asdict(manifest), indent=1).encode())
 
 
 def part_of(name: str, data: bytes, *, first: int = 0, last: int = 0) -> Part:
+    """What the manifest says of a file that holds `data`."""
     return Part(name, hashlib.sha256(data).hexdigest(), len(data), first, last)
 
 

@@ -13,12 +13,13 @@ from crewmem_store.errors import BackupBroken
 
 
 def pack(records: Iterable[LoggedRecord]) -> bytes:
+    """The bytes of a file that holds the records, in their order."""
     lines = (json.dumps(_line(record), separators=(",", ":")) for record in records)
     return zstandard.ZstdCompressor(level=3).compress("\n".join(lines).encode())
 
 
 def unpack(data: bytes, *, partition: int, name: str) -> list[LoggedRecord]:
-    """Raises BackupBroken."""
+    """The records of a file of that partition, in their order. Raises BackupBroken, with the file's `name`."""
     try:
         lines = zstandard.ZstdDecompressor().decompress(data).splitlines()
         return [_record(json.loads(line), partition) for line in lines]

@@ -1,4 +1,4 @@
-"""The door: every call under /v1/ has a key, is within its limits and its body's, before anything of it is read."""
+"""Checks key, rate limit and body size of every /v1/ call before a route sees it."""
 
 from __future__ import annotations
 

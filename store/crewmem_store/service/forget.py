@@ -95,8 +95,8 @@ def _find(reader: StoreReader, id: str, key: Key) -> Named:
 
 
 def _missed(view: View, named: Named) -> Named:
-    """What repeats one of these and came to the log between the look and the forget: the log must name it as well, since a
-    replay with other rules or another embedder may not count it as a repeat. What comes after the forget repeats nothing."""
+    """Repeats that reached the log between the look-up and the forget. The log must name them too: a replay may not count
+    them as repeats. What comes after the forget repeats nothing."""
     missed: Named = {}
     for scope, refs in named.items():
         partition, known = partition_of(scope.key, view.generation.partitions), {(ref.event_id, ref.span) for ref in refs}

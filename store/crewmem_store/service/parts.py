@@ -35,6 +35,7 @@ class Readers:
         self._readers: dict[str, StoreReader] = {}
 
     def of(self, generation: str) -> StoreReader:
+        """The generation's reader, the same one for every call."""
         with self._lock:
             reader = self._readers.pop(generation, None) or self._store.reader(generation)
             self._readers[generation] = reader
@@ -52,10 +53,11 @@ class View:
     embedder: Embedder
 
     def partition(self, scope: Scope) -> int:
+        """Where the session lies."""
         return partition_of(scope.key, self.generation.partitions)
 
     def rows(self, scopes: Collection[Scope]) -> Rows:
-        """Blocks."""
+        """Rows with text of these sessions, from where they lie. Blocks. Raises StoreUnavailable."""
         return self.reader.rows({str(scope) for scope in scopes}, partitions={self.partition(scope) for scope in scopes})
 
 

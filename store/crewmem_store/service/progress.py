@@ -1,4 +1,4 @@
-"""How far a generation is along the log, by partition: what accounting, metrics and health say."""
+"""How far a generation is along the log, by partition: what `/metrics`, `crewmem stats` and `crewmem doctor` say."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from crewmem_store.store import StoreReader
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionProgress:
-    """One partition. `log_end` is the offset that the next record gets; `processed` counts ledger rows, `outcomes` sorts
-    them; `lag` counts records that the ledger does not have yet, the first of them as old as
-    `oldest_unprocessed_seconds`."""
+    """One partition. `log_start` is the first offset that the log still has, `log_end` the one that the next record gets.
+
+    `processed` counts ledger rows, `outcomes` sorts them. `lag` counts offsets that the ledger does not have yet; the first
+    of their records is `oldest_unprocessed_seconds` old (0 when none waits).
+    """
 
     partition: int
     log_start: int
@@ -29,6 +31,7 @@ class PartitionProgress:
     oldest_unprocessed_seconds: float
 
     def json(self) -> dict[str, Any]:
+        """Every field."""
         return asdict(self)
 
 

@@ -23,6 +23,7 @@ class Published:
 
     @property
     def token(self) -> str:
+        """What a later recall hands in as `after`."""
         return format_token([self.mark])
 
 

@@ -42,6 +42,7 @@ async def recall_post(asked: RecallRequest, key: Reader, parts: Annotated[Parts,
 
 
 async def recall(asked: RecallRequest, *, key: Key, parts: Parts) -> Response:
+    """What both forms of the call do: one generation answers, as fresh as `after` asks, within what the key may read."""
     view = await parts.view()
     fresh = await _fresh(asked, key=key, parts=parts, view=view)
     now = parts.clock()

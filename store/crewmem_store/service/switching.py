@@ -1,7 +1,7 @@
-"""The moments after another generation became the active one: no answer goes back behind what was answered before.
+"""After a switch no answer may be older than one that any service gave before.
 
-A new generation is written batch by batch like the old one, and may be a moment behind it. What somebody was just told is
-recallable is waited for, by every service, also when another one said so.
+A new generation is written batch by batch like the old one, and may be a moment behind it. So for some seconds after a
+switch each service waits, before it answers, until the new one holds all that the old one holds.
 """
 
 from __future__ import annotations
