@@ -53,7 +53,7 @@ def _partition(reader: StoreReader, partition: int, progress: Callable[[int], No
 
 
 def of_row(row: MemoryRow) -> bytes:
-    """What of a row must be the same: the hash part of its id, then SHA-256 over all of it that is decided."""
+    """What must be the same of a row: the hash part of its id, then SHA-256 over all that was decided of it."""
     name = row.id.partition("-")[2]
     said = (
         row.scope, row.kind, row.text, row.content, row.key, _microseconds(row.created_at), _microseconds(row.expires_at),

@@ -28,7 +28,7 @@ _LINUX_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def boot_id() -> str:
-    """Another string after every start of the machine; empty where the system has none, and then a loss goes unnoticed."""
+    """A string that changes with every start of the machine; empty where the system gives none: a power loss goes unnoticed."""
     if _LINUX_BOOT_ID.is_file():
         return _LINUX_BOOT_ID.read_text("ascii").strip()
     if sys.platform == "darwin":

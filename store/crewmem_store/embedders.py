@@ -151,7 +151,7 @@ def _packaged_folder() -> Path | None:
 
 
 def _hub_answers(name: str) -> bool:
-    """Asked once and briefly: the library asks again and again for each file of a model, for minutes, with a line each time."""
+    """Whether the hub can be reached. The library itself asks again for each file of a model, for minutes, with a line each."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -175,7 +175,7 @@ def _weights_hash(model: Any) -> str:
 
 
 def _counting_tokenizer(model: Any) -> Any:
-    """A copy that does not cut, pad or change: the model's own is set anew for every batch, by whichever thread."""
+    """A copy of the model's tokenizer that neither cuts nor pads: its own is set anew for every batch, by whichever thread."""
     backend = getattr(model.tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise EmbedderUnavailable(f"{model} has no fast tokenizer, so its tokens cannot be counted: choose another embedder")

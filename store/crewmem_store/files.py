@@ -1,4 +1,4 @@
-"""Plain files in a folder or under an S3 prefix: what lies there beside what LanceDB says."""
+"""Plain files in a folder or under an S3 prefix, read and written without LanceDB."""
 
 from __future__ import annotations
 

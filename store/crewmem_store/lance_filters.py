@@ -2,7 +2,7 @@
 
 A value from outside enters through `text` alone. LanceDB's own expressions are of no use here: they have no null test, and
 `Expr.to_sql()` of LanceDB 0.40, which every update goes through, leaves a `'` behind a backslash as it is, takes `''` for
-one that was doubled already, and writes times that only fit into nanoseconds.
+one that was doubled already, and writes a time so that it has to fit into nanoseconds.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def equal(column: str, value: str | int) -> str:
 
 
 def one_of(column: str, values: Collection[str]) -> str:
-    """The column is one of the values; of none, nothing is."""
+    """The column has one of the values; with no values, no row matches."""
     return f"`{column}` IN ({', '.join(map(text, sorted(values)))})" if values else "false"
 
 

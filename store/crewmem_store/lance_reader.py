@@ -53,7 +53,7 @@ class _Version:
 
 
 class LanceReader:
-    """Thread-safe. What was read is kept for the table version that it is of, up to `cache_bytes`, used last."""
+    """Thread-safe. What was read is kept while its table has the same version; what was used last, up to `cache_bytes`."""
 
     def __init__(self, database: Database, generation: str, *, cache_bytes: int) -> None:
         self._database = database
@@ -116,7 +116,7 @@ class LanceReader:
         return self._ledger(partition).letters()
 
     def made(self, partition: int, *, start: int, end: int) -> list[Made]:
-        """Rows first: what the ledger says then is of each of them, or not yet."""
+        """Reads the rows before the ledger: it then has the CRC of each row's record, or does not have that record yet."""
         where = lance_filters.with_text(lance_filters.of_offsets(start, end))
         table = self._on(partition, lambda table: read(table, MADE, where), None)
         return [] if table is None else made(table, self._ledger(partition).judged(start=start, end=end))

@@ -83,7 +83,7 @@ class OwnedTable:
         self.refresh()
 
     def settle(self) -> None:
-        """Compacts until nothing is left to: new files are joined with each other first, then with what is indexed."""
+        """Compacts until nothing changes any more: new files are joined with each other first, then with indexed ones."""
         for _ in range(3):
             version = self.version
             self.compact()

@@ -9,7 +9,7 @@ from crewmem_store.rows import LedgerRow, MemoryRow
 
 
 class LanceView:
-    """A `PartitionView` over rows that are found by their scope already, and are without what nothing is decided from."""
+    """A `PartitionView` over rows that were looked up by scope, without the columns that nothing is decided from."""
 
     def __init__(self, rows: Mapping[str, Sequence[MemoryRow]], ledger: Iterable[LedgerRow], *, epoch: int) -> None:
         self._rows = rows

@@ -36,7 +36,7 @@ class Maintenance:
         self._forgot_at: float | None = None
 
     def forgot(self) -> None:
-        """Says that text was nulled, and is still in the files."""
+        """Declares that text was nulled, and is still in the files."""
         if self._forgot_at is None:
             self._forgot_at = self._clock()
 

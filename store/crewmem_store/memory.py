@@ -141,7 +141,7 @@ class MemoryView:
 
     @property
     def epoch(self) -> None:
-        """Nothing can be said: every batch reads its sessions anew."""
+        """Unknown: every batch reads its sessions anew."""
         return None
 
     def rows(self, scope: str) -> list[MemoryRow]:

@@ -88,8 +88,8 @@ def _versions(table: OwnedTable, files: Files) -> bytes:
 
 
 def _is_named(file: File, versions: bytes) -> bool:
-    """A manifest holds the names of data files as they are, of an index the 16 bytes of its folder's name, and of a list of
-    deleted rows (`<fragment>-<version>-<id>.arrow`) the random id as a varint."""
+    """Whether one of the manifests names the file. A manifest holds the names of data files as they are, of an index the 16
+    bytes of its folder's name, and of a list of deleted rows (`<fragment>-<version>-<id>.arrow`) the random id as a varint."""
     parts = file.name.split("/")
     if "_indices" in parts:
         return uuid.UUID(parts[parts.index("_indices") + 1]).bytes in versions

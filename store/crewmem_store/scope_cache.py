@@ -74,7 +74,7 @@ class ScopeCache:
         return sorted(kept, key=lambda row: (row.offset, row.span, row.id))
 
     def insert(self, rows: Iterable[MemoryRow]) -> None:
-        """What a merge does: an id that is there keeps what it has, also when an erasure moved it to the record key."""
+        """Inserts what a merge inserts: an id that is there keeps what it has, also where an erasure moved it to the record key."""
         for row in rows:
             if row.scope is None or row.scope not in self._values:
                 continue
@@ -85,7 +85,7 @@ class ScopeCache:
                 self._add(effects.as_decided_from(row))
 
     def apply(self, update: Update) -> bool | None:
-        """What the update does to what is held. Returns whether it does anything in the table, None if unknown."""
+        """Applies the update to what is held. Returns whether it changes anything in the table; None: unknown."""
         match update:
             case Forget():
                 places = [self._place(id) for id in update.ids]

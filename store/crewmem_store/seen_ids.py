@@ -66,7 +66,7 @@ class SeenRows:
         return self._ids.among(ids)
 
     def written(self, rows: Sequence[LedgerRow]) -> None:
-        """Says what the owner merged into it just now, so that the next look need not read it."""
+        """Takes in rows that the owner merged just now, so that the next look need not read the table."""
         if self._table.version == self._version + 1:  # else another writer came between
             self._ids.add(row.ce_id for row in rows)
             self._version += 1

@@ -28,15 +28,15 @@ class History:
         self._offsets, self._times, self._texts = Column(), Column(), Column()
 
     def id(self, id: str) -> None:
-        """A row of that id is in the store."""
+        """Notes that a row of that id is in the store."""
         self._ids.add(mark(id))
 
     def needs(self, id: str, offset: int, by: str) -> None:
-        """The row `by` at that offset is only right if a row `id` is in the store."""
+        """Notes that the row `by` at that offset is only right if a row `id` is in the store."""
         self._needed[mark(id)] = (offset, by)
 
     def event(self, entry: LedgerRow) -> None:
-        """What became of a session's event; what was never one, and control events, may come again."""
+        """Notes what became of a session's event; control events, and what was never an event, may come again."""
         if entry.scope_key is None or entry.outcome is Outcome.DEAD_LETTER:
             return
         repeated = entry.outcome is Outcome.DUPLICATE and entry.reason == REPEAT
@@ -46,7 +46,7 @@ class History:
         self._event_states.add(_REPEATED if repeated else _UNREADABLE if unreadable else _PROCESSED)
 
     def memory(self, scope_key: str, row: MemoryRow) -> None:
-        """A row that was stored, with text or forgotten since."""
+        """Notes a row that was stored, with text or forgotten since."""
         self._scopes.add(mark(scope_key))
         self._memory_events.add(mark(scope_key, row.event_id))
         self._memory_spans.add(mark(scope_key, row.event_id, row.span))

@@ -124,7 +124,7 @@ class Verified:
         return not self.counts
 
     def json(self) -> dict[str, Any]:
-        """For `--json`; partitions without their slots."""
+        """Every field, and `closes`: what `crewmem accounting --verify --json` shows."""
         names = Checked.__slots__
         return {
             "generation": self.generation, "closes": self.closes,

@@ -7,7 +7,8 @@
       rights: [read, write]                             # default: read, write, admin
       expires_at: 2027-01-01T00:00:00Z                  # default: never
 
-A key that the file held once and holds no more is revoked when the service starts again.
+A key that the file held once and holds no more is revoked when the service starts again. CREWMEM_ADMIN_KEY only adds a key:
+another value leaves the one before it valid, and one that was revoked stays so.
 """
 
 from __future__ import annotations

@@ -29,8 +29,10 @@ async def live() -> Response:
     "/health/ready", response_model=responses.Ready, responses={503: {"model": responses.NotReady, "description": "Not ready"}}
 )
 async def ready(parts: Annotated[Parts, Depends(parts_of)]) -> Response:
-    """Whether recalls can be answered: 200, or 503 with what is away. Of a generation that does not answer now it is only
-    said when its embedder cannot be had."""
+    """Whether recalls can be answered: 200, or 503 with what is away.
+
+    A generation that does not answer now is only mentioned when its embedder cannot be had.
+    """
     checks = {"log": await _said(parts.log.end()), "store": await _said(_look(parts))}
     bad = [f"{name}: {said}" for name, said in checks.items() if said != OK]
     checks |= {f"embedder of {name}": said for name, said in parts.embedders.failed.items()}

@@ -45,7 +45,7 @@ async def remember(asked: RememberRequest, key: Writer, trace: Trace, parts: Ann
 
 
 def event_of(asked: RememberRequest, scope: Scope, parts: Parts, *, traceparent: str | None) -> Event:
-    """The event that the ask stands for. Its time is `created_at` if that is given, else now."""
+    """The event that the request stands for. Its time is `created_at` if that is given, else now."""
     given = asked.model_dump(
         include={"content", "metadata", "ttl", "key", "importance", "kind", "parent", "speaker"}, exclude_none=True
     )
