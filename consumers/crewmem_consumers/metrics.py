@@ -17,15 +17,15 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._records = Counter(
-            "crewmem_records_total", "Records that got their outcome here", ["outcome"], registry=self.registry
+            "crewmem_records_total", "Records given an outcome here since the start", ["outcome"], registry=self.registry
         )
         self._vectors = Counter(
             "crewmem_vectors_total", "Vectors that were needed here, by where they came from: the model, or another generation",
             ["source"], registry=self.registry,
         )  # fmt: skip
-        self._lag = Gauge("crewmem_lag_records", "Records on the log that are not processed yet", registry=self.registry)
+        self._lag = Gauge("crewmem_lag_records", "Records that wait in this process's partitions", registry=self.registry)
         self._oldest = Gauge(
-            "crewmem_oldest_unprocessed_seconds", "Age of the oldest record that is not processed yet", registry=self.registry
+            "crewmem_oldest_unprocessed_seconds", "Age of the oldest record that waits in this process", registry=self.registry
         )
         self._waiting = Gauge(
             "crewmem_waiting", "How many of this process's partitions and tasks wait for that part of the surroundings",

@@ -74,7 +74,7 @@ class ScopeCache:
         return sorted(kept, key=lambda row: (row.offset, row.span, row.id))
 
     def insert(self, rows: Iterable[MemoryRow]) -> None:
-        """Inserts what a merge inserts: an id that is there keeps what it has, also where an erasure moved it to the record key."""
+        """Inserts as a merge does: an id that is there keeps what it has, also if an erasure moved it to the record key."""
         for row in rows:
             if row.scope is None or row.scope not in self._values:
                 continue

@@ -36,11 +36,16 @@ class _Snapshot:
         self._outbox_events = outbox_events
 
     def collect(self) -> Iterable[Metric]:
-        records = CounterMetricFamily("crewmem_records", "Records by outcome, in the active generation.", labels=["outcome"])
-        lag = GaugeMetricFamily("crewmem_lag_records", "Records on the log that are not in the view yet.", labels=["partition"])
-        oldest = GaugeMetricFamily(
-            "crewmem_oldest_unprocessed_seconds", "Age of the first record that is not in the view yet.", labels=["partition"]
+        records = CounterMetricFamily(
+            "crewmem_records", "All records of the log that the active generation holds, by outcome.", labels=["outcome"]
         )
+        lag = GaugeMetricFamily(
+            "crewmem_lag_records", "Records of the log that the active generation does not hold yet.", labels=["partition"]
+        )
+        oldest = GaugeMetricFamily(
+            "crewmem_oldest_unprocessed_seconds", "Age of the first record that the active generation does not hold yet.",
+            labels=["partition"],
+        )  # fmt: skip
         totals: dict[str, int] = {}
         for one in self._progress:
             lag.add_metric([str(one.partition)], one.lag)
