@@ -1,4 +1,4 @@
-"""Does recall find what answers a question? On LoCoMo (CREWMEM_LOCOMO names its file), through the real pipeline and search.
+"""Does recall find what answers a question? On LoCoMo (CREWMEM_TEST_LOCOMO names its file), through real pipeline and search.
 
 A conversation is a session, a part of it a parent. `turns`: each turn is a memory. `outputs`: turns in a row are joined to
 texts of 300 words and more, as long as a task's output, which the pipeline cuts to the embedder's window. recall@k is the
@@ -188,9 +188,9 @@ def main() -> None:
     parser.add_argument("--full", action="store_true")
     conversations = None if parser.parse_args().full else 2
     print("## Does recall find what answers a question?\n")
-    named = os.environ.get("CREWMEM_LOCOMO")
+    named = os.environ.get("CREWMEM_TEST_LOCOMO")
     if not named:
-        print("Not measured: CREWMEM_LOCOMO names no LoCoMo file.")
+        print("Not measured: CREWMEM_TEST_LOCOMO names no LoCoMo file.")
         return
     corpora = load(Path(named), open_embedder(DEFAULT), conversations=conversations)
     count = sum(len(one.questions) for one in corpora["turns"])

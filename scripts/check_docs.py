@@ -18,7 +18,7 @@ import typer
 import yaml
 from crewmem.cli.app import app
 from crewmem_consumers.metrics import Metrics as ConsumerMetrics
-from crewmem_producers.settings import OUTSIDE_THE_MODELS, TEST_PREFIX, known_names
+from crewmem_producers.settings import CONFIG_VARIABLE, TEST_PREFIX, known_names
 from crewmem_store.service.metrics import Metrics as ServiceMetrics
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -99,7 +99,7 @@ def is_setting(name: str) -> bool:
     return (
         bare in known_names()
         or bare.removesuffix("_file") in known_names()
-        or name in OUTSIDE_THE_MODELS
+        or name == CONFIG_VARIABLE
         or name.startswith(TEST_PREFIX)
         or name in COMPOSE_NAMES
     )

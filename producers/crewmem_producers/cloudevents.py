@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from crewmem_producers.codec import EVENT_ID, body_json, format_time, parse_body, without_surrogates
+from crewmem_producers.codec import EVENT_ID, body_json, format_time, parse_body, parse_time, without_surrogates
 from crewmem_producers.errors import InvalidEvent, InvalidName
 from crewmem_producers.events import BODIES, PUBLISHABLE, Event
 from crewmem_producers.names import Scope
@@ -65,9 +65,8 @@ def from_json(value: object, *, tenant: str) -> Event:
 
 def _time(value: object) -> datetime:
     try:
-        time = datetime.fromisoformat(value if isinstance(value, str) else "")
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
+        return parse_time(value if isinstance(value, str) else "")
+    except ValueError as error:
         raise InvalidEvent(f"`time` is no RFC 3339 time: {value!r}", reason="bad_header") from error
 
 

@@ -44,6 +44,16 @@ def format_time(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def parse_time(text: str) -> datetime:
+    """An RFC 3339 time in UTC; one without an offset is meant so. Raises ValueError for what is none, or lies beyond what can
+    be reckoned with."""
+    try:
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"no RFC 3339 time: {text!r}") from error
+
+
 def encode(event: Event, *, partition: int | None = None) -> Record:
     """The record of an event. Raises EventTooLarge over MAX_RECORD_BYTES."""
     value = pack(body_json(_scoped(event)))
@@ -195,10 +205,9 @@ def _required(headers: Mapping[str, str], name: str) -> str:
 
 def _time(text: str) -> datetime:
     try:
-        time = datetime.fromisoformat(text)
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise InvalidEvent(f"ce_time is no RFC 3339 time: {text!r}", reason="bad_header") from error
+        return parse_time(text)
+    except ValueError as error:
+        raise InvalidEvent(f"ce_time is {error}", reason="bad_header") from error
 
 
 def unpacked(record: LoggedRecord | Record) -> bytes:

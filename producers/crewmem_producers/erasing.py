@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from crewmem_producers import data_keys
-from crewmem_producers.codec import encode, format_time
+from crewmem_producers.codec import encode, format_time, parse_time
 from crewmem_producers.events import Event, SessionForgotten, new_event_id, utc_now
 from crewmem_producers.log import EventLog, Position
 from crewmem_producers.registry import Registry, Value
@@ -41,7 +41,7 @@ class Erasure:
     event_id: str
     time: datetime
     grave: str
-    keys: tuple[str, ...] = ()
+    keys: tuple[str, ...]
     done: bool = False
 
 
@@ -53,19 +53,14 @@ def erasure_of(registry: Registry, scope_key: str) -> Erasure | None:
 
 def parse(key: str, value: Value) -> Erasure:
     """The erasure of a registry's record."""
-    time = datetime.fromisoformat(value["time"])
-    return Erasure(key.removeprefix(PREFIX), value["event_id"], time, value["grave"], _keys(value), bool(value["done"]))
+    time = parse_time(value["time"])
+    return Erasure(key.removeprefix(PREFIX), value["event_id"], time, value["grave"], tuple(value["keys"]), bool(value["done"]))
 
 
 def has_erased(registry: Registry, scope_key: str, id: str) -> bool:
     """Whether the session's erasure names this data key."""
     value = registry.get(PREFIX + scope_key)
-    return value is not None and id in _keys(value)
-
-
-def _keys(value: Value) -> tuple[str, ...]:
-    """The first erasures named no keys."""
-    return tuple(value.get("keys", ()))
+    return value is not None and id in value["keys"]
 
 
 async def enforce(registry: Registry) -> int:
@@ -101,7 +96,7 @@ async def erase(
     planned = erasure_of(registry, scope_key)
     before = len(_live(registry, scope_key))
     if planned is None or planned.done:
-        planned = Erasure(scope_key, new_event_id(), clock(), new_key_id(scope_key))
+        planned = Erasure(scope_key, new_event_id(), clock(), new_key_id(scope_key), keys=())
     elif not _live(registry, scope_key) <= set(planned.keys):
         planned = _again(planned, clock)
     position = await _round(planned, log=log, registry=registry, source=source, checkpoint=checkpoint)

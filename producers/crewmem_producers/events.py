@@ -174,7 +174,8 @@ FORGETS = frozenset({MemoryForgotten.type, SessionForgotten.type})
 LATER_FACTS = frozenset({EventRedriven.type, EventDiscarded.type})
 """What is said of a dead letter afterwards."""
 PUBLISHABLE = frozenset({KickoffCompleted.type, KickoffFailed.type, MemoryRemembered.type})
-"""The types that `POST /v1/events` takes; the service itself writes the others."""
+"""What a program may publish, in an outbox or over `POST /v1/events`; the others are written by the service, by commands of
+operators and by consumers, each where it belongs."""
 
 
 @dataclass(frozen=True, slots=True)

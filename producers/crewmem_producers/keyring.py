@@ -15,7 +15,7 @@ from crewmem_producers.events import SessionForgotten
 from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.master_key import MasterSource
 from crewmem_producers.registry import Registry, Value
-from crewmem_producers.sealed_body import KEY_HEADER, check_key_id, cipher, key_id, unseal
+from crewmem_producers.sealed_body import check_key_id, cipher, key_id, unseal
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -24,8 +24,6 @@ R = TypeVar("R", LoggedRecord, Record)
 
 MOST_KEYS = 10_000
 """Data keys that are kept unwrapped; others are unwrapped again (about 0.1 ms each)."""
-
-__all__ = ["KEY_HEADER", "Keyring", "key_id"]
 
 
 class Keyring:

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from crewmem_producers import forks
 from crewmem_producers.errors import OutboxBroken
+from crewmem_producers.sqlite import connect, transaction
 
 log = logging.getLogger(__name__)
 
@@ -23,19 +24,21 @@ BUSY_SECONDS = 10.0
 """How long a write waits for another process's; each takes milliseconds."""
 
 SCHEMA_VERSION = 1
-_SCHEMA = (
-    """CREATE TABLE IF NOT EXISTS events (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL, size INTEGER NOT NULL, created REAL NOT NULL, body BLOB NOT NULL)""",
-    "CREATE INDEX IF NOT EXISTS events_created ON events (created)",  # counts and ages without reading bodies
-    "CREATE TABLE IF NOT EXISTS delivered (seq INTEGER PRIMARY KEY, token TEXT NOT NULL)",
-    """CREATE TABLE IF NOT EXISTS dead_letters (
-        seq INTEGER PRIMARY KEY,
-        id TEXT NOT NULL, size INTEGER NOT NULL, created REAL NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL)""",
-    "CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-)
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL, size INTEGER NOT NULL, created REAL NOT NULL, body BLOB NOT NULL
+);
+-- counts and ages without reading bodies
+CREATE INDEX IF NOT EXISTS events_created ON events (created);
+CREATE TABLE IF NOT EXISTS delivered (seq INTEGER PRIMARY KEY, token TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS dead_letters (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL, size INTEGER NOT NULL, created REAL NOT NULL, reason TEXT NOT NULL, body BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID
+"""
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _REMEDIES = {
     sqlite3.SQLITE_FULL: "the disk is full: free some of it, or set CREWMEM_OUTBOX_DIR to another volume",
@@ -62,7 +65,12 @@ class OutboxFile:
 
         A damaged file is set aside, with an error in the log, and `work` is done on a new one. Raises OutboxBroken.
         """
-        return self._guarded(lambda connection: _in_transaction(connection, work))
+
+        def whole(connection: sqlite3.Connection) -> T:
+            with transaction(connection):
+                return work(connection)
+
+        return self._guarded(whole)
 
     def query(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """`work` outside of a transaction: single reads, and pragmas that refuse to be in one. Raises OutboxBroken."""
@@ -108,7 +116,9 @@ class OutboxFile:
             self._disconnect()
         with self._opening():
             self._identity = _create(self.path)
-            self._connection = _open(self.path)
+            self._connection = connect(
+                self.path, schema=_SCHEMA, version=SCHEMA_VERSION, busy_seconds=BUSY_SECONDS, shrinks=True, newer=OutboxBroken
+            )
         return self._connection
 
     def _opening(self) -> FileLock:
@@ -157,42 +167,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return stat.st_dev, stat.st_ino
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    try:
-        _prepare(connection, path)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        raise OutboxBroken(f"the outbox {path} was written by a newer crewmem (layout {version}): update this program")
-    if version == 0:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # holds only when the file is still empty
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA secure_delete = ON")
-    if version == 0:
-        _in_transaction(connection, lambda c: [c.execute(statement) for statement in _SCHEMA])
-
-
-def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        result = work(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            with suppress(sqlite3.Error):  # the first error is the one to tell
-                connection.execute("ROLLBACK")
-        raise
-    return result
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -109,9 +109,11 @@ class Publisher:
         self._sender = None
 
     def _own(self, event: Event) -> Event:
-        """The event with this host's name, refused if it is not one to publish from here."""
+        """The event with this host's name. Raises InvalidEvent for a type or tenant that is not published from here."""
         if event.type not in PUBLISHABLE:
-            raise InvalidEvent(f"{event.type} is written by the service only", reason="unknown_type")
+            raise InvalidEvent(
+                f"{event.type} is not published by programs: {', '.join(sorted(PUBLISHABLE))} are", reason="unknown_type"
+            )
         if event.scope is None or event.scope.tenant != self._settings.tenant:
             raise InvalidEvent(
                 f"event {event.id} is of another tenant than CREWMEM_TENANT ({self._settings.tenant})", reason="wrong_key"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import datetime
 
+from crewmem_producers.codec import parse_time
 from crewmem_producers.data_keys import PREFIX, DataKey, DataKeyMaker
 from crewmem_producers.erasing import Erasure, erasure_of
 from crewmem_producers.events import CONTROL_BODIES, SessionForgotten
@@ -67,6 +67,6 @@ def _grave(registry: Registry, scope_key: str) -> Erasure | None:
 
 def _is_buried(record: Record, erasure: Erasure) -> bool:
     try:
-        return datetime.fromisoformat(record.header("ce_time") or "") <= erasure.time
-    except (ValueError, TypeError):  # no time, or none that can be compared: decoding says what is wrong with it
+        return parse_time(record.header("ce_time") or "") <= erasure.time
+    except ValueError:  # decoding says what is wrong with it
         return False

@@ -31,9 +31,8 @@ CONFIG_NAME = "crewmem.toml"
 DEFAULT_BASE_URL = "http://127.0.0.1:8765"
 API_KEY_NAME, MASTER_KEY_NAME = "api_key", "master_key"
 """In the home folder: what `crewmem up` made."""
-OUTSIDE_THE_MODELS = frozenset({CONFIG_VARIABLE, "CREWMEM_LOCOMO"})
-"""Names that are no setting of a role: where the file is, and what a benchmark reads."""
 TEST_PREFIX = "CREWMEM_TEST_"
+"""What tests and benchmarks read begins so, and is no setting."""
 
 _ADDRESS = re.compile(r"https?://\S+$")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+]+:/*")  # two characters at least: C:\\ is a folder
@@ -313,7 +312,7 @@ def known_names() -> dict[str, type[CommonSettings]]:
 def unknown_names(environ: Mapping[str, str] = os.environ) -> list[str]:
     """A sentence for each CREWMEM_* variable and each line of crewmem.toml that is no setting, with the nearest right name."""
     names = known_names()
-    variables = {PREFIX + name.upper() for name in names} | OUTSIDE_THE_MODELS
+    variables = {PREFIX + name.upper() for name in names} | {CONFIG_VARIABLE}
     variables |= {f"{variable}_FILE" for variable in variables}
     said = [
         f"{variable} is no setting{_nearest(variable, variables)}"

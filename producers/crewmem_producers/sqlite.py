@@ -6,13 +6,13 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
-from crewmem_producers.errors import LogRefused, Unavailable
+from crewmem_producers.errors import CrewmemError, LogRefused, Unavailable
 
 FILE_VERSION = 1
 """`user_version` of the file; an older program refuses a newer file."""
@@ -85,24 +85,31 @@ def _busy(error: BaseException) -> bool:
 
 
 @retry(retry=retry_if_exception(_busy), stop=stop_after_delay(10), wait=wait_random(0, 0.1), reraise=True)
-def connect(path: Path, *, schema: str) -> sqlite3.Connection:
-    """A connection whose commits are on disk when they return; `schema` is run inside one transaction.
+def connect(
+    path: Path, *, schema: str, version: int = FILE_VERSION, busy_seconds: float = BUSY_SECONDS, shrinks: bool = False,
+    newer: type[CrewmemError] = LogRefused,
+) -> sqlite3.Connection:  # fmt: skip
+    """A connection whose commits are on disk when they return, and which leaves no bytes of what it deletes.
 
-    Raises sqlite3.Error, LogRefused for a file of a newer crewmem.
+    `schema`, statements with `;` between, is run inside one transaction. `version` is the newest `user_version` that the
+    caller knows; with `shrinks` a new file can give freed pages back. Raises sqlite3.Error, and `newer` for a file of a newer
+    crewmem.
     """
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     try:
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        if found > version:
+            raise newer(f"{path} was written by a newer crewmem (version {found} of the file): update this one")
+        if shrinks and not found:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # holds only while the file is empty
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")  # an erased data key leaves no bytes behind
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version > FILE_VERSION:
-            raise LogRefused(f"{path} was written by a newer crewmem (version {version} of the file): update this one")
         with transaction(connection):
             for statement in schema.split(";"):
                 connection.execute(statement)
-            if version < FILE_VERSION:
-                connection.execute(f"PRAGMA user_version = {FILE_VERSION}")
+            if found < version:
+                connection.execute(f"PRAGMA user_version = {version}")
     except BaseException:
         connection.close()
         raise
@@ -118,5 +125,6 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
-            connection.execute("ROLLBACK")
+            with suppress(sqlite3.Error):  # the first error is the one to tell
+                connection.execute("ROLLBACK")
         raise

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import datetime
 
 from crewmem_producers import erasing, openers, producer_report
-from crewmem_producers.errors import CrewmemError
 from crewmem_producers.events import utc_now
 from crewmem_producers.registry import Registry, was_seen
 from crewmem_producers.trouble import Trouble
@@ -28,7 +27,7 @@ async def keep(registry: Registry, *, clock: Callable[[], datetime] = utc_now) -
         try:
             await once(registry, now=clock())
             trouble.over()
-        except CrewmemError as error:
+        except Exception as error:  # not even a fault may end it in silence
             trouble.met(error)
         await asyncio.sleep(EVERY_SECONDS)
 

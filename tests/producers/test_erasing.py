@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -137,20 +138,18 @@ async def test_what_comes_late_from_before_the_erasure_can_be_read_by_nobody(log
     assert codec.decode(keyring.open(other)).scope == BOB
 
 
+async def test_a_time_without_an_offset_is_utc_also_for_what_comes_late(log: SqliteLog) -> None:
+    registry = DictRegistry()
+    await erase(registry, log)
+    record = codec.encode(remembered(ANN))
+    headers = tuple((name, value.removesuffix(b"Z") if name == "ce_time" else value) for name, value in record.headers)
+    [late] = await sealer(registry).seal([replace(record, headers=headers)])
+    with pytest.raises(KeyErased):
+        Keyring(registry=registry, master=lambda: MASTER).open(late)
+
+
 async def test_a_session_can_be_erased_again(log: SqliteLog) -> None:
     registry = DictRegistry()
     first = await erase(registry, log)
     second = await erase(registry, log, clock=lambda: NOON + timedelta(hours=1))
     assert first.event_id != second.event_id and second.time > first.time
-
-
-async def test_an_erasure_that_was_noted_without_its_keys_is_read_and_can_be_done_again(log: SqliteLog) -> None:
-    registry = DictRegistry()
-    await sealer(registry).seal([codec.encode(remembered(ANN))])
-    done = await erase(registry, log)
-    noted = registry.get(erasing.PREFIX + ANN.key)
-    assert noted is not None
-    await registry.put(erasing.PREFIX + ANN.key, {name: value for name, value in noted.items() if name != "keys"})
-    await registry.refresh()
-    assert not erasing.has_erased(registry, ANN.key, done.keys[0]) and await erasing.enforce(registry) == 0
-    assert set(done.keys) <= set((await erase(registry, log)).keys)
