@@ -18,7 +18,8 @@ import typer
 import yaml
 from crewmem.cli.app import app
 from crewmem_consumers.metrics import Metrics as ConsumerMetrics
-from crewmem_producers.settings import CONFIG_VARIABLE, TEST_PREFIX, known_names
+from crewmem_producers.setting_sources import CONFIG_VARIABLE
+from crewmem_producers.settings import TEST_PREFIX, known_names
 from crewmem_store.service.metrics import Metrics as ServiceMetrics
 from prometheus_client.parser import text_string_to_metric_families
 

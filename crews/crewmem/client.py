@@ -9,12 +9,12 @@ import httpx
 from crewmem_producers import forks
 from crewmem_producers.errors import ServiceUnavailable, SettingsError
 from crewmem_producers.settings import CrewSettings
+from crewmem_producers.transport_http import LOOPBACK
 
 from crewmem.errors import KeyRefused, NotFound, NotFresh, RequestRefused, RightRefused
 from crewmem.tracing import traceparent
 
 Method = Literal["GET", "POST", "DELETE"]
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 MAX_CONNECT_SECONDS = 2.0
 CONNECT_SHARE = 0.2
 """The part of the whole time in which there must be a connection."""

@@ -36,6 +36,11 @@ def to_json(event: Event) -> dict[str, Any]:
     return ce | ({"traceparent": event.traceparent} if event.traceparent else {})
 
 
+def to_bytes(event: Event) -> bytes:
+    """The same object as it is kept and sent: JSON in UTF-8, without white space."""
+    return json.dumps(to_json(event), ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def from_json(value: object, *, tenant: str) -> Event:
     """The event of a CloudEvents JSON object, under the tenant of the caller's key whatever the object says.
 

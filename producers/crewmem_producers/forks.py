@@ -28,24 +28,25 @@ class ForkAware(Protocol):
         """Goes on as a new process: no thread but the forking one is there."""
 
 
-class Turn(IntEnum):
-    """When one is told before a fork. Each may need the later ones to come to a halt."""
+class ForkOrder(IntEnum):
+    """The order in which objects are told of a fork. Earlier ones may need later ones to become still."""
 
     MAKER = 0
-    """Makes threads and connections: none must be in the making."""
+    """Makes threads and connections. Told first, so that none is half made at the fork."""
     THREAD = 1
-    """Uses connections."""
+    """Uses connections. Told before them, so that it lets go of none in the middle of a use."""
     RESOURCE = 2
+    """A connection or a lock."""
 
 
-_watched: WeakKeyDictionary[ForkAware, Turn] = WeakKeyDictionary()
+_watched: WeakKeyDictionary[ForkAware, ForkOrder] = WeakKeyDictionary()
 _suspended: list[ForkAware] = []
 
 
-def watch(thing: ForkAware, turn: Turn = Turn.RESOURCE) -> None:
+def watch(thing: ForkAware, order: ForkOrder = ForkOrder.RESOURCE) -> None:
     """Has `thing` told of every fork of this process, as long as it lives."""
     _register()
-    _watched[thing] = turn
+    _watched[thing] = order
 
 
 @functools.cache
@@ -55,8 +56,8 @@ def _register() -> None:
 
 
 def _before() -> None:
-    for turn in Turn:
-        for thing in [thing for thing, its in list(_watched.items()) if its is turn]:
+    for order in ForkOrder:
+        for thing in [thing for thing, its in list(_watched.items()) if its is order]:
             thing.before_fork()
             _suspended.append(thing)
 

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from crewmem_producers.errors import EventTooLarge, LogUnavailable, SettingsError, missing_extra
-from crewmem_producers.settings import PREFIX, KafkaSettings
+from crewmem_producers.setting_sources import PREFIX
+from crewmem_producers.settings import KafkaSettings
 
 try:
     from aiokafka.conn import collect_hosts

@@ -41,7 +41,7 @@ class LoopThread:
         self._thread.start()
         self._loop, self._stopping = ready.result()
         self._halted, self._resumed = threading.Event(), threading.Event()
-        forks.watch(self, forks.Turn.THREAD)
+        forks.watch(self, forks.ForkOrder.THREAD)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Runs the coroutine on the thread's loop."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import zstandard
 
-from crewmem_producers.cloudevents import from_json, to_json
+from crewmem_producers.cloudevents import from_json, to_bytes
 from crewmem_producers.errors import InvalidEvent, OutboxFull
 from crewmem_producers.events import Event
 from crewmem_producers.outbox_file import OutboxFile
@@ -63,16 +63,16 @@ class DeadLetter:
 class OutboxStatus:
     """What an outbox holds. Sizes in bytes, ages in seconds; counts are since the file was made.
 
-    `refused` counts calls that met a full outbox, `dead_letters` events that the destination refused for ever; `error` is what
-    the relay met last, None once it has succeeded, and `caller_refused` says that it was a refused key, address or setting;
-    `path` is None where nothing is kept (CREWMEM_DURABILITY=log).
+    `times_full` counts calls that met a full outbox, `dead_letters` events that the destination refused for ever; `error` is
+    what the relay met last, None once it has succeeded, and `caller_refused` says that it was a refused key, address or
+    setting; `path` is None where nothing is kept (CREWMEM_DURABILITY=log).
     """
 
     path: Path | None = None
     depth: int = 0
     oldest_seconds: float | None = None
     bytes: int = 0
-    refused: int = 0
+    times_full: int = 0
     dead_letters: int = 0
     delivered: int = 0
     error: str | None = None
@@ -148,7 +148,7 @@ class Outbox:
             depth=depth,
             oldest_seconds=None if oldest is None else max(0.0, self._clock() - oldest),
             bytes=_bytes(connection),
-            refused=_counter(connection, "refused"),
+            times_full=_counter(connection, "refused"),
             dead_letters=_number(connection, "SELECT count(*) FROM dead_letters"),
             delivered=_counter(connection, "delivered"),
             error=notes.get(_ERROR) or notes.get(_CALLER_REFUSED),
@@ -192,7 +192,7 @@ class Outbox:
 
 
 def _row(event: Event, now: float) -> tuple[str, int, float, bytes]:
-    data = json.dumps(to_json(event), ensure_ascii=False, separators=(",", ":")).encode()
+    data = to_bytes(event)
     return event.id, len(data), now, zstandard.ZstdCompressor(level=3).compress(data)
 
 

@@ -19,9 +19,9 @@ from crewmem_producers.destination import check, open_transport
 from crewmem_producers.direct_sender import DirectSender
 from crewmem_producers.errors import InvalidEvent, SettingsError
 from crewmem_producers.events import PUBLISHABLE, Event
+from crewmem_producers.jsonable import jsonable
 from crewmem_producers.outbox import OutboxStatus
 from crewmem_producers.outbox_sender import OutboxSender
-from crewmem_producers.plain import plain
 from crewmem_producers.receipt import Receipt
 from crewmem_producers.settings import CrewSettings, load
 from crewmem_producers.transport import TransportFactory
@@ -54,7 +54,7 @@ class Publisher:
         self._mutex = threading.Lock()
         self._sender: _Sender | None = None
         self._inherited: list[object] = []
-        forks.watch(self, forks.Turn.MAKER)
+        forks.watch(self, forks.ForkOrder.MAKER)
 
     def publish(self, *events: Event) -> Receipt:
         """Durable when it returns, in a few milliseconds; the relay sends. All events or none.
@@ -63,7 +63,7 @@ class Publisher:
         Raises InvalidEvent, EventTooLarge, OutboxFull, OutboxBroken; in `log` durability LogUnavailable, TransportRefused,
         EventRefused.
         """
-        prepared = [piece for event in events for piece in sizes.fit(plain(self._own(event)))]
+        prepared = [piece for event in events for piece in sizes.fit(jsonable(self._own(event)))]
         return self._started().publish(prepared)
 
     async def apublish(self, *events: Event) -> Receipt:

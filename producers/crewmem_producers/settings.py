@@ -10,24 +10,20 @@ import difflib
 import os
 import re
 import socket
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
 from crewmem_producers.errors import SettingsError
 from crewmem_producers.master_key import PublicKey
 from crewmem_producers.master_key import check as check_master_keys
 from crewmem_producers.names import check_tenant, normalise_session
+from crewmem_producers.setting_sources import CONFIG_VARIABLE, PREFIX, SourcedSettings, config_path, origin, read_config
 
-PREFIX = "CREWMEM_"
-CONFIG_VARIABLE = "CREWMEM_CONFIG"
-CONFIG_NAME = "crewmem.toml"
 DEFAULT_BASE_URL = "http://127.0.0.1:8765"
 API_KEY_NAME, MASTER_KEY_NAME = "api_key", "master_key"
 """In the home folder: what `crewmem up` made."""
@@ -38,71 +34,7 @@ _ADDRESS = re.compile(r"https?://\S+$")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+]+:/*")  # two characters at least: C:\\ is a folder
 
 
-def config_path(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """CREWMEM_CONFIG, else the nearest crewmem.toml going up from the working directory, else the user's. None: no file."""
-    if named := environ.get(CONFIG_VARIABLE):
-        path = Path(named).expanduser()
-        if not path.is_file():
-            raise SettingsError(f"{CONFIG_VARIABLE} names {path}, and there is no such file")
-        return path
-    here = Path.cwd()
-    user = Path(environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "crewmem"
-    candidates = [folder / CONFIG_NAME for folder in (here, *here.parents, user)]
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def read_config(path: Path | None) -> dict[str, Any]:
-    """The settings in that file, a flat table. Raises SettingsError for what is no TOML."""
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from error
-
-
-class _FileSource(PydanticBaseSettingsSource):
-    """CREWMEM_<NAME>_FILE: the content of the file it names, white space at the end removed."""
-
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
-        if not path:
-            return None, field_name, False
-        try:
-            return Path(path).expanduser().read_text("utf-8").rstrip(), field_name, False
-        except (OSError, ValueError) as error:
-            raise SettingsError(f"{PREFIX}{field_name.upper()}_FILE cannot be read: {error}") from error
-
-    def __call__(self) -> dict[str, Any]:
-        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
-        return {name: value for name, value in found.items() if value is not None}
-
-
-class _TomlSource(PydanticBaseSettingsSource):
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        return None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        table = read_config(config_path())
-        return {name: value for name, value in table.items() if name in self.settings_cls.model_fields}
-
-
-class _Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", env_ignore_empty=True, hide_input_in_errors=True)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, _FileSource(settings_cls), _TomlSource(settings_cls)
-
-
-class CommonSettings(_Settings):
+class CommonSettings(SourcedSettings):
     """What every role has."""
 
     namespace: str = Field("crewmem", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description="prefix of topics and groups")
@@ -162,7 +94,7 @@ class KafkaSettings(CommonSettings):
             return path if not self.kafka_bootstrap and path.is_file() else None
         variable = PREFIX + "MASTER_KEY"
         named = Path(os.environ.get(f"{variable}_FILE") or "").expanduser()
-        if origin(type(self), "master_key") != f"{variable}_FILE" or not named.is_file():
+        if origin("master_key") != f"{variable}_FILE" or not named.is_file():
             return None
         return named if named.read_text("utf-8").rstrip() == self.master_key.get_secret_value() else None
 
@@ -299,7 +231,7 @@ def _mistake(model: type[CommonSettings], found: ErrorDetails, arguments: Mappin
     if found["type"] == "extra_forbidden":  # other sources give known names only: it was an argument
         return f"{name} is no setting{_nearest(name, set(model.model_fields))}"
     variable = PREFIX + name.upper()
-    where = "an argument" if name in arguments else origin(model, name)
+    where = "an argument" if name in arguments else origin(name)
     of_file = f" ({name} in {where})" if where == str(config_path()) else ""
     return f"{variable}{of_file}: {found['msg'].removeprefix('Value error, ')}"
 
@@ -327,14 +259,3 @@ def unknown_names(environ: Mapping[str, str] = os.environ) -> list[str]:
 def _nearest(name: str, candidates: set[str]) -> str:
     match = difflib.get_close_matches(name, candidates, n=1)
     return f"; did you mean {match[0]}?" if match else "; `crewmem config show` lists them"
-
-
-def origin(model: type[CommonSettings], name: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Where the setting's value comes from: a variable's name, the file's path, or `default`."""
-    variable = PREFIX + name.upper()
-    if environ.get(variable):
-        return variable
-    if environ.get(f"{variable}_FILE"):
-        return f"{variable}_FILE"
-    path = config_path(environ)
-    return str(path) if name in read_config(path) else "default"

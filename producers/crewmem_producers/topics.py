@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from crewmem_producers.errors import LogRefused, LogUnavailable
 from crewmem_producers.log import MAX_RECORD_BYTES
-from crewmem_producers.settings import PREFIX, KafkaSettings
+from crewmem_producers.setting_sources import PREFIX
+from crewmem_producers.settings import KafkaSettings
 
 if TYPE_CHECKING:
     from crewmem_producers.kafka_admin import KafkaAdmin

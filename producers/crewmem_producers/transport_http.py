@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
 
-from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, MAX_BATCH_BYTES, RELAY_HEADER, to_json
+from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, MAX_BATCH_BYTES, RELAY_HEADER, to_bytes
 from crewmem_producers.errors import ServiceUnavailable, SettingsError, TransportRefused
 from crewmem_producers.events import Event
 from crewmem_producers.freshness import parse_token
@@ -19,6 +18,7 @@ ANSWER_SECONDS = 30.0
 """The service answers after the log has acknowledged."""
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+"""Hosts that are this machine: no proxy is asked for them."""
 _RETRIED = frozenset({408, 425, 429})
 _ABOUT_THE_KEY = frozenset({401, 403})
 
@@ -38,7 +38,7 @@ class HttpTransport:
 
     async def send(self, events: Sequence[Event]) -> list[Fate]:
         """See `Transport.send`. Batches over 16 MiB go in pieces."""
-        bodies = [json.dumps(to_json(event), ensure_ascii=False, separators=(",", ":")).encode() for event in events]
+        bodies = [to_bytes(event) for event in events]
         fates: list[Fate] = []
         for batch in _batches(bodies):
             fates += await self._send(batch)
@@ -94,7 +94,7 @@ class HttpTransport:
                 headers={"authorization": f"Bearer {key}"} if key else {},
                 timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
                 transport=self._transport,
-                trust_env=httpx.URL(self._url).host not in LOOPBACK,  # no proxy for what stays on this machine
+                trust_env=httpx.URL(self._url).host not in LOOPBACK,
             )
         return self._client
 

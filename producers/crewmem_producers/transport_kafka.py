@@ -16,9 +16,9 @@ from crewmem_producers.errors import CrewmemError, EventTooLarge, LogRefused, Se
 from crewmem_producers.events import Event, utc_now
 from crewmem_producers.freshness import Mark
 from crewmem_producers.kafka_noise import quiet_relay
+from crewmem_producers.lazy_sealer import LazySealer
 from crewmem_producers.log import EventLog, Record
 from crewmem_producers.registry import Value
-from crewmem_producers.sealing_registry import Sealing
 from crewmem_producers.settings import CrewSettings
 from crewmem_producers.transport import Delivered, Fate, Refused, RelayReport
 from crewmem_producers.trouble import Trouble
@@ -40,15 +40,15 @@ class KafkaTransport:
         write: Callable[[str, Value], Awaitable[None]],
         source: str,
         tenant: str,
-        open_sealing: Callable[[], Sealing] | None = None,
+        open_sealer: Callable[[], LazySealer] | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         """`write` puts one record into the registry, where `source` names this host (`producer/<source>`); the factories
-        connect nothing yet. Without `open_sealing` events are written plain."""
+        connect nothing yet. Without `open_sealer` events are written plain."""
         self._open_log, self._write_record = open_log, write
-        self._open_sealing = open_sealing
-        self._sealing: Sealing | None = None
+        self._open_sealer = open_sealer
+        self._sealer: LazySealer | None = None
         self._source, self._tenant = source, tenant
         self._clock, self._now = clock, now
         self._log: EventLog | None = None
@@ -69,7 +69,7 @@ class KafkaTransport:
             write=functools.partial(write_unread, settings),
             source=settings.source,
             tenant=settings.tenant,
-            open_sealing=(lambda: Sealing(settings)) if seals(settings) else None,
+            open_sealer=(lambda: LazySealer(settings)) if seals(settings) else None,
         )
 
     async def send(self, events: Sequence[Event]) -> list[Fate]:
@@ -98,17 +98,17 @@ class KafkaTransport:
         log, self._log = self._log, None
         if log is not None:
             await log.close()
-        sealing, self._sealing = self._sealing, None
-        if sealing is not None:
-            await sealing.close()
+        sealer, self._sealer = self._sealer, None
+        if sealer is not None:
+            await sealer.close()
 
     async def _sealed(self, records: Sequence[Record]) -> Sequence[Record]:
         """What goes to the log. Raises Unavailable where nothing can be sealed now: nothing is sent plain instead."""
-        if self._open_sealing is None:
+        if self._open_sealer is None:
             return records
-        if self._sealing is None:
-            self._sealing = self._open_sealing()
-        return await self._sealing.seal(records)
+        if self._sealer is None:
+            self._sealer = self._open_sealer()
+        return await self._sealer.seal(records)
 
     async def _started(self) -> EventLog:
         """The log, connected. One that failed to start is closed, so that the next try begins anew."""

@@ -125,7 +125,7 @@ def test_a_full_outbox_refuses_counts_and_deletes_nothing(path: Path) -> None:
             outbox.append([remembered(f"{number} {random_text(number)}")])
     held = texts(outbox)
     assert len(held) > 10 and [text.split()[0] for text in held] == [str(number) for number in range(len(held))]
-    assert outbox.status().refused == 1
+    assert outbox.status().times_full == 1
     assert outbox.status().bytes <= 200_000
 
 

@@ -185,7 +185,7 @@ def test_a_full_outbox_is_an_error_and_is_counted(new_publisher: Callable[..., P
     with pytest.raises(OutboxFull):
         for _ in range(100):
             publisher.publish(remembered(os.urandom(50_000).hex()))
-    assert publisher.status().refused == 1 and publisher.status().depth > 5
+    assert publisher.status().times_full == 1 and publisher.status().depth > 5
 
 
 def test_a_large_kickoff_is_published_in_pieces(new_publisher: Callable[..., Publisher], memory: MemoryTransport) -> None:

@@ -4,15 +4,14 @@ from pathlib import Path
 
 import pytest
 from crewmem_producers.errors import SettingsError
+from crewmem_producers.setting_sources import config_path, origin
 from crewmem_producers.settings import (
     DEFAULT_BASE_URL,
     ConsumerSettings,
     CrewSettings,
     KafkaSettings,
     ServiceSettings,
-    config_path,
     load,
-    origin,
     unknown_names,
 )
 
@@ -40,13 +39,13 @@ def test_each_source_comes_before_the_next(folder: Path, monkeypatch: pytest.Mon
 
 
 def test_the_origin_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert origin(CrewSettings, "session") == "default"
+    assert origin("session") == "default"
     (folder / "crewmem.toml").write_text('session = "toml"\n')
-    assert origin(CrewSettings, "session") == str(folder / "crewmem.toml")
+    assert origin("session") == str(folder / "crewmem.toml")
     monkeypatch.setenv("CREWMEM_SESSION_FILE", "f")
-    assert origin(CrewSettings, "session") == "CREWMEM_SESSION_FILE"
+    assert origin("session") == "CREWMEM_SESSION_FILE"
     monkeypatch.setenv("CREWMEM_SESSION", "s")
-    assert origin(CrewSettings, "session") == "CREWMEM_SESSION"
+    assert origin("session") == "CREWMEM_SESSION"
 
 
 def test_the_named_file_comes_before_the_nearest_and_that_before_the_users(

@@ -9,7 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from crewmem_producers.errors import CrewmemError, ServiceUnavailable, SettingsError
-from crewmem_producers.settings import CrewSettings, config_path
+from crewmem_producers.setting_sources import config_path
+from crewmem_producers.settings import CrewSettings
 
 EXTRAS = {
     "crewai": ("crewai",),

@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
-from crewmem_producers.settings import API_KEY_NAME, PREFIX, ROLES, CrewSettings, config_path, load, origin
+from crewmem_producers.setting_sources import PREFIX, config_path, origin
+from crewmem_producers.settings import API_KEY_NAME, ROLES, CrewSettings, load
 
 from crewmem.cli.console import print_json, print_table, say
 from crewmem.cli.options import AsJson
@@ -59,7 +60,7 @@ def _values() -> dict[str, dict[str, Any]]:
     shown: dict[str, dict[str, Any]] = {}
     for model in models:
         for name, value in loaded[model].model_dump(mode="json").items():
-            shown.setdefault(name, {"value": value, "from": origin(model, name)})
+            shown.setdefault(name, {"value": value, "from": origin(name)})
     crew = loaded[CrewSettings]
     if isinstance(crew, CrewSettings) and crew.api_key is None and crew.resolved_api_key():
         shown["api_key"] = {"value": _MASK, "from": str(crew.home / API_KEY_NAME)}

@@ -104,7 +104,8 @@ def _drained(publisher: Publisher, waiting: int, timeout_seconds: float) -> Outb
 
 
 def statuses(settings: CrewSettings) -> list[dict[str, Any]]:
-    """How each outbox of this machine stands: an OutboxStatus as a dict, with `ours` and its oldest dead `letters`."""
+    """How each outbox of this machine stands: an OutboxStatus as a dict (`refused` is its `times_full`), with `ours` and its
+    oldest dead `letters`."""
     from crewmem_producers.destination import outbox_files, outbox_path
     from crewmem_producers.outbox import Outbox
 
@@ -113,7 +114,9 @@ def statuses(settings: CrewSettings) -> list[dict[str, Any]]:
         outbox = Outbox(path, max_bytes=settings.outbox_max_mb * 1_000_000)
         letters = [{"id": letter.id, "reason": letter.reason} for letter in outbox.dead_letters(_MOST_LETTERS)]
         ours = path == outbox_path(settings)
-        found.append({**asdict(outbox.status()), "path": str(path), "ours": ours, "letters": letters})
+        kept = asdict(outbox.status())
+        kept["refused"] = kept.pop("times_full")
+        found.append({**kept, "path": str(path), "ours": ours, "letters": letters})
         outbox.close()
     return found
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from crewmem_producers.settings import PREFIX, ROLES
+from crewmem_producers.setting_sources import PREFIX
+from crewmem_producers.settings import ROLES
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 

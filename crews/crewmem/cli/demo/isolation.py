@@ -6,7 +6,7 @@ import os
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from crewmem_producers.settings import CONFIG_VARIABLE, PREFIX
+from crewmem_producers.setting_sources import CONFIG_VARIABLE, PREFIX
 
 
 def isolate(folder: Path, environ: MutableMapping[str, str] = os.environ) -> None:

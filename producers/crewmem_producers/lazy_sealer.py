@@ -1,4 +1,4 @@
-"""Sealing in a process that follows no registry otherwise: one is opened with the first batch, and kept."""
+"""Sealing in a process that follows no registry otherwise, such as a crew's: one is opened with the first batch, and kept."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from crewmem_producers.sealing import Sealer
 from crewmem_producers.settings import KafkaSettings
 
 
-class Sealing:
-    """A sealer and the registry that it works on. Used on one event loop, and made anew in a forked child."""
+class LazySealer:
+    """A sealer that opens its own registry when it is first needed. Used on one event loop, and made anew in a forked child."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         """Nothing is connected yet."""

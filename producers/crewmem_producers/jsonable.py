@@ -15,7 +15,7 @@ from crewmem_producers.events import Event
 log = logging.getLogger(__name__)
 
 
-def plain(event: Event) -> Event:
+def jsonable(event: Event) -> Event:
     """The event itself when its body can be written as JSON, else one where that was mended, with a warning.
 
     Half surrogates become U+FFFD, bytes base64, other objects their `str`. Raises InvalidEvent where that does not help
