@@ -8,7 +8,6 @@ import functools
 import logging
 import multiprocessing
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.util import Finalize
@@ -25,7 +24,7 @@ from crewmem_producers.outbox_sender import OutboxSender
 from crewmem_producers.receipt import Receipt
 from crewmem_producers.settings import CrewSettings, load
 from crewmem_producers.transport import TransportFactory
-from crewmem_producers.waiting import pauses
+from crewmem_producers.waiting import await_until, wait_until
 
 log = logging.getLogger(__name__)
 
@@ -76,17 +75,16 @@ class Publisher:
         After one time-out it does not wait again before the relay has succeeded, so that an outage costs a crew one wait.
         """
         sender = self._started()
-        return self._waited(sender, 0.0 if sender.stalled() else timeout_seconds)
+        return _flushed(sender, 0.0 if sender.stalled() else timeout_seconds)
 
     async def aflush(self, timeout_seconds: float) -> bool:
         """`flush` for asyncio; blocks no loop."""
         sender = await asyncio.to_thread(self._started)
-        done = await asyncio.to_thread(sender.flushing)
-        for pause in pauses(0.0 if await asyncio.to_thread(sender.stalled) else timeout_seconds):
-            if await asyncio.to_thread(done):
-                return True
-            await asyncio.sleep(pause)
-        return await asyncio.to_thread(_last_look, sender, done)
+        seconds = 0.0 if await asyncio.to_thread(sender.stalled) else timeout_seconds
+        if await await_until(await asyncio.to_thread(sender.flushing), seconds):
+            return True
+        await asyncio.to_thread(sender.timed_out)
+        return False
 
     def status(self) -> OutboxStatus:
         """How the outbox stands; where nothing is kept, an empty status."""
@@ -131,14 +129,6 @@ class Publisher:
                     Finalize(None, self._at_exit, exitpriority=0)
             return self._sender
 
-    def _waited(self, sender: _Sender, timeout_seconds: float) -> bool:
-        done = sender.flushing()
-        for pause in pauses(timeout_seconds):
-            if done():
-                return True
-            time.sleep(pause)
-        return _last_look(sender, done)
-
     def _close(self, *, cut_off: bool) -> None:
         with self._mutex:
             sender, self._sender = self._sender, None
@@ -151,7 +141,7 @@ class Publisher:
         sender = self._sender
         if sender is None:
             return
-        flushed = self._waited(sender, self._settings.flush_seconds)
+        flushed = _flushed(sender, self._settings.flush_seconds)
         if not flushed:
             status = sender.status()
             log.warning(
@@ -177,8 +167,9 @@ class _Sender(Protocol):
     def close(self, *, cut_off: bool = False) -> None: ...
 
 
-def _last_look(sender: _Sender, done: Callable[[], bool]) -> bool:
-    if done():
+def _flushed(sender: _Sender, timeout_seconds: float) -> bool:
+    """Whether what waits now was sent within that time. When it was not, later flushes do not wait before something is."""
+    if wait_until(sender.flushing(), timeout_seconds):
         return True
     sender.timed_out()
     return False

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable, Sequence
 
 from crewmem_producers.errors import EventRefused, TokenTimeout
 from crewmem_producers.freshness import Mark, format_token, parse_token
 from crewmem_producers.transport import Fate, Refused
-from crewmem_producers.waiting import pauses
+from crewmem_producers.waiting import await_until, wait_until
 
 
 class Receipt:
@@ -23,19 +21,13 @@ class Receipt:
 
     def token(self, timeout_seconds: float) -> str:
         """The freshness token, for a recall with `after=`. Raises TokenTimeout, EventRefused, OutboxBroken."""
-        for pause in pauses(timeout_seconds):
-            if self._look():
-                break
-            time.sleep(pause)
+        wait_until(self._look, timeout_seconds)
         return self._found(timeout_seconds)
 
     async def atoken(self, timeout_seconds: float) -> str:
         """`token` for asyncio; blocks no loop."""
-        for pause in pauses(timeout_seconds):
-            if await asyncio.to_thread(self._look):
-                break
-            await asyncio.sleep(pause)
-        return await asyncio.to_thread(self._found, timeout_seconds)
+        await await_until(self._look, timeout_seconds)
+        return self._found(timeout_seconds)
 
     def _look(self) -> bool:
         if self._token is None and (fates := self._fates()) is not None:
@@ -43,7 +35,7 @@ class Receipt:
         return self._token is not None
 
     def _found(self, timeout_seconds: float) -> str:
-        if self._look() and self._token is not None:
+        if self._token is not None:
             return self._token
         raise TokenTimeout(
             f"the log did not acknowledge {', '.join(self.ids)} within {timeout_seconds:g} s; "

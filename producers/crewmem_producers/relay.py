@@ -26,7 +26,8 @@ from crewmem_producers.errors import (
     Unavailable,
 )
 from crewmem_producers.events import Event
-from crewmem_producers.outbox import Outbox, Waiting
+from crewmem_producers.outbox import Outbox
+from crewmem_producers.outbox_rows import Waiting
 from crewmem_producers.relay_lock import RelayLock
 from crewmem_producers.transport import Fate, Refused, RelayReport, Transport
 

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 SHORTEST_SECONDS = 0.005
 LONGEST_SECONDS = 0.05
 
 
-def pauses(timeout_seconds: float) -> Iterator[float]:
-    """Seconds to sleep before looking again, growing from 5 to 50 ms; ends when the time is over.
+def wait_until(done: Callable[[], bool], timeout_seconds: float) -> bool:
+    """Looks again and again, at least once, until it is done or the time is over; whether it is done."""
+    for pause in _pauses(timeout_seconds):
+        if done():
+            return True
+        time.sleep(pause)
+    return done()
 
-    The caller looks before each pause and once more after the last, so a time-out of 0 looks exactly once.
-    """
+
+async def await_until(done: Callable[[], bool], timeout_seconds: float) -> bool:
+    """The same for asyncio. Each look has a worker thread for itself, and none is held in between: many may wait at once."""
+    for pause in _pauses(timeout_seconds):
+        if await asyncio.to_thread(done):
+            return True
+        await asyncio.sleep(pause)
+    return await asyncio.to_thread(done)
+
+
+def _pauses(timeout_seconds: float) -> Iterator[float]:
+    """Seconds to sleep before looking again, growing from 5 to 50 ms; ends when the time is over."""
     deadline = time.monotonic() + timeout_seconds
     pause = SHORTEST_SECONDS
     while (left := deadline - time.monotonic()) > 0:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from crewmem_producers.errors import InvalidEvent, OutboxBroken, OutboxFull
-from crewmem_producers.outbox import Outbox, Waiting
+from crewmem_producers.outbox import Outbox
+from crewmem_producers.outbox_rows import Waiting
 from crewmem_producers.transport import Delivered, Refused
 from support import programs
 from support.events import contents, remembered

@@ -88,7 +88,7 @@ def test_an_outage_fails_nothing_and_costs_one_wait(
     memory.failure = ServiceUnavailable("away")
     publisher = new_publisher()
     waits: list[float] = []
-    monkeypatch.setattr("crewmem_producers.publisher.time.sleep", lambda seconds: waits.append(seconds))
+    monkeypatch.setattr("crewmem_producers.waiting.time.sleep", lambda seconds: waits.append(seconds))
     receipt = publisher.publish(remembered("a"))
     assert publisher.flush(0.2) is False and waits
     waits.clear()
