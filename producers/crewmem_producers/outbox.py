@@ -130,7 +130,7 @@ class Outbox:
 
     def count_dead_letters(self, session: str) -> int:
         """How many events of the session were refused for ever."""
-        return len(self._file.query(lambda connection: _of_session(connection, "dead_letters", session)))
+        return len(self._file.query(lambda connection: rows.of_session(connection, "dead_letters", session)))
 
     def discard_dead_letters(self, session: str) -> int:
         """Deletes what was refused for ever of the session, and says how many that were."""
