@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_right
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -19,23 +17,15 @@ from crewmem_store.lance_rows import DECIDED_FROM, MADE, MEMORY, WITHOUT_VECTOR,
 from crewmem_store.ledger_reader import LedgerReader
 from crewmem_store.rows import LedgerRow, MemoryRow
 from crewmem_store.store import SCAN_ROWS, Made, Rows, Tally
+from crewmem_store.version_cache import VersionCache, names_size
 
 T = TypeVar("T")
 
 _MANY_SCOPES = 200
 """From so many scopes on, a tenant's whole range is read and the rest left out here."""
 _ROW_BYTES = 2_000
-_ENTRY_BYTES, _NAME_BYTES = 1_000, 100
-"""What keeping something costs beside it, and a name beside its characters: sessions that hold nothing are kept too."""
 _PARTITION_DIGITS = 6
 _EMPTY = Rows([], np.zeros((0, 0), dtype=np.float32))
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    version: Hashable
-    value: Any
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +49,7 @@ class LanceReader:
         self._database = database
         self._generation = generation
         self._ledgers: dict[int, LedgerReader] = {}
-        self._cache = _Cache(cache_bytes)
+        self._cache = VersionCache(cache_bytes)
 
     def rows(self, scopes: Collection[str], *, partitions: Collection[int]) -> Rows:
         wanted, places = frozenset(scopes), sorted(set(partitions))
@@ -154,7 +144,7 @@ class LanceReader:
     def _tenant_scopes(self, partition: int, tenant: str) -> list[str]:
         def work(table: Any) -> list[str]:
             key = (partition, "scopes of", tenant)
-            return self._cache.get(key, int(table.version), lambda: _read_tenant(table, tenant), _names_size)
+            return self._cache.get(key, int(table.version), lambda: _read_tenant(table, tenant), names_size)
 
         return self._on(partition, work, [])
 
@@ -176,37 +166,6 @@ def _partition_of(id: str) -> int | None:
     """The partition that a memory id names; None for what is none."""
     place, dash, _ = id.partition("-")
     return int(place) if dash and place.isdecimal() and len(place) <= _PARTITION_DIGITS else None
-
-
-class _Cache:
-    """Values by key, each true for one version; the ones used last are kept, up to `max_bytes`. Thread-safe."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, key: Hashable, version: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
-        with self._lock:
-            kept = self._kept.get(key)
-            if kept is not None and kept.version == version:
-                self._kept.move_to_end(key)
-                found: T = kept.value
-                return found
-        value = make()
-        with self._lock:
-            self._drop(key)
-            self._kept[key] = _Kept(version, value, _ENTRY_BYTES + _key_size(key) + size(value))
-            self._bytes += self._kept[key].size
-            while self._bytes > self._max_bytes:
-                self._drop(next(iter(self._kept)))
-        return value
-
-    def _drop(self, key: Hashable) -> None:
-        kept = self._kept.pop(key, None)
-        if kept is not None:
-            self._bytes -= kept.size
 
 
 def _read_scopes(table: Any, scopes: frozenset[str]) -> Rows:
@@ -256,15 +215,11 @@ def _joined(parts: Sequence[Rows]) -> Rows:
     return Rows([row for part in parts for row in part.rows], np.concatenate([part.matrix for part in parts]))
 
 
-def _key_size(key: Hashable) -> int:
-    if isinstance(key, tuple | frozenset):
-        return sum(map(_key_size, key))
-    return _names_size([key]) if isinstance(key, str) else _NAME_BYTES
-
-
-def _names_size(names: Collection[str]) -> int:
-    return sum(_NAME_BYTES + len(name) for name in names)
-
-
 def _size(rows: Rows) -> int:
-    return int(rows.matrix.nbytes) + sum(_ROW_BYTES + 2 * len(row.content or "") for row in rows.rows)
+    return int(rows.matrix.nbytes) + sum(_ROW_BYTES + 2 * _characters(row) for row in rows.rows)
+
+
+def _characters(row: MemoryRow) -> int:
+    """Of what may be long in a row."""
+    texts = (row.content or "", row.text or "", row.summary or "", str(row.metadata) if row.metadata else "")
+    return sum(map(len, texts))

@@ -106,6 +106,18 @@ def test_what_readers_keep_is_bounded(tmp_path: Path) -> None:
     assert len(reader._cache._kept) < 6
 
 
+@pytest.mark.parametrize("field", ["content", "text", "summary", "metadata"])
+def test_whatever_is_long_in_a_row_counts_in_what_readers_keep(tmp_path: Path, field: str) -> None:
+    store = LanceStore(str(tmp_path / "store"), reader_cache_bytes=60_000)
+    store.open(namespace="crewmem")
+    value: object = {"note": "x" * 10_000} if field == "metadata" else "x" * 10_000
+    put(owner(store), *(memory(n, scope=f"acme/s{n}", **{field: value}) for n in range(8)))
+    reader = store.reader("g1")
+    for n in range(8):
+        reader.rows({f"acme/s{n}"}, partitions={7})
+    assert len(reader._cache._kept) == 2
+
+
 def test_what_readers_keep_of_sessions_that_hold_nothing_is_bounded_too(tmp_path: Path) -> None:
     store = LanceStore(str(tmp_path / "store"), reader_cache_bytes=20_000)
     store.open(namespace="crewmem")
