@@ -1,7 +1,7 @@
 """The event log: a few partitions of records that are only ever appended.
 
 `EventLog` is the contract; `log_sqlite.SqliteLog` (one machine) and `log_kafka.KafkaLog` (the fleet) keep it, and
-`tests/producers/conformance_log.py` is its suite.
+`tests/producers/conformance_log.py` of the source distribution is its suite.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ Values are JSON objects; a key is a kind and, but for `active`, a name behind a 
     producer/<source>               how the outbox of a host stands (producer_report)
 
 `registry_sqlite.SqliteRegistry` and `registry_kafka.KafkaRegistry` keep the contract;
-`tests/producers/conformance_registry.py` is its suite.
+`tests/producers/conformance_registry.py` of the source distribution is its suite.
 """
 
 from __future__ import annotations

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 
-from crewmem_producers.errors import LogUnavailable, RegistryUnavailable
+from crewmem_producers.errors import LogRefused, LogUnavailable, RegistryUnavailable
 from crewmem_producers.following import FOLLOW_SECONDS, Follower
 from crewmem_producers.kafka import TIMEOUT_SECONDS
 from crewmem_producers.log import LoggedRecord, Record
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class KafkaRegistry:
-    """The newest record of a key is its value."""
+    """The newest record of a key is its value, but for an erasure, which nothing but another one takes the place of."""
 
     def __init__(
         self, settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS, follow_seconds: float = FOLLOW_SECONDS
@@ -92,9 +93,10 @@ class KafkaRegistry:
 
     async def _put_right(self) -> None:
         """Compaction keeps the newest record only: an erasure that was written over is made the newest again, by whoever sees
-        it, since the one that wrote over it may have been killed."""
+        it and may write, since the one that wrote over it may have been killed."""
         for key, value in sorted(self._overwritten.items()):
-            await self._log.append([_record(key, value)])
+            with contextlib.suppress(LogRefused):
+                await self._log.append([_record(key, value)])
             del self._overwritten[key]
 
     def _apply(self, record: LoggedRecord) -> None:

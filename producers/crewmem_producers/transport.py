@@ -1,8 +1,8 @@
 """The way from the outbox to the log.
 
 `Transport` is the contract; `transport_http.HttpTransport` (through the recall service), `transport_kafka.KafkaTransport` (to
-the log itself) and `transport_memory.MemoryTransport` (for tests) keep it, and `tests/producers/conformance_transport.py` is
-its suite.
+the log itself) and `transport_memory.MemoryTransport` (for tests) keep it, and `tests/producers/conformance_transport.py` of
+the source distribution is its suite.
 """
 
 from __future__ import annotations

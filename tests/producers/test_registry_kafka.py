@@ -1,8 +1,10 @@
 import asyncio
+import json
 import logging
 
 import pytest
-from crewmem_producers.log import Record
+from crewmem_producers.errors import LogRefused
+from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.log_kafka import KafkaLog
 from crewmem_producers.registry_kafka import KafkaRegistry
 from crewmem_producers.settings import KafkaSettings
@@ -10,7 +12,34 @@ from crewmem_producers.topics import ensure_topics, registry_topic
 from producers.conformance_log import read_all
 from producers.conformance_registry import OpenRegistry, RegistryConformance
 
-pytestmark = pytest.mark.kafka
+
+class ReadOnlyLog:
+    """A log that this user may not append to."""
+
+    def __init__(self, *records: tuple[str, dict[str, str]]) -> None:
+        self._records = records
+
+    async def end(self) -> dict[int, int]:
+        return {0: len(self._records)}
+
+    async def read(self, partition: int, offset: int) -> list[LoggedRecord]:
+        return [
+            LoggedRecord(0, at, key.encode(), json.dumps(value).encode(), (), 0)
+            for at, (key, value) in enumerate(self._records)
+            if at >= offset
+        ]
+
+    async def append(self, records: object) -> None:
+        raise LogRefused("this user may not write")
+
+
+async def test_who_may_only_read_leaves_it_to_others_to_put_an_erasure_right() -> None:
+    registry = KafkaRegistry(KafkaSettings(kafka_bootstrap="b:1"))
+    registry._log = ReadOnlyLog(  # type: ignore[assignment]
+        ("datakey/1", {"erased": "now"}), ("datakey/1", {"wrapped": "again"}), ("active", {"generation": "g1"})
+    )
+    await registry.refresh()
+    assert registry.get("datakey/1") == {"erased": "now"} and registry.get("active") == {"generation": "g1"}
 
 
 @pytest.fixture
@@ -20,6 +49,7 @@ async def settings(kafka: str, namespace: str) -> KafkaSettings:
     return settings
 
 
+@pytest.mark.kafka
 class TestKafkaRegistry(RegistryConformance):
     @pytest.fixture
     async def open_registry(self, settings: KafkaSettings) -> OpenRegistry:
@@ -28,6 +58,7 @@ class TestKafkaRegistry(RegistryConformance):
         return lambda name="mine": KafkaRegistry(other if name == "other" else settings)
 
 
+@pytest.mark.kafka
 async def test_a_record_that_is_no_json_object_changes_nothing_and_is_told(
     settings: KafkaSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -56,6 +87,7 @@ async def test_a_record_that_is_no_json_object_changes_nothing_and_is_told(
     await log.close()
 
 
+@pytest.mark.kafka
 async def test_a_registry_that_was_compacted_is_read_whole(settings: KafkaSettings) -> None:
     writer = KafkaRegistry(settings)
     await writer.start()
