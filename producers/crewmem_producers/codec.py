@@ -45,8 +45,8 @@ def format_time(time: datetime) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """An RFC 3339 time in UTC; one without an offset is meant so. Raises ValueError for what is none, or lies beyond what can
-    be reckoned with."""
+    """An RFC 3339 time, as UTC; one without an offset counts as UTC. Raises ValueError for any other text, and for a time that
+    lies outside of the years 1 to 9999."""
     try:
         time = datetime.fromisoformat(text)
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
@@ -75,7 +75,7 @@ def encode(event: Event, *, partition: int | None = None) -> Record:
 
 
 def _scoped(event: Event) -> Body:
-    """The body with the scope's names in it: the event's scope is what holds."""
+    """The body with the tenant and session of the event's scope, whatever it named itself."""
     if event.scope is None:
         return event.body
     return event.body.model_copy(update={"tenant": event.scope.tenant, "session": event.scope.session})
@@ -127,7 +127,8 @@ def parse_body(model: type[Body], data: bytes, *, upcasters: Mapping[tuple[str, 
 
 
 def _check_depth(raw: Any) -> None:
-    """Level by level: what is nested deeper would exhaust the stack of whoever walks through it."""
+    """Raises InvalidEvent for deeper nesting than MAX_DEPTH, looking level by level: whoever walks through it, and this look
+    too, would else exhaust the stack."""
     level = [raw]
     for _ in range(MAX_DEPTH):
         level = [inner for value in level for inner in _inner(value)]
@@ -141,7 +142,8 @@ def _inner(value: Any) -> Iterable[Any]:
 
 
 def _may_hold_surrogates(data: bytes) -> bool:
-    """As an escape, or as bytes of UTF-8. UTF-16 and UTF-32, which `json` reads too, are told by the zero bytes of ASCII."""
+    """Whether the JSON can hold half a character: as an escape, as bytes of UTF-8, or in UTF-16 or UTF-32, which `json` reads
+    too and in which every ASCII character has a zero byte."""
     return b"\\u" in data or b"\xed" in data or b"\0" in data
 
 

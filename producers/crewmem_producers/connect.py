@@ -50,8 +50,8 @@ def open_registry(settings: KafkaSettings) -> Registry:
 
 
 async def write_unread(settings: KafkaSettings, key: str, value: Value) -> None:
-    """Puts one record into the registry without reading what is in it, on Kafka, where that can be a large topic: for whoever
-    follows no registry, and no key of which a value may be final. Raises RegistryUnavailable, LogRefused, MissingExtra."""
+    """Puts one record into the registry. On Kafka nothing is read for it, however large the registry's topic is. For keys
+    whose values are never final (see `Registry.put`). Raises RegistryUnavailable, LogRefused, MissingExtra."""
     if settings.kafka_bootstrap:
         from crewmem_producers.registry_kafka import append
 
@@ -62,13 +62,13 @@ async def write_unread(settings: KafkaSettings, key: str, value: Value) -> None:
 
 
 def open_keyring(settings: KafkaSettings, registry: Registry) -> Keyring:
-    """What opens sealed records, over a registry that is started and stays the caller's. Raises SettingsError."""
+    """What opens sealed records. `registry` is started already, and the caller closes it. Raises SettingsError."""
     return Keyring(registry=registry, master=master_keys(settings))
 
 
 def open_sealer(settings: KafkaSettings, registry: Registry) -> Sealer | None:
-    """What seals records, over a registry that is started and stays the caller's; None where no master key is set, and
-    events go to the log plain. Raises SettingsError, MissingExtra."""
+    """What seals records; None where no master key is set, and events go to the log plain. `registry` is started already,
+    and the caller closes it. Raises SettingsError, MissingExtra."""
     public = public_half(settings)
     if public is None:
         return None
@@ -92,9 +92,8 @@ def master_keys(settings: KafkaSettings) -> MasterSource:
 
 
 def public_half(settings: KafkaSettings) -> Callable[[], PublicKey] | None:
-    """What is sealed for: CREWMEM_MASTER_PUBLIC_KEY, else the public half of the current master key; None without both.
-
-    Raises SettingsError where the two do not fit, MissingExtra."""
+    """What gives the public key to seal for: CREWMEM_MASTER_PUBLIC_KEY, else the public half of the current master key. None
+    without both. Raises SettingsError where the two do not fit, MissingExtra."""
     source = master_keys(settings)
     masters = source()
     if settings.master_public_key is None:

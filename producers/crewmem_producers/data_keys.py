@@ -38,23 +38,24 @@ def is_erased(value: Value) -> bool:
 
 
 def is_damaged(value: Value) -> bool:
-    """Whether it is neither erased nor says what it takes to open with it."""
+    """Whether the record is neither that of an erased key nor a whole one, which has `wrapped`, `master` and `scope_key`."""
     return not is_erased(value) and not all(isinstance(value.get(name), str) for name in ("wrapped", "master", "scope_key"))
 
 
 def erased(scope_key: str, *, at: datetime) -> dict[str, str]:
-    """What takes the place of a data key of that session, for good."""
+    """The record that takes the place of a data key of that session, for good."""
     return {"erased": format_time(at), "scope_key": scope_key}
 
 
 def wrapping_info(id: str, scope_key: str) -> bytes:
-    """What a wrapped key is bound to: a record that was put under another id or session does not open."""
+    """What a wrapped key is bound to: put under another id, or used for another session, it does not open."""
     return f"crewmem.datakey\n{id}\n{scope_key}".encode()
 
 
 @dataclass(frozen=True, slots=True)
 class DataKey:
-    """One that this maker made. `cipher` seals under it."""
+    """A data key that this process made on `day` (UTC): `cipher` seals bodies under it, `master` is the fingerprint of the
+    master key that it is wrapped with."""
 
     id: str
     day: date
@@ -68,7 +69,7 @@ class DataKeyMaker:
     def __init__(
         self, *, registry: Registry, public: Callable[[], PublicKey], maker: str, clock: Callable[[], datetime] = utc_now
     ) -> None:
-        """`public()` is the half that seals now; `maker` names the process for whoever looks at the registry."""
+        """`public()` gives the public key to seal for now; `maker` names this process to people who look at the registry."""
         self._registry = registry
         self._public = public
         self._maker = maker
@@ -83,7 +84,7 @@ class DataKeyMaker:
         return self._registry
 
     async def of(self, scope_keys: Collection[str]) -> dict[str, DataKey]:
-        """A key for each session, read to be in the registry and not erased after this was called.
+        """One usable data key per session, confirmed by a registry read that began after this call.
 
         Raises RegistryUnavailable; MasterRetired where the public half was given up by `crewmem keys rotate-master`.
         """

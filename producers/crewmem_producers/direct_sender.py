@@ -37,7 +37,7 @@ class DirectSender:
         return Receipt(ids=[event.id for event in events], fates=lambda: fates)
 
     def flushing(self) -> Callable[[], bool]:
-        """Nothing ever waits."""
+        """What is published is on the log already, so that nothing is ever waited for."""
         return lambda: True
 
     def stalled(self) -> bool:
@@ -79,7 +79,7 @@ class DirectSender:
 
 
 async def _made(open_transport: TransportFactory) -> tuple[Transport, asyncio.Lock]:
-    """On the thread's loop, where both are used."""
+    """The transport and a lock, made on the loop that uses them."""
     return open_transport(), asyncio.Lock()
 
 

@@ -1,11 +1,12 @@
-"""Erasing a session from an immutable log: its data keys go, then the log says so.
+"""Erasing a session from an immutable log: its data keys are destroyed, then the log says that it is forgotten.
 
 `erasure/<record key>` in the registry is the plan and the proof of it: `{event_id, time, grave, done, keys}`. It is written
-first and says everything that a later step needs, so that a run which was killed is finished by the next one and not begun
-anew: the same event under the same id, which consumers count once. `grave` is the id of a data key that is born erased: what a
-publisher that was offline still sends of the session is sealed under it, and can be read by nobody. A data key that `keys`
-names is erased whatever its own record says: on Kafka a rotation that was stopped at the wrong moment may have written a
-wrapped key over the erased one, and compaction may have left that one alone.
+first and says everything that a later step needs. So a run that was killed is finished by the next one: with the same event
+under the same id, which consumers count once.
+
+`grave` names a data key that is registered as already erased. Late events from before the erasure are sealed under it, so
+nobody can read them. A data key that `keys` names counts as erased whatever its own record says: on Kafka a rotation that was
+stopped at the wrong moment may have written a wrapped key over the erased one, and compaction keeps only the newest record.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ STEPS = (PLANNED, KEYS_ERASED, FORGOTTEN, LATE_KEYS_ERASED, NOTED)
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """One erasure of a session. `scope_key` is its record key; what happened up to `time`, or lies before the event
-    `event_id` on the log, is taken away; `grave` is the data key that is born erased; `keys` are those that are erased."""
+    """One erasure of a session, which `scope_key`, its record key, names. Forgotten is what happened up to `time`, and what
+    lies before the event `event_id` on the log. `keys` are the data keys that are erased, `grave` is the one for late events;
+    `done` says that every step was taken."""
 
     scope_key: str
     event_id: str
@@ -114,7 +116,8 @@ async def erase(
 async def _round(
     planned: Erasure, *, log: EventLog, registry: Registry, source: str, checkpoint: Callable[[str], None]
 ) -> Position:  # fmt: skip
-    """Erases the keys that there are, and appends the event; on its return the registry's view is newer than the event."""
+    """Erases the data keys that there are, and appends the event. The registry is read once more afterwards: its view then
+    holds every data key that sealed something before the event."""
     keys = tuple(sorted({*planned.keys, *data_keys.of_scope(registry, planned.scope_key)}))
     await _note(registry, replace(planned, keys=keys))
     checkpoint(PLANNED)
@@ -131,13 +134,13 @@ async def _round(
 
 
 def _again(planned: Erasure, clock: Callable[[], datetime]) -> Erasure:
-    """With an event of its own: a data key that was made since then has sealed what lies on either side of the last one, and
-    what cannot be opened any more must be forgotten in every generation."""
+    """A new event id and time: a data key made since then sealed events on both sides of the last `session.forgotten`; all of
+    them must end as forgotten."""
     return replace(planned, event_id=new_event_id(), time=clock())
 
 
 def _live(registry: Registry, scope_key: str) -> set[str]:
-    """The session's data keys that open what they have sealed."""
+    """Ids of the session's data keys that are not erased."""
     return {id for id, value in data_keys.of_scope(registry, scope_key).items() if not data_keys.is_erased(value)}
 
 

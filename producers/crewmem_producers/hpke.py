@@ -32,7 +32,7 @@ def wrap(secret: bytes, *, public: bytes, info: bytes) -> bytes:
 
 
 def unwrap(wrapped: bytes, *, private: bytes, info: bytes) -> bytes:
-    """What `wrap` took. Raises KeyMissing for what was not wrapped so: the registry's record is damaged or of another key."""
+    """The secret that `wrap` was given. Raises KeyMissing where the registry's record is damaged or of another key."""
     try:
         return _suite().decrypt(wrapped, X25519PrivateKey.from_private_bytes(private), info)
     except (InvalidTag, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The keyring: opens the bodies of records that were sealed. Whoever reads the log opens before it decodes."""
+"""The keyring: opens the bodies of records that were sealed. Whoever reads the log opens a record before decoding it."""
 
 from __future__ import annotations
 
@@ -52,9 +52,8 @@ class Keyring:
         return () if held is None else held.fingerprints
 
     async def prepare(self, records: Sequence[LoggedRecord]) -> None:
-        """Has the registry's view hold every data key of these that was put before them, and know of every erasure that was
-        done before them: what lies behind it, sealed under a key that it erased, can be opened by nobody. Raises
-        RegistryUnavailable."""
+        """Refreshes the registry's view if a data key named here is unknown, or if a record forgets a session: its erased keys
+        must be known before later records are opened. Raises RegistryUnavailable."""
         ids = {id for record in records if (id := key_id(record)) is not None}
         if any(self._registry.get(PREFIX + id) is None for id in ids) or any(_forgets_a_session(record) for record in records):
             await self._registry.refresh()

@@ -35,14 +35,14 @@ class LostKey:
 
     @property
     def first(self) -> Position:
-        """Of those records."""
+        """Where the first of those records is."""
         return Position(self.partition, self.offset)
 
 
 async def lost_keys(
     log: EventLog, registry: Registry, *, progress: Progress = lambda done, total: None
 ) -> Mapping[str, LostKey]:
-    """By id. Reads the whole log. Raises LogUnavailable, RegistryUnavailable."""
+    """Every lost data key that a record names, by its id. Reads the whole log. Raises LogUnavailable, RegistryUnavailable."""
     firsts: dict[str, LoggedRecord] = {}
     counts: Counter[str] = Counter()
     forgets: Counter[str] = Counter()
@@ -76,7 +76,7 @@ async def give_up(registry: Registry, key: LostKey, *, now: datetime) -> None:
 
 
 def _is_bound(id: str, record: LoggedRecord) -> bool:
-    """A header that names no key of the record's session is a dead letter, and waited for by nobody."""
+    """Whether the id belongs to the record's session. A record with another's is a dead letter, and no key is waited for."""
     try:
         check_key_id(id, record.scope_key)
     except InvalidEvent:

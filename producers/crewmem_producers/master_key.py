@@ -23,7 +23,7 @@ _BETWEEN = re.compile(r"[\s,]+")
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """The half that seals."""
+    """The public half of a master key: with it data keys are wrapped, and nothing is opened."""
 
     raw: bytes
 
@@ -64,7 +64,7 @@ class MasterKeys:
 
     @property
     def current(self) -> PublicKey:
-        """The public half of the first: what is sealed now is sealed for it."""
+        """The public half of the first key, which new data keys are wrapped with."""
         return next(iter(self._private))
 
     @property

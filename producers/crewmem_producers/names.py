@@ -73,7 +73,7 @@ class Scope(NamedTuple):
 
 @lru_cache(maxsize=65_536)
 def _written(scope: Scope) -> tuple[str, str]:
-    """As text, and as record key: a batch asks for them ten times an event."""
+    """The scope as text and as record key. Cached: a batch asks for them ten times an event."""
     text = f"{quote(scope.tenant, safe='')}/{quote(scope.session, safe='')}"
     return text, record_key(text)
 

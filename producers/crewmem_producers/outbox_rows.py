@@ -53,7 +53,7 @@ class DeadLetter:
 
 
 Row = tuple[str, int, float, bytes]
-"""A row to be: event id, bytes of its JSON, epoch seconds, the JSON under zstd."""
+"""A row that is not there yet: event id, size of its JSON in bytes, epoch seconds, the JSON under zstd."""
 
 
 def row_of(event: Event, now: float) -> Row:
@@ -66,7 +66,7 @@ def _unpacked(body: bytes) -> bytes:
 
 
 def insert(connection: sqlite3.Connection, made: Sequence[Row]) -> list[int]:
-    """Their places in the order."""
+    """The new rows' places in the order of publishing."""
     statement = "INSERT INTO events (id, size, created, body) VALUES (?, ?, ?, ?)"
     return [connection.execute(statement, row).lastrowid or 0 for row in made]
 
@@ -101,7 +101,7 @@ def settle(connection: sqlite3.Connection, fates: Sequence[tuple[Waiting, Fate]]
 
 
 def dead_letters(connection: sqlite3.Connection, limit: int) -> list[DeadLetter]:
-    """The oldest of them."""
+    """The oldest dead letters, at most `limit`."""
     found = connection.execute("SELECT id, reason, created, body FROM dead_letters ORDER BY seq LIMIT ?", (limit,))
     return [DeadLetter(id=row[0], reason=row[1], created=row[2], body=row[3]) for row in found]
 

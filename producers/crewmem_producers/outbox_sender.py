@@ -37,7 +37,7 @@ class OutboxSender:
         return Receipt(ids=[event.id for event in events], fates=lambda: _all_fates(self.outbox, seqs))
 
     def flushing(self) -> Callable[[], bool]:
-        """What tells whether everything that waits now has been sent, by whichever process, or was refused."""
+        """A function that tells whether what waits at this moment has been sent since, by any process, or was refused."""
         newest = self.outbox.newest()
         return lambda: not self.outbox.waits(newest)
 

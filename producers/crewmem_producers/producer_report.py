@@ -25,7 +25,7 @@ def key_of(source: str) -> str:
 
 
 def report(*, transport: str, tenant: str, depth: int, oldest_seconds: float, version: str, now: datetime) -> dict[str, object]:
-    """The record: `transport` is `http` or `kafka`, `depth` counts the events that wait, the oldest for `oldest_seconds`."""
+    """The record. `transport` is `http` or `kafka`; `depth` events wait, the oldest of them since `oldest_seconds`."""
     return {
         "transport": transport, "tenant": tenant, "depth": depth, "oldest_seconds": oldest_seconds, "version": version,
         "seen_at": format_time(now),

@@ -168,7 +168,7 @@ class _Sender(Protocol):
 
 
 def _flushed(sender: _Sender, timeout_seconds: float) -> bool:
-    """Whether what waits now was sent within that time. When it was not, later flushes do not wait before something is."""
+    """Whether what waits now was sent within that time. If not, later flushes do not wait until something was delivered."""
     if wait_until(sender.flushing(), timeout_seconds):
         return True
     sender.timed_out()

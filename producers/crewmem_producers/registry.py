@@ -29,7 +29,7 @@ removed."""
 
 
 def is_final(value: Value) -> bool:
-    """Whether nothing may take the value's place: what was erased stays erased."""
+    """Whether it is an erasure, which no other value may replace."""
     return value.get("erased") is not None
 
 

@@ -18,7 +18,7 @@ class RegistryView:
         return self._kinds.get(_kind(key), {}).get(key)
 
     def items(self, prefix: str) -> dict[str, Value]:
-        """See `Registry.items`. A copy: nothing is added to it later."""
+        """See `Registry.items`. What is given is a copy, which later changes do not touch."""
         found: dict[str, Value] = {}
         for kind in self._kinds_of(prefix):
             values = self._kinds[kind].copy()
@@ -36,7 +36,7 @@ class RegistryView:
         self._kinds.get(_kind(key), {}).pop(key, None)
 
     def _kinds_of(self, prefix: str) -> Iterator[str]:
-        """Those that hold keys of that prefix: one, unless the prefix ends before the first `/`."""
+        """The kinds that can hold keys of that prefix: one, unless the prefix has no `/`."""
         if "/" in prefix:
             return iter([kind] if (kind := _kind(prefix)) in self._kinds else [])
         return iter([kind for kind in list(self._kinds) if kind.startswith(prefix)])

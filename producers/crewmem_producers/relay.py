@@ -135,7 +135,7 @@ class Relay:
         return [unreadable[row.seq] if row.seq in unreadable else next(sent) for row in batch]
 
     async def _report(self, every_seconds: float, *, leaving: int) -> None:
-        """Says what waits behind the batch that is leaving, at most that often. That this fails is no reason not to send."""
+        """Reports what waits behind the batch that is leaving, at most that often. If that fails, the batch is sent anyway."""
         if self._clock() - self._reported < every_seconds:
             return
         self._reported = self._clock()
@@ -148,7 +148,7 @@ class Relay:
             log.warning("the state of the outbox could not be reported: %s", error)
 
     def _tidy(self) -> None:
-        """Once after each burst, when it is over: tidying syncs the disk, and so does publishing."""
+        """Tidies the outbox once, when a burst of events is over: tidying syncs the disk, which would slow down publishing."""
         if self._delivered is not None and self._clock() - self._delivered >= TIDY_SECONDS and self._outbox.tidy():
             self._delivered = None
 

@@ -17,7 +17,7 @@ CLEAN_UP_SECONDS = 1.0
 
 
 class RelayThread:
-    """Started when made. `outbox` is the relay's own, so that publishing does not wait for its reading."""
+    """Runs from when it is made. `outbox` is an object of the relay's own, so that publishing does not wait for its reads."""
 
     def __init__(self, *, outbox: Outbox, open_transport: TransportFactory, tenant: str) -> None:
         """Raises RuntimeError when the interpreter starts no more threads, and what `open_transport` raises."""

@@ -48,7 +48,7 @@ def _plain_json(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_deeper(value: object, levels: int) -> bool:
-    """Whether it nests more than so many levels; looks no deeper than that."""
+    """Whether it is nested deeper than so many levels. Looks no deeper than that itself."""
     if not isinstance(value, (dict, list, tuple)):
         return False
     children = value.values() if isinstance(value, dict) else value
@@ -84,5 +84,5 @@ class RememberFields(BaseModel):
     speaker: Name | None = None
 
     def body(self) -> MemoryRemembered:
-        """The event's body: of these fields alone, also where a model with more of them inherits."""
+        """The event's body, made of the fields above alone: a model that inherits may have others."""
         return MemoryRemembered(**self.model_dump(include=set(RememberFields.model_fields), exclude_none=True))

@@ -66,8 +66,9 @@ async def rotate(
 async def retire(
     registry: Registry, masters: MasterKeys, *, now: datetime, checkpoint: Callable[[str], None] = lambda step: None
 ) -> tuple[str, ...]:
-    """Forbids sealing for every master key that is held here but the current one; their fingerprints. Rotate once more
-    afterwards: a data key that was put meanwhile is in the registry by then, and no other comes. Raises RegistryUnavailable."""
+    """Forbids sealing for every master key that is held here but the current one, and gives their fingerprints. Rotate once
+    more afterwards: data keys that were wrapped with an old one until now are in the registry then, and no more will come.
+    Raises RegistryUnavailable."""
     old = masters.fingerprints[1:]
     for fingerprint in old:
         await registry.put(RETIRED + fingerprint, {"retired": format_time(now), "successor": masters.current.fingerprint})
@@ -85,8 +86,8 @@ async def _check_openers(registry: Registry, masters: MasterKeys, now: datetime)
 
 
 async def _rewrap(registry: Registry, masters: MasterKeys, key: str) -> bool:
-    """Whether there was still something to do: another rotation, or an erase, may have come before. Raises KeyMissing for a
-    record that is damaged."""
+    """Wraps one data key anew. False if that is not needed any more, after another rotation or an erase. Raises KeyMissing for
+    a record that is damaged."""
     value = registry.get(key)
     if value is None or not _is_elsewhere(value, masters):
         return False

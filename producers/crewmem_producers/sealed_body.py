@@ -45,7 +45,8 @@ def new_key_id(scope_key: str) -> str:
 
 
 def check_key_id(id: str, scope_key: str) -> None:
-    """Tells a header that was changed, or is another session's, from a key that is not here yet. Raises InvalidEvent."""
+    """Raises InvalidEvent for an id that cannot be one of this session's: so a header that was changed, or copied from another
+    session, is told from a key that is not here yet."""
     if id[_RANDOM_DIGITS:] != _bound(id[:_RANDOM_DIGITS], scope_key):
         raise InvalidEvent(f"{KEY_HEADER} names no data key of the record's session", reason="bad_seal")
 

@@ -24,10 +24,10 @@ class Sealer:
         self._keys = keys
 
     async def seal(self, records: Sequence[Record]) -> list[Record]:
-        """The records in order, their bodies sealed; control events, and what is sealed already, as they are.
+        """The records in order, their bodies sealed. Control events, and what is sealed already, are given back as they are.
 
-        Every data key is in the registry, and was read not to be erased, when this returns. Raises RegistryUnavailable,
-        MasterRetired: nothing was sealed, and nothing is ever sent plain instead.
+        When this returns, every data key that was used is in the registry, and the registry was read to see that none of them
+        is erased. Raises RegistryUnavailable, MasterRetired; then nothing was sealed, and nothing may be sent plain instead.
         """
         scope_keys = [record.scope_key if _is_to_seal(record) else None for record in records]
         wanted = {scope_key for scope_key in scope_keys if scope_key is not None}
@@ -59,13 +59,14 @@ def _is_to_seal(record: Record) -> bool:
 
 
 def _grave(registry: Registry, scope_key: str) -> Erasure | None:
-    """The session's erasure, once the data key is there that is born erased: for what happened before and comes to the log
-    only now, from a publisher that was offline. What is sealed under it can be read by nobody."""
+    """The session's erasure, once its grave key is registered. Events from before the erasure that arrive now are sealed under
+    it."""
     erasure = erasure_of(registry, scope_key)
     return erasure if erasure is not None and registry.get(PREFIX + erasure.grave) is not None else None
 
 
 def _is_buried(record: Record, erasure: Erasure) -> bool:
+    """Whether the event happened before the erasure."""
     try:
         return parse_time(record.header("ce_time") or "") <= erasure.time
     except ValueError:  # decoding says what is wrong with it

@@ -56,7 +56,7 @@ class Database:
             raise self.failed(error) from error
 
     def failed(self, error: BaseException) -> Unavailable:
-        """The error of crewmem for one of SQLite, or for another that a call has met."""
+        """What is raised instead of an error that SQLite, or whatever else a call used, has raised."""
         return self._unavailable(f"{self._path}: {str(error) or type(error).__name__}")
 
     async def close(self) -> None:
@@ -80,7 +80,7 @@ class Database:
 
 
 def _busy(error: BaseException) -> bool:
-    """What SQLite's own waiting does not cover: two processes that switch a new file to WAL at once."""
+    """Whether the file was busy in a way that SQLite's own waiting does not cover: two processes switch a new file to WAL."""
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
 
 

@@ -133,7 +133,7 @@ def _fate(result: dict[str, Any]) -> Fate:
 
 
 def _about_the_events(response: httpx.Response) -> bool:
-    """Whether some event has caused this answer to a batch: too large for whoever stands in between, or said by the service.
+    """Whether an event of the batch has caused this answer: 413, also from a proxy in between, or a 400 in the service's words.
 
     Any other 400 comes from something that is no crewmem service, such as a proxy at a wrong address.
     """

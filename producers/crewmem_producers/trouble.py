@@ -6,7 +6,8 @@ import logging
 
 
 class Trouble:
-    """One thing that is tried for ever. `fails` and the error are the warning when it begins, `works` the line at its end."""
+    """Something that is tried again and again. `fails`, followed by the error, is the warning when it begins to fail; `works`
+    is the line when it works again."""
 
     def __init__(self, *, fails: str, works: str, logger: logging.Logger) -> None:
         self._fails, self._works = fails, works
@@ -14,12 +15,12 @@ class Trouble:
         self._failing = False
 
     def met(self, error: Exception) -> None:
-        """It has failed: a warning the first time, DEBUG for a repeat."""
+        """It has failed. Warns the first time; repeats are logged at DEBUG."""
         self._logger.log(logging.DEBUG if self._failing else logging.WARNING, "%s: %s", self._fails, error)
         self._failing = True
 
     def over(self) -> None:
-        """It has worked: a line if it had failed before."""
+        """It has worked. Says so if it had failed before."""
         if self._failing:
             self._logger.info("%s", self._works)
         self._failing = False

@@ -21,7 +21,7 @@ KEPT = {openers.PREFIX: openers.KEPT, producer_report.PREFIX: producer_report.KE
 
 
 async def keep(registry: Registry, *, clock: Callable[[], datetime] = utc_now) -> None:
-    """Does it every minute until it is cancelled. That it fails is one warning, and one line when it works again."""
+    """Calls `once` every minute until it is cancelled. Failing is one warning, and one line when it works again."""
     trouble = Trouble(fails="the registry cannot be kept in order", works="the registry is kept in order again", logger=logger)
     while True:
         try:

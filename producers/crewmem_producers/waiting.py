@@ -11,7 +11,7 @@ LONGEST_SECONDS = 0.05
 
 
 def wait_until(done: Callable[[], bool], timeout_seconds: float) -> bool:
-    """Looks again and again, at least once, until it is done or the time is over; whether it is done."""
+    """Asks `done` again and again, at least once, until it says yes or the time is over. Gives its last answer."""
     for pause in _pauses(timeout_seconds):
         if done():
             return True
@@ -20,7 +20,7 @@ def wait_until(done: Callable[[], bool], timeout_seconds: float) -> bool:
 
 
 async def await_until(done: Callable[[], bool], timeout_seconds: float) -> bool:
-    """The same for asyncio. Each look has a worker thread for itself, and none is held in between: many may wait at once."""
+    """The same for asyncio. Each question runs in a worker thread; none is held in between, so that many can wait at once."""
     for pause in _pauses(timeout_seconds):
         if await asyncio.to_thread(done):
             return True
