@@ -11,6 +11,7 @@ import lancedb
 import pyarrow as pa
 from crewmem_producers.errors import StoreUnavailable
 from lancedb.index import BTree
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from crewmem_store.lance_errors import already_exists, answering, is_missing_table
 
@@ -21,6 +22,8 @@ T = TypeVar("T")
 
 READ_ATTEMPTS = 5
 """How often a read is tried before the store counts as away: a clean-up may take the files of a version that is being read."""
+
+PREPARE_ATTEMPTS = 4
 
 PRIMARY_KEY = {
     b"lance-schema:unenforced-primary-key": b"true",
@@ -109,7 +112,17 @@ class Database:
             return True
 
     def owned(self, name: str, shape: TableShape) -> Any:
-        """The table for writing: made when it is not there, with its index, and with columns that are new since."""
+        """The table for writing: made when it is not there, with its index, and with columns that are new since. Two owners
+        that prepare it at once get in each other's way: who was slower looks again."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(StoreUnavailable),
+            wait=wait_random_exponential(multiplier=0.02, max=0.5),
+            stop=stop_after_attempt(PREPARE_ATTEMPTS),
+            reraise=True,
+        )
+        return retrying(self._prepared, name, shape)
+
+    def _prepared(self, name: str, shape: TableShape) -> Any:
         table = self.table(name)
         if table is None:
             self.create(name, _keyed(shape).empty_table())

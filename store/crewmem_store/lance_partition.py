@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 
 from crewmem_producers.errors import StoreUnavailable
@@ -23,14 +22,11 @@ from crewmem_store.lance_view import LanceView
 from crewmem_store.lance_writes import AS_ONE, AsOne, pieces
 from crewmem_store.maintenance import REST, Maintenance
 from crewmem_store.rows import LedgerRow, MemoryRow
-from crewmem_store.scope_cache import ScopeCache
 from crewmem_store.store import LEDGER_WRITTEN, ROWS_MERGED, UPDATES_APPLIED, Checkpoint, Summary, no_checkpoint
 from crewmem_store.updates import Erase, EraseKey, Forget, Update
 
 log = logging.getLogger(__name__)
 
-CACHE_BYTES = 16 * 2**20
-"""What a partition keeps of its table between batches. The consumer keeps sessions of its own beside it, for longer."""
 SYNC_SECONDS = 1.0
 PURGE_SECONDS = 10.0
 """A purge that could not be finished is tried again after so long, or after `REST` times what it took."""
@@ -69,12 +65,10 @@ class LancePartition:
         checkpoint: Checkpoint = no_checkpoint,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self._lock = threading.RLock()
         self._checkpoint = checkpoint
         self._clock = clock
-        self._cache = ScopeCache(max_bytes=cache_bytes)
         self._maintenance = Maintenance(clock=clock)
         self._shape = memory_shape(dimensions)
         self._files = files
@@ -102,23 +96,16 @@ class LancePartition:
     def view(self, *, scopes: Collection[str], ce_ids: Collection[str]) -> LanceView:
         values = {value for scope in scopes for value in (scope, record_key(scope))}
         with self._lock:
-            self._cache.at(self._memory.refresh())
-            while missing := self._cache.missing(values):  # everything again where a read had to move to a newer version
-                table = self._memory.read(DECIDED_FROM, lance_filters.one_of("scope", missing))
-                self._cache.at(self._memory.version)
-                self._cache.hold(missing, memory_rows(table)[0])
-            rows = {scope: self._cache.rows(scope) for scope in scopes}
-            self._cache.shrink()
-            return LanceView(rows, self._ledger.of_events(ce_ids), epoch=self._cache.epoch)
+            self._memory.refresh()
+            found = memory_rows(self._memory.read(DECIDED_FROM, lance_filters.one_of("scope", values)))[0] if values else ()
+            return LanceView.of(found, self._ledger.of_events(ce_ids), scopes=scopes, epoch=self._memory.epoch)
 
     def commit(self, *, rows: Sequence[MemoryRow], updates: Sequence[Update], ledger: Sequence[LedgerRow]) -> None:
         with self._lock:
             if rows:
-                with self._carried():
-                    self._memory.merge(memory_table(rows, self._shape.schema))
-                    self._cache.insert(rows)
+                self._memory.merge(memory_table(rows, self._shape.schema))
             elif updates:
-                self._cache.at(self._memory.refresh())
+                self._memory.refresh()
             self._checkpoint(ROWS_MERGED)
             for as_one, run in groupby(updates, key=lambda update: AS_ONE.get(type(update))):
                 if as_one is not None:
@@ -153,7 +140,7 @@ class LancePartition:
 
     def set_summaries(self, summaries: Sequence[Summary]) -> None:
         for summary in summaries:
-            with self._lock, self._carried():
+            with self._lock:
                 self._memory.update(*lance_filters.summary_change(summary))
 
     def maintain(self) -> None:
@@ -179,10 +166,7 @@ class LancePartition:
             self._make_durable()
 
     def _apply(self, update: Update) -> None:
-        """Writes the update, unless what is held of its rows shows that there is nothing to do."""
         if isinstance(update, Forget) and not update.ids:
-            return
-        if self._cache.apply(update) is False:
             return
         if isinstance(update, EraseKey):
             self._memory.refresh()
@@ -190,30 +174,12 @@ class LancePartition:
                 self._apply(erase)
             return
         assert isinstance(update, Forget | Erase)  # the others are written together
-        with self._carried():
-            changed = self._memory.update(*lance_filters.changes(update))
-        if changed:
+        if self._memory.update(*lance_filters.changes(update)):
             self._maintenance.forgot()
 
     def _apply_together(self, updates: Iterable[Update], as_one: AsOne) -> None:
-        """Writes several updates at once, without those of which the cache shows that they change nothing."""
-        for piece in pieces([update for update in updates if self._cache.apply(update) is not False]):
-            with self._carried():
-                self._memory.update_by(*as_one(piece))
-
-    @contextmanager
-    def _carried(self) -> Iterator[None]:
-        """Keeps the cache over one write if no other owner wrote meanwhile; else drops it."""
-        try:
-            yield
-        except BaseException:
-            self._cache.at(-1)
-            raise
-        version = self._memory.version
-        if version <= self._cache.version + 1:
-            self._cache.carried_to(version)
-        else:
-            self._cache.at(version)
+        for piece in pieces(updates):
+            self._memory.update_by(*as_one(piece))
 
     def _erasures(self) -> dict[str, int]:
         """Record key -> offset of its last erasure, for every erased session of the partition."""

@@ -41,6 +41,9 @@ class OwnedTable:
             reraise=True,
         )
         self.commits_since_optimised = self._fragments()
+        self._seen_version = self.version
+        self.epoch = 0
+        """Another number after everything that another writer did, or may have done."""
 
     @property
     def version(self) -> int:
@@ -52,7 +55,7 @@ class OwnedTable:
         """Moves to the newest version, whoever wrote it, and returns it."""
         with answering(f"looking for what is new in {self.name}"):
             self._handle.checkout_latest()
-        return self.version
+        return self._moved(own_writes=0)
 
     def read(self, columns: tuple[str, ...], where: str) -> pa.Table:
         """Rows of the version that this is at. When a clean-up took its files, of the newest one."""
@@ -117,9 +120,22 @@ class OwnedTable:
             with answering(f"{doing} {self.name}"):
                 return work()
 
-        done = self._retrying(attempt)
+        try:
+            done = self._retrying(attempt)
+        except BaseException:
+            self.epoch += 1
+            raise
+        self._moved(own_writes=1)
         self.commits_since_optimised += 1
         return done
+
+    def _moved(self, *, own_writes: int) -> int:
+        """Notes the version that this is at now: any that this owner did not make begins another epoch."""
+        version = self.version
+        if version > self._seen_version + own_writes:
+            self.epoch += 1
+        self._seen_version = version
+        return version
 
     def _look_again(self, state: RetryCallState) -> None:
         with contextlib.suppress(StoreUnavailable):  # the next attempt says what is wrong

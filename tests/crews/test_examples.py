@@ -100,4 +100,5 @@ def test_a_crew_base_project_remembers(run: Run) -> None:
 
 def test_crewais_own_memory_and_tools_work(run: Run) -> None:
     out = run("10")
-    assert out.startswith("Remembered.\nWhat earlier runs found out") and out.count("The launch is planned for the second week of March.") == 2
+    assert out.startswith("Remembered.\nWhat earlier runs found out")
+    assert out.count("The launch is planned for the second week of March.") == 2
