@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
@@ -20,10 +19,6 @@ from crewmem.cli.first_master_key import first_master_key
 from crewmem.cli.home import bind, keep, kept_key
 
 _LOOK_SECONDS = 0.05
-
-TURN_SECONDS = 0.0005
-"""How long a thread may keep others from running Python. With Python's own 5 ms a recall, which hands over a few dozen times,
-waits for each of them while a consumer of the same process is busy (p95 during a replay 2.1 instead of 1.6 times)."""
 
 CONSUMER_PATH = "/consumer"
 """Below it the service's port has the health and the metrics of the consumer, which has no port of its own here."""
@@ -56,7 +51,6 @@ async def run(
 
     Raises AddressInUse before anything is opened, and whatever ends the consumer or the service.
     """
-    sys.setswitchinterval(TURN_SECONDS)
     if service.port:
         bind(service.host, service.port).close()
     async with AsyncExitStack() as opened:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from typing import Annotated
 
 import typer
@@ -17,10 +16,6 @@ from crewmem.cli.home import hold_home
 from crewmem.cli.options import Home
 from crewmem.cli.services import log_to_stderr, stop_at_signal
 from crewmem.cli.stack import Started, run
-
-SWITCH_SECONDS = 0.0005
-"""How long a thread of this process may keep the interpreter while another one wants it. A question goes from thread to thread
-several times; with Python's 5 ms it waits for the consumer as long each time."""
 
 
 def up(
@@ -43,7 +38,6 @@ def up(
         )
     log_to_stderr(logging.WARNING)
     look_for_cycles_rarely()
-    sys.setswitchinterval(SWITCH_SECONDS)
     with hold_home(service.home):
         asyncio.run(_until_signal(service, consumer))
     note("stopped")
