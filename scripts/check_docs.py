@@ -24,7 +24,12 @@ from crewmem_store.service.metrics import Metrics as ServiceMetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "bench" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "bench" / "README.md",
+    ROOT / "crews" / "examples" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 MONITORING = ROOT / "docs" / "monitoring.md"
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.M | re.S)
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))

@@ -89,7 +89,10 @@ class Client:
         except UnicodeEncodeError as error:
             raise RequestRefused(f"the text holds half a character that UTF-8 cannot: {error}") from error
         except httpx.HTTPError as error:
-            raise ServiceUnavailable(f"{self._base_url} does not answer ({type(error).__name__}: {error})") from error
+            raise ServiceUnavailable(
+                f"{self._base_url} does not answer ({type(error).__name__}: {error}): start it (`crewmem up` or "
+                "`crewmem serve`), or mend CREWMEM_BASE_URL"
+            ) from error
         return self._read(response)
 
     def close(self) -> None:

@@ -37,9 +37,10 @@ class Run:
     def __str__(self) -> str:
         best = "" if self.best_score is None else f", best score {self.best_score:.2f}"
         kept = f"{self.waiting} waiting in the outbox" if self.event_ids else "not published"
+        recalled = f"{len(self.memories)} {'memory' if len(self.memories) == 1 else 'memories'}"
         sent = "on the log" if self.published else kept
         return (
-            f"crewmem: session {', '.join(self.sessions) or 'none'}: {len(self.memories)} memories recalled "
+            f"crewmem: session {', '.join(self.sessions) or 'none'}: {recalled} recalled "
             f"({self.tokens} tokens{best}, {self.recall_milliseconds:.0f} ms); "
             f"event {', '.join(self.event_ids) or 'none'} {sent} ({self.publish_milliseconds:.0f} ms)"
             + (f"; the kickoff failed: {self.failed}" if self.failed else "")

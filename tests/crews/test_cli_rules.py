@@ -43,9 +43,14 @@ async def started(*, rules: bool = True) -> list[LoggedRecord]:
 def test_a_good_file_is_shown_as_it_is_understood(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(GOOD)
     result = crewmem("rules", "check", str(tmp_path / "r.yaml"))
-    assert result.exit_code == 0 and "1 rules, no mistake" in result.stdout and "everything counts" in result.stdout
+    assert result.exit_code == 0 and "1 rule, no mistake" in result.stdout and "everything counts" in result.stdout
     [rule] = json.loads(crewmem("rules", "check", str(tmp_path / "r.yaml"), "--json").stdout)["rules"]
     assert rule == {"line": 3, "name": "all", "action": "keep", "with": {"kind": "data"}, "why": "everything counts"}
+
+
+def test_a_time_to_live_is_shown_as_rule_files_write_it(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(GOOD.replace("{kind: data}", "{kind: data, ttl: 36h}"))
+    assert "kind=data, ttl=1.5d" in crewmem("rules", "check", str(tmp_path / "r.yaml")).stdout
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def test_every_kickoff_is_one_info_line(service: FakeService, caplog: pytest.Log
     (line,) = [record.getMessage() for record in caplog.records if record.name == "crewmem"]
     run = crewmem.last_run()
     assert run is not None and line == str(run)
-    assert "session s" in line and "1 memories" in line and "score 0.80" in line and run.event_ids[0] in line
+    assert "session s" in line and "1 memory recalled" in line and "score 0.80" in line and run.event_ids[0] in line
 
 
 def test_a_key_that_may_not_write_is_an_error_at_every_kickoff_and_raises_if_strict(

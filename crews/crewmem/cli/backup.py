@@ -13,7 +13,7 @@ from crewmem_producers.log import EventLog
 from crewmem_producers.settings import StoreSettings, load
 
 from crewmem.cli import parts
-from crewmem.cli.console import note, print_json, say
+from crewmem.cli.console import counted, note, print_json, say
 from crewmem.cli.errors import CheckFailed
 from crewmem.cli.options import AsJson
 from crewmem.cli.progress import progress_bar
@@ -37,7 +37,7 @@ def create(place: Place, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"records": made.records(), "files": len(made.parts), "created_at": made.created_at})
     else:
-        say(f"{made.records()} records of {made.partitions} partitions, and the registry, are in {place}")
+        say(f"in {place}: {counted(made.records(), 'record')} of {counted(made.partitions, 'partition')}, and the registry")
 
 
 @app.command()
@@ -47,7 +47,7 @@ def verify(place: Place, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"records": found.records, "created_at": found.manifest.created_at, "problems": found.problems})
     elif not found.problems:
-        say(f"sound: {found.records} records, made {found.manifest.created_at}")
+        say(f"sound: {counted(found.records, 'record')}, made {found.manifest.created_at}")
     if found.problems:
         problems = "\n".join(found.problems)
         raise CheckFailed(f"the backup is not sound: use another copy, or make a new one in another place\n{problems}")

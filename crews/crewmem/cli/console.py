@@ -40,6 +40,11 @@ def note(text: str, *, style: str = "") -> None:
     err().print(Text(text, style=style), soft_wrap=True)
 
 
+def counted(count: int, noun: str, nouns: str | None = None) -> str:
+    """`1 record`, `2 records`; `nouns` is a plural that takes more than an s."""
+    return f"{count} {noun if count == 1 else nouns or noun + 's'}"
+
+
 def print_json(value: Any) -> None:
     """`value` as indented JSON on stdout; what JSON has no word for (a time, a path) as text."""
     out().print(Text(json.dumps(value, indent=2, ensure_ascii=False, default=str)), soft_wrap=True)
@@ -47,9 +52,9 @@ def print_json(value: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
     """A table of plain text cells; None is an empty cell."""
-    table = Table(
-        *columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0)
-    )
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")  # a path or an id that is cut off is of no use
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     out().print(table)

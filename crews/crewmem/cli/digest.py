@@ -10,7 +10,7 @@ from crewmem_producers.settings import StoreSettings, load
 from rich.progress import SpinnerColumn, TextColumn
 
 from crewmem.cli import parts
-from crewmem.cli.console import note, print_json, say
+from crewmem.cli.console import counted, note, print_json, say
 from crewmem.cli.errors import CheckFailed
 from crewmem.cli.options import AsJson
 from crewmem.cli.progress import bar_of
@@ -38,7 +38,7 @@ def digest(
         print_json({"generation": name, "digest": found.hex, "rows": found.rows})
     else:
         say(found.hex)
-        note(f"{found.rows} memories of {name}")
+        note(f"{counted(found.rows, 'memory', 'memories')} of {name}")
     if expect is not None and expect.strip().lower() != found.hex:
         raise CheckFailed(
             f"the digest of {name} is {found.hex}, not {expect}: its memories are not those that were expected. If consumers "

@@ -15,7 +15,7 @@ from crewmem_producers.names import Scope
 from crewmem_producers.settings import CrewSettings, StoreSettings, load
 
 from crewmem.cli import parts
-from crewmem.cli.console import note, print_json, say
+from crewmem.cli.console import counted, note, print_json, say
 from crewmem.cli.errors import CheckFailed
 from crewmem.cli.key_tenant import key_tenant, unknown_session
 from crewmem.cli.options import AsJson
@@ -69,9 +69,10 @@ def _forget_session(settings: CrewSettings, session: str, *, yes: bool) -> dict[
     if not yes:
         _ask(scope)
     found = asyncio.run(_append(settings, scope))
-    if not found.known:
+    if found.known:
+        note("its events stay on the log, and no replay brings them back as memories; --erase makes them unreadable")
+    else:
         note(unknown_session(scope, found.key_tenant), style="yellow")
-    note("its events stay on the log, and no replay brings them back as memories; --erase makes them unreadable")
     deleted = _applied(settings, scope, found.token)
     return {"deleted": deleted, "id": scope.session, "tenant": scope.tenant, "known": found.known, "token": found.token}
 
@@ -86,7 +87,7 @@ def _erase(settings: CrewSettings, session: str, *, yes: bool, wait_seconds: flo
     if as_json:
         print_json(asdict(found) | {"done": found.done})
     else:
-        said = f" ({found.keys} data keys destroyed)" if found.keys else ""
+        said = f" ({counted(found.keys, 'data key')} destroyed)" if found.keys else ""
         say(f"{'erased' if found.done else 'being erased'}: {found.session} of tenant {found.tenant}{said}")
         if not found.records:
             note(unknown_session(scope, found.key_tenant), style="yellow")

@@ -10,7 +10,7 @@ import typer
 from crewmem_producers.errors import ServiceUnavailable, SettingsError, TransportRefused
 from crewmem_producers.settings import CrewSettings, load
 
-from crewmem.cli.console import note, print_json, print_table, say
+from crewmem.cli.console import counted, note, print_json, print_table, say
 from crewmem.cli.options import AsJson
 from crewmem.cli.progress import progress_bar
 
@@ -87,8 +87,10 @@ def retry(as_json: AsJson = False) -> None:
         outbox.close()
     if as_json:
         print_json({"waiting_again": again})
+    elif again:
+        say(f"waiting again: {counted(again, 'event')}; `crewmem outbox flush` sends what waits")
     else:
-        say(f"{again} events wait again; `crewmem outbox flush` sends them")
+        say("no event was refused for ever: there is nothing to try again")
 
 
 def _drained(publisher: Publisher, waiting: int, timeout_seconds: float) -> OutboxStatus:

@@ -16,6 +16,7 @@ from crewmem_producers.settings import ServiceSettings
 
 from crewmem.cli import parts
 from crewmem.cli.checks import Finding, State, failed
+from crewmem.cli.console import counted
 from crewmem.cli.sealing_check import sealing
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ async def _log(settings: ServiceSettings, opened: AsyncExitStack, findings: list
     except CrewmemError as error:
         findings.append(failed("log", error))
         return None
-    findings.append(Finding("log", State.OK, f"{where}: {sum(end.values())} records in {log.partitions} partitions"))
+    said = f"{where}: {counted(sum(end.values()), 'record')} in {counted(log.partitions, 'partition')}"
+    findings.append(Finding("log", State.OK, said))
     if settings.kafka_bootstrap:
         findings.append(await _topics(settings))
     return log
@@ -79,8 +81,8 @@ async def _registry(settings: ServiceSettings, opened: AsyncExitStack, findings:
     except CrewmemError as error:
         findings.append(failed("registry", error))
         return None
-    keys = len(registry.items("apikey/"))
-    findings.append(Finding("registry", State.OK, f"{keys} API keys, {len(reports(registry))} hosts that published"))
+    keys, hosts = len(registry.items("apikey/")), len(reports(registry))
+    findings.append(Finding("registry", State.OK, f"{counted(keys, 'API key')}, {counted(hosts, 'host')} that published"))
     return registry
 
 
@@ -137,7 +139,7 @@ async def _consumer(log: EventLog, store: Store, generation: Generation, finding
         return
     lag = sum(partition.lag for partition in measured)
     oldest = max((partition.oldest_unprocessed_seconds for partition in measured), default=0.0)
-    said = f"{lag} records to do" + (f", the oldest for {oldest:.0f} s" if lag else "")
+    said = f"{counted(lag, 'record')} to do" + (f", the oldest for {oldest:.0f} s" if lag else "")
     if lag and oldest > _BEHIND_SECONDS:
         findings.append(Finding("consumer", State.FAIL, said, f"no consumer works on it: {_START}"))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ from crewmem_producers.settings import KafkaSettings, StoreSettings, load
 
 from crewmem.cli import parts
 from crewmem.cli.applied import apply_rules
-from crewmem.cli.console import note, print_json, print_table, say
+from crewmem.cli.console import counted, note, print_json, print_table, say
 from crewmem.cli.explain import Explained
 from crewmem.cli.explain import explain as explain_event
 from crewmem.cli.options import AsJson, RuleFile
@@ -35,7 +36,7 @@ def check(file: RuleFile, as_json: AsJson = False) -> None:
         return
     columns = ("line", "rule", "action", "with", "why")
     print_table(columns, [(rule.line, rule.name, _action(rule), _with(rule), rule.why) for rule in rules.rules])
-    say(f"{file}: {len(rules.rules)} rules, no mistake")
+    say(f"{file}: {counted(len(rules.rules), 'rule')}, no mistake")
 
 
 @app.command()
@@ -75,12 +76,15 @@ def apply(file: RuleFile, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"sha256": rules.sha256, "positions": [position._asdict() for position in positions]})
         return
-    say(f"{file} ({rules.sha256[:12]}) decides from here on: {', '.join(f'{p.partition}:{p.offset}' for p in positions)}")
+    say(f"{file} ({rules.sha256[:12]}) decides from here on: {', '.join(f'{p.partition}/{p.offset}' for p in positions)}")
     note("what was decided before stays; `crewmem replay` decides everything anew with it")
 
 
 @app.command()
-def explain(event: Annotated[str, typer.Argument(help="Id of an event.")], as_json: AsJson = False) -> None:
+def explain(
+    event: Annotated[str, typer.Argument(help="Id of an event; `crewmem events show` takes a position, too.")],
+    as_json: AsJson = False,
+) -> None:
     """Say what became of an event: which rule decided each piece of it, and why."""
     explained = asyncio.run(_explain(event, load(StoreSettings)))
     if as_json:
@@ -88,7 +92,7 @@ def explain(event: Annotated[str, typer.Argument(help="Id of an event.")], as_js
         return
     for record in explained:
         when = f", {record.time:%Y-%m-%d %H:%M:%S} UTC" if record.time else ""
-        say(f"{record.type or 'record'} at {record.partition}:{record.offset}{when}: {record.outcome}", style="bold")
+        say(f"{record.type or 'record'} at {record.partition}/{record.offset}{when}: {record.outcome}", style="bold")
         if record.reason or record.detail:
             say(": ".join(part for part in (record.reason, record.detail) if part))
         _print_spans(record)
@@ -134,7 +138,12 @@ def _action(rule: Rule) -> str:
 
 
 def _with(rule: Rule) -> str:
-    return ", ".join(f"{name}={value}" for name, value in rule.keep.model_dump(mode="json", exclude_unset=True).items())
+    return ", ".join(f"{name}={_said(value)}" for name, value in rule.keep.model_dump(exclude_unset=True).items())
+
+
+def _said(value: object) -> object:
+    """A time to live as rule files write it."""
+    return f"{value.total_seconds() / 86_400:g}d" if isinstance(value, timedelta) else value
 
 
 def _described(rule: Rule) -> dict[str, Any]:

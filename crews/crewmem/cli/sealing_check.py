@@ -11,6 +11,7 @@ from crewmem_producers.registry import Registry
 from crewmem_producers.settings import KafkaSettings
 
 from crewmem.cli.checks import Finding, State, failed
+from crewmem.cli.console import counted
 
 _PLAIN = "set CREWMEM_MASTER_KEY (`crewmem keys master` makes one): erasing a session cannot take plain text from the log"
 
@@ -36,5 +37,5 @@ def sealing(settings: KafkaSettings, registry: Registry) -> Finding:
         return Finding("sealing", State.WARN, "off: events lie on the log as they are", _PLAIN)
     if registry.get(data_keys.RETIRED + public().fingerprint) is not None:
         return Finding("sealing", State.FAIL, "the master key that is sealed for here was retired", "set the new one")
-    said = f"on; {len(values)} data keys" + (", all open here" if held else "; nothing can be opened here")
+    said = f"on; {counted(len(values), 'data key')}" + (", all open here" if held else "; nothing can be opened here")
     return Finding("sealing", State.OK, said)

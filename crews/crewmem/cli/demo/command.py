@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -49,10 +51,15 @@ def demo() -> None:
     show.say("")
     if claims.broken:
         raise CheckFailed("the demo did not hold: " + "; ".join(claim.says for claim in claims.broken))
-    held = sum(claim.holds for claim in claims.made)
-    show.say(
-        f"{held} of {len(claims.made)} claims hold, {time.monotonic() - began:.0f} s. Next: `crewmem up`", style="bold green"
-    )
+    held, seconds = sum(claim.holds for claim in claims.made), time.monotonic() - began
+    show.say(f"{held} of {len(claims.made)} claims hold, {seconds:.0f} s. Next: `{_program()} up`", style="bold green")
+
+
+def _program() -> str:
+    """How the reader's shell calls this program: by its name, or by the path of an environment that is not active."""
+    own = Path(sys.executable).with_name("crewmem")
+    found = shutil.which("crewmem")
+    return "crewmem" if found is not None and Path(found).samefile(own) else os.path.relpath(own)
 
 
 def _introduce(show: Show) -> bool:

@@ -57,7 +57,7 @@ class Show:
         for record in records:
             had = "acknowledged before the process ended" if report["published"] else "in the outbox when the process ended"
             self.say(
-                f"published: {record.type}, event {record.event_id}, on the log at {record.partition}:{record.offset}, {had}"
+                f"published: {record.type}, event {record.event_id}, on the log at {record.partition}/{record.offset}, {had}"
             )
 
     def decided(self, records: Sequence[Explained], report: dict[str, Any]) -> None:
