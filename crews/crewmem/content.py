@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from crewmem_producers.remember_fields import MAX_CONTENT_CHARACTERS
+
 from crewmem.errors import RequestRefused
 
-MAX_CHARACTERS = 10_000
 _SENTENCE_END = re.compile(r"[.!?。！？][\"')\]]*\s|\n")
 
 
@@ -16,10 +17,10 @@ def fit_content(content: object) -> tuple[str, bool]:
         raise RequestRefused(f"content is a string, not {type(content).__name__}")
     if not content.strip():
         raise RequestRefused("content is empty: there is nothing to remember")
-    if len(content) <= MAX_CHARACTERS:
+    if len(content) <= MAX_CONTENT_CHARACTERS:
         return content, False
     mark = f" [cut: the first part of {len(content):,} characters]"
-    return cut(content, MAX_CHARACTERS - len(mark)) + mark, True
+    return cut(content, MAX_CONTENT_CHARACTERS - len(mark)) + mark, True
 
 
 def cut(text: str, limit: int) -> str:

@@ -6,22 +6,23 @@ import asyncio
 import logging
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Unpack
 from urllib.parse import quote
 
 from crewmem_producers.destination import outbox_path
 from crewmem_producers.errors import ServiceUnavailable
-from crewmem_producers.events import Event, MemoryRemembered, utc_now
+from crewmem_producers.events import Event, utc_now
 from crewmem_producers.freshness import LATEST
 from crewmem_producers.names import Scope
+from crewmem_producers.remember_fields import MAX_CONTENT_CHARACTERS, RememberFields
 from crewmem_producers.settings import CrewSettings, load
 
 from crewmem.connection import connect
-from crewmem.content import MAX_CHARACTERS, fit_content
+from crewmem.content import fit_content
 from crewmem.errors import RequestRefused
-from crewmem.recalling import RecallFields, recall_request, warn_if_behind
-from crewmem.remembering import RememberFields, body_of
+from crewmem.recalling import RecallArguments, recall_request, warn_if_behind
+from crewmem.remembering import RememberArguments, checked
 from crewmem.sessions import PlainSession, Sessions, resolve_call
 from crewmem.tracing import traceparent
 
@@ -85,25 +86,24 @@ class Memstore:
         """
         text, was_cut = fit_content(content)
         if was_cut:
-            logger.warning("content of %d characters is cut to %d", len(content), MAX_CHARACTERS)
-        body = body_of(
-            text, metadata=metadata, ttl=ttl, key=key, importance=importance, kind=kind, parent=parent, speaker=speaker
+            logger.warning("content of %d characters is cut to %d", len(content), MAX_CONTENT_CHARACTERS)
+        fields = checked(
+            text, metadata=metadata, ttl=ttl, key=key, importance=importance, kind=kind, parent=parent, speaker=speaker,
+            created_at=created_at,
         )  # fmt: skip
         target = self._sessions(session).write
         if not target:
             raise RequestRefused("'*' asks for all sessions when recalling; it is no session to write to")
-        time = None if created_at is None else _utc(created_at)
         if not self._drained():
-            return self._queue(body, target, time, "earlier memories are still in the outbox")
-        request = body.model_dump(include=body.model_fields_set) | {"session": target}
-        request |= {} if time is None else {"created_at": time.isoformat()}
+            return self._queue(fields, target, "earlier memories are still in the outbox")
+        request = fields.model_dump(mode="json", exclude_none=True) | {"session": target}
         request |= {} if wait_seconds is None else {"wait_seconds": wait_seconds}
         try:
             return self._connection.client.call("POST", "/v1/memory/remember", json=request, wait_seconds=_wait(wait_seconds))
         except ServiceUnavailable as error:
             if self._strict:
                 raise
-            return self._queue(body, target, time, str(error))
+            return self._queue(fields, target, str(error))
 
     def recall(
         self,
@@ -151,7 +151,7 @@ class Memstore:
         session: PlainSession | None = None,
         *,
         max_tokens: int | None = None,
-        **fields: Unpack[RecallFields],
+        **fields: Unpack[RecallArguments],
     ) -> str:
         """What `recall` finds as one block of text, ready for a prompt: a line a memory, with its date, its age and who said
         it. Empty when nothing is found, and in an outage. At most `max_tokens` (CREWMEM_MAX_TOKENS), as the embedder counts
@@ -180,11 +180,11 @@ class Memstore:
         params: dict[str, Any] = {"session": list(self._sessions(session).read), "limit": limit, "offset": offset}
         return self._connection.client.call("GET", "/v1/memory/list", params={n: v for n, v in params.items() if v is not None})
 
-    async def aremember(self, content: str, session: PlainSession | None = None, **fields: Unpack[RememberFields]) -> Memory:
+    async def aremember(self, content: str, session: PlainSession | None = None, **fields: Unpack[RememberArguments]) -> Memory:
         """`remember` for asyncio."""
         return await asyncio.to_thread(self.remember, content, session, **fields)
 
-    async def arecall(self, query: str, session: PlainSession | None = None, **fields: Unpack[RecallFields]) -> Memories:
+    async def arecall(self, query: str, session: PlainSession | None = None, **fields: Unpack[RecallArguments]) -> Memories:
         """`recall` for asyncio."""
         return await asyncio.to_thread(self.recall, query, session, **fields)
 
@@ -194,7 +194,7 @@ class Memstore:
         session: PlainSession | None = None,
         *,
         max_tokens: int | None = None,
-        **fields: Unpack[RecallFields],
+        **fields: Unpack[RecallArguments],
     ) -> str:
         """`context` for asyncio."""
         return await asyncio.to_thread(self.context, query, session, max_tokens=max_tokens, **fields)
@@ -238,9 +238,9 @@ class Memstore:
                 self._queued = not self._connection.publisher.flush(self.settings.flush_seconds)
             return not self._queued
 
-    def _queue(self, body: MemoryRemembered, session: str, time: datetime | None, why: str) -> Memory:
-        scope, source = Scope.of(self.settings.tenant, session), self.settings.source
-        event = Event(body=body, scope=scope, time=time or utc_now(), source=source, traceparent=traceparent())
+    def _queue(self, fields: RememberFields, session: str, why: str) -> Memory:
+        scope, source, body = Scope.of(self.settings.tenant, session), self.settings.source, fields.body()
+        event = Event(body=body, scope=scope, time=fields.created_at or utc_now(), source=source, traceparent=traceparent())
         with self._lock:
             self._connection.publisher.publish(event)
             self._queued = True
@@ -253,7 +253,3 @@ class Memstore:
 
 def _wait(wait_seconds: float | None) -> float:
     return 2.0 if wait_seconds is None else wait_seconds
-
-
-def _utc(time: datetime) -> datetime:
-    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)

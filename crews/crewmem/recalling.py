@@ -15,7 +15,7 @@ MAX_WAIT_SECONDS = 30.0
 """What the service grants at most."""
 
 
-class RecallFields(TypedDict, total=False):
+class RecallArguments(TypedDict, total=False):
     """What may be asked beside query and session, as `Memstore.recall` says; None leaves it to the service."""
 
     top_k: int | None
@@ -33,7 +33,7 @@ class RecallFields(TypedDict, total=False):
     explain: bool | None
 
 
-def recall_request(query: str, sessions: Sequence[str], **fields: Unpack[RecallFields]) -> dict[str, Any]:
+def recall_request(query: str, sessions: Sequence[str], **fields: Unpack[RecallArguments]) -> dict[str, Any]:
     """The body of `POST /v1/memory/recall`. Raises RequestRefused for an empty query."""
     if not isinstance(query, str) or not query.strip():
         raise RequestRefused("the query is empty: say what to recall")

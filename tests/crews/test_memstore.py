@@ -21,8 +21,8 @@ from crewmem.errors import (
     ServiceUnavailable,
     SettingsError,
 )
-from crewmem.recalling import RecallFields
-from crewmem.remembering import RememberFields
+from crewmem.recalling import RecallArguments
+from crewmem.remembering import RememberArguments
 from opentelemetry import trace
 from support.fake_service import KEY, FakeService, memory
 from support.waiting import until
@@ -79,7 +79,7 @@ def test_an_answer_from_a_view_that_is_behind_the_log_is_a_warning(
 def test_the_time_of_a_memory_can_be_given_and_is_kept_in_an_outage(service: FakeService) -> None:
     store = Memstore()
     store.remember("a", created_at=datetime(2026, 3, 1, 12, tzinfo=timezone(timedelta(hours=2))))
-    assert service.remembered() == [{"content": "a", "session": "shared", "created_at": "2026-03-01T10:00:00+00:00"}]
+    assert service.remembered() == [{"content": "a", "session": "shared", "created_at": "2026-03-01T10:00:00Z"}]
     service.stop()
     assert store.remember("b", created_at=datetime(2026, 3, 1, 12))["created_at"] == "2026-03-01T12:00:00+00:00"
     service.start()
@@ -103,7 +103,7 @@ def test_a_recall_can_be_explained_or_come_as_a_block_of_text(service: FakeServi
     assert store.context("x", "p") == ""
 
 
-@pytest.mark.parametrize(("method", "fields"), [(Memstore.remember, RememberFields), (Memstore.recall, RecallFields)])
+@pytest.mark.parametrize(("method", "fields"), [(Memstore.remember, RememberArguments), (Memstore.recall, RecallArguments)])
 def test_the_async_methods_take_what_the_others_take(method: Callable[..., Any], fields: type) -> None:
     named = {name for name, one in inspect.signature(method).parameters.items() if one.kind is one.KEYWORD_ONLY}
     assert named == set(fields.__annotations__)
@@ -194,8 +194,10 @@ def test_what_the_service_refuses_is_raised(status: int, code: str, error: type[
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"content": ""}, {"content": "x", "ttl": -1}, {"content": "x", "importance": 2},
-        {"content": "x", "metadata": {"a": object()}},
+        {"content": ""}, {"content": "x", "ttl": -1}, {"content": "x", "ttl": 1e12}, {"content": "x", "importance": 2},
+        {"content": "x", "metadata": {"a": object()}}, {"content": "x", "metadata": ["a"]}, {"content": "x", "kind": "No Kind"},
+        {"content": "x", "key": "k" * 5000}, {"content": "x", "speaker": "a\x00"},
+        {"content": "x", "created_at": datetime(3500, 1, 1)},
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_refused_also_in_an_outage(wrong: dict[str, Any], service: FakeService) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -64,6 +65,9 @@ def test_what_is_not_given_is_left_to_the_event() -> None:
         ({"importance": 1.1}, "less_than_equal"),
         ({"kind": "Not A Kind"}, "string_pattern_mismatch"),
         ({"kind": "a" * 41}, "string_pattern_mismatch"),
+        ({"created_at": "3000-01-01T00:00:00Z"}, "time_range"),
+        ({"created_at": "1969-12-31T23:59:59Z"}, "time_range"),
+        ({"created_at": "yesterday"}, "datetime_from_date_parsing"),
         ({"sesion": "a"}, "extra_forbidden"),
     ],
 )
@@ -72,6 +76,12 @@ def test_what_cannot_be_remembered_is_refused_with_its_kind(wrong: dict[str, Any
         RememberFields.model_validate({"content": "a"} | wrong)
     [error] = caught.value.errors()
     assert error["type"] == kind and error["loc"] == (list(wrong)[-1],)
+
+
+def test_a_time_without_a_zone_is_utc_and_no_part_of_the_body() -> None:
+    fields = RememberFields.model_validate({"content": "a", "created_at": "2026-01-02T03:04:05"})
+    assert fields.created_at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert fields.body().model_fields_set == {"content"}
 
 
 def test_a_structure_that_contains_itself_is_refused() -> None:

@@ -6,7 +6,7 @@ import logging
 from typing import Annotated, Any
 
 from crewmem_producers.errors import CrewmemError
-from crewmem_producers.events import Event, MemoryRemembered
+from crewmem_producers.events import Event
 from crewmem_producers.names import SHARED, Scope, memory_id
 from fastapi import APIRouter, Depends, Response
 from starlette.concurrency import run_in_threadpool
@@ -46,12 +46,8 @@ async def remember(asked: RememberRequest, key: Writer, trace: Trace, parts: Ann
 
 def event_of(asked: RememberRequest, scope: Scope, parts: Parts, *, traceparent: str | None) -> Event:
     """The event that the request stands for. Its time is `created_at` if that is given, else now."""
-    given = asked.model_dump(
-        include={"content", "metadata", "ttl", "key", "importance", "kind", "parent", "speaker"}, exclude_none=True
-    )
-    body = MemoryRemembered(**given)
     time = asked.created_at or parts.clock()
-    return Event(body=body, scope=scope, time=time, source=parts.settings.source, traceparent=traceparent)
+    return Event(body=asked.body(), scope=scope, time=time, source=parts.settings.source, traceparent=traceparent)
 
 
 async def _arrived(parts: Parts, scope: Scope, published: Published, *, seconds: float) -> MemoryRow | None:
