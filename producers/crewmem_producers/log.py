@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ MAX_RECORD_BYTES = 12_582_912
 """`max.message.bytes` of the topics, and the producers' `max_request_size`."""
 
 _RECORD_OVERHEAD = 256
+_POSITION = re.compile(r"([0-9]{1,9})[/:]([0-9]{1,18})")
 
 
 class Position(NamedTuple):
@@ -35,9 +37,8 @@ class Position(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Position | None:
         """`<partition>/<offset>`, or with a colon between them; None for any other text."""
-        partition, separator, offset = text.replace(":", "/").partition("/")
-        numbers = partition.isdecimal() and offset.isdecimal() and partition.isascii() and offset.isascii()
-        return cls(int(partition), int(offset)) if separator and numbers else None
+        match = _POSITION.fullmatch(text)
+        return None if match is None else cls(int(match[1]), int(match[2]))
 
 
 @dataclass(frozen=True, slots=True)

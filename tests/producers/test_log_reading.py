@@ -17,7 +17,7 @@ async def read(log: ListedLog, **places: int) -> list[list[int]]:
     return [[record.offset for record in page] async for page in pages(log, 0, **places)]
 
 
-@pytest.mark.parametrize("text", ["", "3", "3/", "/4", "a/b", "-1/2", "1/2/3", "²/1"])
+@pytest.mark.parametrize("text", ["", "3", "3/", "/4", "a/b", "-1/2", "1/2/3", "²/1", "9" * 5000 + "/1", "1/" + "9" * 5000])
 def test_what_is_no_position_is_none(text: str) -> None:
     assert Position.parse(text) is None
     assert Position.parse("3/14") == Position.parse("3:14") == Position(3, 14)
