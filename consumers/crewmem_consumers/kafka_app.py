@@ -18,6 +18,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from crewmem_producers.errors import LogUnavailable
 from crewmem_producers.kafka import answering, bootstrap_servers, security
 from crewmem_producers.kafka_headers import accept_any_header_name
+from crewmem_producers.kafka_reader import logged
 from crewmem_producers.log import LoggedRecord
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_producers.topics import events_topic
@@ -239,12 +240,6 @@ def _runs(records: Sequence[ConsumerRecord[bytes, bytes]]) -> Iterator[tuple[int
     """The records of one poll, by partition."""
     for partition, run in groupby(records, key=lambda record: int(record.partition)):
         yield partition, [logged(record) for record in run]
-
-
-def logged(record: ConsumerRecord[bytes, bytes]) -> LoggedRecord:
-    """What Kafka gave, as every log gives it."""
-    headers = tuple((name, value or b"") for name, value in record.headers)
-    return LoggedRecord(record.partition, record.offset, record.key, record.value, headers, record.timestamp)
 
 
 async def _parse(records: tuple[ConsumerRecord[bytes, bytes], ...]) -> KafkaMessage:

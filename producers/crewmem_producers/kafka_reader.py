@@ -80,7 +80,7 @@ class KafkaReader:
         if reached >= end:
             consumer.pause(place)
         self._next = reached
-        return [_logged(one) for one in found]
+        return [logged(one) for one in found]
 
     def _go_to(self, consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> None:
         if consumer.assignment() != {place}:
@@ -126,6 +126,7 @@ class KafkaReader:
                     await consumer.stop()
 
 
-def _logged(record: ConsumerRecord[bytes, bytes]) -> LoggedRecord:
+def logged(record: ConsumerRecord[bytes, bytes]) -> LoggedRecord:
+    """What Kafka gave, as every log gives it."""
     headers = tuple((name, value or b"") for name, value in record.headers)
     return LoggedRecord(record.partition, record.offset, record.key, record.value, headers, record.timestamp)
