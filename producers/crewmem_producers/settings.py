@@ -1,7 +1,7 @@
 """Every setting of crewmem: one model a role, one name a setting; read here and nowhere else.
 
 A setting `base_url` is `base_url=` as argument, CREWMEM_BASE_URL in the environment (CREWMEM_BASE_URL_FILE names a file that
-holds it, for secrets), `base_url` in crewmem.toml, then its default; in that order.
+holds it), `base_url` in crewmem.toml, then its default; in that order.
 """
 
 from __future__ import annotations
