@@ -9,16 +9,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, Unpack
 
 from crewmem_producers import upkeep
-from crewmem_producers.errors import CrewmemError, LogUnavailable, StoreUnavailable
+from crewmem_producers.errors import CrewmemError, LogUnavailable
 from crewmem_producers.openers import announce
 from crewmem_producers.settings import ConsumerSettings
-from crewmem_store import generations, switch
+from crewmem_store import generations
 from crewmem_store.embedder import Embedder
 from crewmem_store.errors import StoreRefused
 from crewmem_store.generations import Generation
 from crewmem_store.service.server import served
 
 from crewmem_consumers.dead_letters import LogDeadLetters
+from crewmem_consumers.dropped_tables import DroppedTables
 from crewmem_consumers.health import Health, create_app
 from crewmem_consumers.kept_sessions import SessionBudget
 from crewmem_consumers.llm import LlmClient
@@ -42,9 +43,6 @@ log = logging.getLogger("crewmem.consumer")
 
 FOLLOW_SECONDS = 1.0
 """How soon a generation that is new in the registry gets its subscriber, and a dropped one loses it."""
-
-REMOVE_AGAIN_SECONDS = 30.0
-"""When the store did not answer."""
 
 
 class Source(Protocol):
@@ -111,16 +109,13 @@ class Consumer:
         self._sources: dict[str, Source] = {}
         self._sessions = SessionBudget()
         self._only = only
-        self._remove_at: dict[str, float] = {}
-        self._removed: set[str] = set()
+        self._dropped = DroppedTables(registry=parts.registry, store=parts.store)
         self._failed: asyncio.Queue[tuple[str, BaseException]] = asyncio.Queue()
         self._dead_letters = LogDeadLetters(parts.dead_letter_log, loop=asyncio.get_running_loop())
         self._llm = LlmClient.of(settings)
         self._broker: KafkaBroker | None = None
         self._joining = Outage("joining the group", logger=log)
-        self._monitor: asyncio.Task[None] | None = None
-        self._announcing: asyncio.Task[None] | None = None
-        self._keeping: asyncio.Task[None] | None = None
+        self._beside: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Consumer:
         if self._settings.kafka_bootstrap is not None:
@@ -129,20 +124,20 @@ class Consumer:
 
             self._broker = open_broker(self._settings)
             await self._broker.start()
-        monitor = Monitor(
-            log=self._parts.log, registry=self._parts.registry, health=self._health, on_mismatch=self._note_failure
-        )
-        self._monitor = asyncio.create_task(monitor.watch())
-        known = announce(self._parts.registry, self._parts.keyring, source=self._settings.source)
-        self._announcing = asyncio.create_task(known, name="opener")
-        self._keeping = asyncio.create_task(upkeep.keep(self._parts.registry), name="registry-upkeep")
+        log, registry = self._parts.log, self._parts.registry
+        monitor = Monitor(log=log, registry=registry, health=self._health, on_mismatch=self._note_failure)
+        self._beside = [
+            asyncio.create_task(monitor.watch(), name="monitor"),
+            asyncio.create_task(announce(registry, self._parts.keyring, source=self._settings.source), name="opener"),
+            asyncio.create_task(upkeep.keep(registry), name="registry-upkeep"),
+        ]
         return self
 
     async def __aexit__(self, *error: object) -> None:
         await asyncio.gather(*(self._end(name) for name in list(self._sources)))
         if self._broker is not None:
             await self._broker.stop()
-        for task in filter(None, (self._monitor, self._announcing, self._keeping)):
+        for task in self._beside:
             task.cancel()
             await asyncio.wait([task])
         if self._llm is not None:
@@ -155,7 +150,9 @@ class Consumer:
             for name in self._sources.keys() - live.keys():
                 log.info("%s was dropped", name)
                 await self._end(name)
-            await self._remove_dropped()
+            for name in self._health.refused.keys() - live.keys():
+                del self._health.refused[name]
+            await self._dropped.remove()
             for name in live.keys() - self._sources.keys():
                 if name not in self._health.refused or self._must_go_on(name):
                     await self._begin(live[name])
@@ -164,47 +161,36 @@ class Consumer:
             await self._look_after_failures()
             await is_set_within(stop, FOLLOW_SECONDS)
 
-    async def _remove_dropped(self) -> None:
-        """Removes the tables of dropped generations, once each, when this process writes them no more: what it wrote after
-        `drop` had removed them, and what an interrupted drop left. Services may still finish a call on one."""
-        now = asyncio.get_running_loop().time()
-        for generation in generations.everything(self._parts.registry):
-            name = generation.name
-            if not generation.dropped or name in self._removed:
-                continue
-            self._health.refused.pop(name, None)
-            if now < self._remove_at.setdefault(name, now + switch.GRACE_SECONDS):
-                continue
-            try:
-                await asyncio.to_thread(self._parts.store.drop, name)
-            except StoreUnavailable as error:
-                log.warning("the tables of %s, which was dropped, are still to be removed: %s", name, error)
-                self._remove_at[name] = now + REMOVE_AGAIN_SECONDS
-            else:
-                self._removed.add(name)
-
     async def _begin(self, generation: Generation) -> None:
         if not self._rights.take(generation.name):
             return
+        begun = False
+        try:
+            begun = await self._started(generation)
+        finally:
+            if not begun:
+                self._rights.give_back(generation.name)
+
+    async def _started(self, generation: Generation) -> bool:
         try:
             embedder = await asyncio.to_thread(self._parts.embedders.of, generation)
-            generations.check(generation, embedder=embedder, partitions=self._parts.log.partitions)
+            generations.check_layout(generation, partitions=self._parts.log.partitions)
             _check_splitter(generation)
             source = self._source(generation, embedder)
             await source.start()
         except LogUnavailable as error:
             self._joining.say(error)
             self._health.waits_for("group", error)
+            return False
         except StoreRefused as error:
             self._leave_out(generation.name, error)
-        else:
-            self._joining.say(None)
-            log.info("consuming for %s", generation.name)
-            self._sources[generation.name] = source
-            self._health.refused.pop(generation.name, None)
-            self._health.starting = None
-            return
-        self._rights.give_back(generation.name)
+            return False
+        self._joining.say(None)
+        log.info("consuming for %s", generation.name)
+        self._sources[generation.name] = source
+        self._health.refused.pop(generation.name, None)
+        self._health.starting = None
+        return True
 
     async def _end(self, name: str) -> None:
         await self._sources.pop(name).stop()
@@ -250,9 +236,10 @@ class Consumer:
         self._failed.put_nowait((generation, error))
 
     async def _look_after_failures(self) -> None:
-        """Raises what ended the active generation; another generation is left out and said so."""
-        if self._monitor is not None and self._monitor.done():
-            self._monitor.result()
+        """Raises what ended the active generation, or work beside them all; another generation is left out and said so."""
+        for task in self._beside:
+            if task.done():
+                task.result()
         while not self._failed.empty():
             name, error = self._failed.get_nowait()
             if not isinstance(error, CrewmemError):

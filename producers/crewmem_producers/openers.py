@@ -9,7 +9,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from crewmem_producers.codec import format_time
-from crewmem_producers.errors import CrewmemError
 from crewmem_producers.events import utc_now
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.registry import Registry, was_seen
@@ -42,15 +41,16 @@ async def announce(registry: Registry, keyring: Keyring, *, source: str, clock: 
         logger=logger,
     )
     while True:
-        held, now = keyring.masters(), asyncio.get_running_loop().time()
-        if held and (held != said or now >= due):
-            try:
+        now = asyncio.get_running_loop().time()
+        try:
+            held = keyring.masters()
+            if held and (held != said or now >= due):
                 value = {"masters": list(held), "seen_at": format_time(clock())}
                 await registry.put(f"{PREFIX}{source}/{os.getpid()}", value)
                 said, due = held, now + RENEW_SECONDS
-                trouble.over()
-            except CrewmemError as error:
-                trouble.met(error)
+            trouble.over()
+        except Exception as error:  # not even a fault may end it in silence
+            trouble.met(error)
         await asyncio.sleep(LOOK_SECONDS)
 
 

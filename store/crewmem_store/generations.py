@@ -12,7 +12,7 @@ from crewmem_producers.events import utc_now
 from crewmem_producers.registry import Registry
 
 from crewmem_store.embedder import Embedder
-from crewmem_store.errors import EmbedderMismatch, PartitionsChanged, StoreRefused, UnknownGeneration
+from crewmem_store.errors import PartitionsChanged, StoreRefused, UnknownGeneration
 
 LAYOUT_VERSION = 1
 ACTIVE = "active"
@@ -144,18 +144,8 @@ async def ensure_first(registry: Registry, *, embedder: Embedder, partitions: in
     return active(registry)
 
 
-def check(generation: Generation, *, embedder: Embedder, partitions: int) -> None:
-    """Refuses what would mix. Raises EmbedderMismatch, PartitionsChanged, StoreRefused."""
-    check_layout(generation, partitions=partitions)
-    if generation.embedder_fingerprint != embedder.fingerprint:
-        raise EmbedderMismatch(
-            f"{generation.name} was written with {generation.embedder_fingerprint}, not with {embedder.fingerprint}: "
-            f"install the model that it was written with, or run `crewmem replay --embedder {embedder.name}`."
-        )
-
-
 def check_layout(generation: Generation, *, partitions: int) -> None:
-    """The same without the embedder. Raises PartitionsChanged, StoreRefused."""
+    """Refuses a generation of a newer layout, or of another number of partitions. Raises PartitionsChanged, StoreRefused."""
     if generation.layout_version > LAYOUT_VERSION:
         raise StoreRefused(f"{generation.name} has layout {generation.layout_version}: update this program")
     if generation.partitions != partitions:
