@@ -164,12 +164,12 @@ def no_seek() -> None:
 def no_look() -> None:
     """Control: a redrive does not look for the copies that are on the log already."""
     from crewmem_consumers import redrive
-    from crewmem_consumers.afterwards import Afterwards
+    from crewmem_consumers.later_facts import LaterFacts
 
-    async def blind(*arguments: Any, **more: Any) -> Afterwards:
-        return Afterwards()
+    async def blind(*arguments: Any, **more: Any) -> LaterFacts:
+        return LaterFacts()
 
-    redrive.read_afterwards = blind  # type: ignore[assignment]
+    redrive.read_later_facts = blind  # type: ignore[assignment]
 
 
 CONTROLS: dict[str, Callable[[], None]] = {

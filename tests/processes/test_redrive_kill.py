@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from crewmem_consumers.afterwards import COPY_OF
+from crewmem_consumers.later_facts import COPY_OF
 from crewmem_consumers.steps import COPIED
 from crewmem_producers.codec import encode
 from crewmem_producers.events import Event, EventRedriven
