@@ -5,8 +5,9 @@ Pure functions: a store in SQL must come to the same rows (`tests/store/conforma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from crewmem_producers.names import record_key
 
@@ -83,6 +84,18 @@ def of_scope(rows: Iterable[MemoryRow], scope: str) -> list[MemoryRow]:
     """
     key = record_key(scope)
     return [row for row in rows if row.scope == scope or (row.scope == key and row.text is None)]
+
+
+def least_text(rows: Sequence[Mapping[str, Any]]) -> int:
+    """The place of the row on which updates have had their effect, of rows (as columns) of one id: they only differ in what
+    happened to the first of them before the others were inserted."""
+    return min(range(len(rows)), key=lambda place: _untouched(rows[place]))
+
+
+def _untouched(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
+    expires_at = row["expires_at"]
+    until = float("inf") if expires_at is None else expires_at.timestamp()
+    return row["text"] is not None, row["superseded_at"] is None, -until
 
 
 def as_decided_from(row: MemoryRow) -> MemoryRow:

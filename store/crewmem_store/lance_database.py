@@ -25,6 +25,8 @@ READ_ATTEMPTS = 5
 
 PREPARE_ATTEMPTS = 4
 
+ROW_ID = "_rowid"
+
 PRIMARY_KEY = {
     b"lance-schema:unenforced-primary-key": b"true",
     b"lance-schema:unenforced-primary-key:position": b"1",
@@ -165,6 +167,12 @@ def read(table: Any, columns: tuple[str, ...], where: str) -> pa.Table:
     with answering(f"reading {table.name}"):
         there = set(table.schema.names)
         return table.search().where(where).select([name for name in columns if name in there]).to_arrow()
+
+
+def read_with_row_ids(table: Any, where: str) -> list[dict[str, Any]]:
+    """The rows that match, and under ROW_ID where each lies in this version."""
+    with answering(f"reading {table.name}"):
+        return list(table.search().where(where).with_row_id(True).to_arrow().to_pylist())
 
 
 def _is_of_zeros(table: Any) -> bool:

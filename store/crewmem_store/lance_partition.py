@@ -79,7 +79,10 @@ class LancePartition:
         self._durability = durability
         self._durable: dict[str, int] = {}
         self._synced_at = clock() - SYNC_SECONDS
+        self._whole_epoch: int | None = None
         with self._lock:
+            self._keep_one_of_each()
+            self._ledger.keep_one_of_each()
             self._erase_again()
             if self._unpurged():
                 self._purge_at = clock()
@@ -97,6 +100,7 @@ class LancePartition:
         values = {value for scope in scopes for value in (scope, record_key(scope))}
         with self._lock:
             self._memory.refresh()
+            self._keep_one_of_each()
             found = memory_rows(self._memory.read(DECIDED_FROM, lance_filters.one_of("scope", values)))[0] if values else ()
             return LanceView.of(found, self._ledger.of_events(ce_ids), scopes=scopes, epoch=self._memory.epoch)
 
@@ -180,6 +184,17 @@ class LancePartition:
     def _apply_together(self, updates: Iterable[Update], as_one: AsOne) -> None:
         for piece in pieces(updates):
             self._memory.update_by(*as_one(piece))
+
+    def _keep_one_of_each(self) -> None:
+        """Where another owner's write came in the way of a clean-up an id may be there twice: of its rows the one stays on
+        which updates have had their effect."""
+        if self._whole_epoch == self._memory.epoch:
+            return
+        if doubled := self._memory.keep_one(effects.least_text):
+            log.warning(
+                "%d ids of %s were there twice after another owner's write: one row of each stays", doubled, self._memory.name
+            )
+        self._whole_epoch = self._memory.epoch
 
     def _erasures(self) -> dict[str, int]:
         """Record key -> offset of its last erasure, for every erased session of the partition."""

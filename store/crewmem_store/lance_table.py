@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from crewmem_producers.errors import StoreUnavailable
 from lancedb.index import BTree
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from crewmem_store import lance_database
+from crewmem_store import lance_database, lance_filters
 from crewmem_store.lance_database import Database, TableShape
 from crewmem_store.lance_errors import answering
 
@@ -24,7 +25,13 @@ _FOR_EVER = timedelta(days=36_500)
 
 
 class OwnedTable:
-    """Not thread-safe: its partition's lock guards it. Every method raises StoreUnavailable."""
+    """Not thread-safe: its partition's lock guards it. Every method raises StoreUnavailable.
+
+    LanceDB 0.40 holds a write against what others committed since the version that it began from, as far as their versions
+    are still there: where a clean-up has removed them it inserts keys a second time (found with an owner that was paused for
+    longer than versions are kept). So each write begins from the newest version. What is left are the milliseconds of the
+    write itself: keys that became double in them are found by the owner (`keep_one`) when it sees that another one wrote.
+    """
 
     def __init__(
         self, database: Database, name: str, shape: TableShape, *, sleep: Callable[[float], None] = time.sleep
@@ -78,6 +85,25 @@ class OwnedTable:
         """The same, each value an expression over the row."""
         self._write("updating", lambda: self._handle.update(where=where, values_sql=values_sql))
 
+    def keep_one(self, choose: Callable[[Sequence[dict[str, Any]]], int]) -> int:
+        """Leaves, of each key that several rows have, the row at the place that `choose` says; returns how many keys there
+        were."""
+        doubled = self._doubled()
+        for key in doubled:
+            where = lance_filters.equal(self._shape.key, key)
+            rows = self._retrying(lance_database.read_with_row_ids, self._handle, where)
+            kept = choose(rows)
+            others = [str(row[lance_database.ROW_ID]) for place, row in enumerate(rows) if place != kept]
+            with answering(f"leaving one row of each key in {self.name}"):  # in this version: another one has other row ids
+                self._handle.delete(lance_filters.all_of(where, f"{lance_database.ROW_ID} IN ({', '.join(others)})"))
+            self._moved(own_writes=1)
+        return len(doubled)
+
+    def _doubled(self) -> list[Any]:
+        counts = self.read((self._shape.key,), lance_filters.EVERY_ROW).column(0).value_counts()
+        several = pc.greater(counts.field("counts"), 1)
+        return list(counts.field("values").filter(several).to_pylist())
+
     def compact(self) -> None:
         """Joins small files and brings the index up to date; every old version stays."""
         with answering(f"optimising {self.name}"):
@@ -117,6 +143,7 @@ class OwnedTable:
 
     def _write(self, doing: str, work: Callable[[], T]) -> T:
         def attempt() -> T:
+            self.refresh()
             with answering(f"{doing} {self.name}"):
                 return work()
 
