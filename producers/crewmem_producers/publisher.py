@@ -145,8 +145,8 @@ class Publisher:
         if not flushed:
             status = sender.status()
             log.warning(
-                "%d events wait in the outbox %s (%s); the next process that publishes sends them, or `crewmem outbox flush`",
-                status.depth, status.path, status.error or "not sent in time",
+                "not sent yet: %d in the outbox %s (%s); the next process that publishes sends what waits there, or "
+                "`crewmem outbox flush`", status.depth, status.path, status.error or "not sent in time",
             )  # fmt: skip
         self._close(cut_off=not flushed)
 

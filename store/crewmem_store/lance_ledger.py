@@ -93,6 +93,7 @@ class Ledger:
         """Of offsets that are there twice in tables that are not full: a position's rows are equal, whoever wrote them."""
         for number, table in self._tables.items():
             if number not in self._sums:
+                table.refresh()
                 table.keep_one(lambda rows: 0)
 
     def write(self, rows: Sequence[LedgerRow]) -> None:

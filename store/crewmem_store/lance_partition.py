@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 SYNC_SECONDS = 1.0
 PURGE_SECONDS = 10.0
 """A purge that could not be finished is tried again after so long, or after `REST` times what it took."""
+LOOK_SECONDS = 60.0
+"""So often the owner of a partition into which nothing comes looks whether another one wrote; else with each batch."""
 
 
 def memory_name(generation: str, partition: int) -> str:
@@ -79,11 +81,12 @@ class LancePartition:
         self._durability = durability
         self._durable: dict[str, int] = {}
         self._synced_at = clock() - SYNC_SECONDS
-        self._whole_epoch: int | None = None
+        self._mended_epoch: int | None = None
+        self._look_at = clock() + LOOK_SECONDS
+        self._strays_at = clock() + purge.STRAY_SECONDS
         with self._lock:
-            self._keep_one_of_each()
+            self._mend_late_writes()
             self._ledger.keep_one_of_each()
-            self._erase_again()
             if self._unpurged():
                 self._purge_at = clock()
             self._make_durable()
@@ -99,8 +102,7 @@ class LancePartition:
     def view(self, *, scopes: Collection[str], ce_ids: Collection[str]) -> LanceView:
         values = {value for scope in scopes for value in (scope, record_key(scope))}
         with self._lock:
-            self._memory.refresh()
-            self._keep_one_of_each()
+            self._mend_late_writes()
             found = memory_rows(self._memory.read(DECIDED_FROM, lance_filters.one_of("scope", values)))[0] if values else ()
             return LanceView.of(found, self._ledger.of_events(ce_ids), scopes=scopes, epoch=self._memory.epoch)
 
@@ -149,6 +151,7 @@ class LancePartition:
 
     def maintain(self) -> None:
         with self._lock:
+            self._look_for_late_writes()
             if self._purge_at is not None and self._clock() >= self._purge_at:
                 self._purge()
             tables = [self._memory, *self._ledger.tables]
@@ -185,16 +188,36 @@ class LancePartition:
         for piece in pieces(updates):
             self._memory.update_by(*as_one(piece))
 
-    def _keep_one_of_each(self) -> None:
-        """Where another owner's write came in the way of a clean-up an id may be there twice: of its rows the one stays on
-        which updates have had their effect."""
-        if self._whole_epoch == self._memory.epoch:
+    def _look_for_late_writes(self) -> None:
+        """An owner that was paused, and takes itself for the owner still, may write at any time, or be killed as it does."""
+        now = self._clock()
+        if now >= self._look_at:
+            self._mend_late_writes()
+            self._ledger.keep_one_of_each()
+            self._look_at = now + LOOK_SECONDS
+        if now >= self._strays_at:
+            self._remove_strays()
+            self._strays_at = now + purge.STRAY_SECONDS
+
+    def _mend_late_writes(self) -> None:
+        """Looks at the newest version, and if another owner made it: leaves one row of each id (its write may have come in
+        the way of a clean-up), the one on which updates have had their effect; and erases what came too late."""
+        self._memory.refresh()
+        epoch = self._memory.epoch
+        if epoch == self._mended_epoch:
             return
         if doubled := self._memory.keep_one(effects.least_text):
-            log.warning(
-                "%d ids of %s were there twice after another owner's write: one row of each stays", doubled, self._memory.name
-            )
-        self._whole_epoch = self._memory.epoch
+            log.warning("another owner's write doubled %d ids of %s: one row of each stays", doubled, self._memory.name)
+        self._erase_again()
+        self._mended_epoch = epoch
+
+    def _remove_strays(self) -> None:
+        """In a partition with erased sessions, files of cut off writes are not left for LanceDB to find after a week."""
+        try:
+            if self._erasures():
+                purge.without_strays(self._memory, self._files, time.time())
+        except StoreUnavailable as error:
+            log.warning("files of writes that were cut off were not looked for in %s: %s", self._memory.name, error)
 
     def _erasures(self) -> dict[str, int]:
         """Record key -> offset of its last erasure, for every erased session of the partition."""

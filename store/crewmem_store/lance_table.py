@@ -51,6 +51,7 @@ class OwnedTable:
         self._seen_version = self.version
         self.epoch = 0
         """Another number after everything that another writer did, or may have done."""
+        self._single_epoch: int | None = None
 
     @property
     def version(self) -> int:
@@ -87,8 +88,9 @@ class OwnedTable:
 
     def keep_one(self, choose: Callable[[Sequence[dict[str, Any]]], int]) -> int:
         """Leaves, of each key that several rows have, the row at the place that `choose` says; returns how many keys there
-        were."""
-        doubled = self._doubled()
+        were. Looks only after another writer's work."""
+        epoch = self.epoch
+        doubled = [] if epoch == self._single_epoch else self._doubled()
         for key in doubled:
             where = lance_filters.equal(self._shape.key, key)
             rows = self._retrying(lance_database.read_with_row_ids, self._handle, where)
@@ -97,6 +99,7 @@ class OwnedTable:
             with answering(f"leaving one row of each key in {self.name}"):  # in this version: another one has other row ids
                 self._handle.delete(lance_filters.all_of(where, f"{lance_database.ROW_ID} IN ({', '.join(others)})"))
             self._moved(own_writes=1)
+        self._single_epoch = epoch
         return len(doubled)
 
     def _doubled(self) -> list[Any]:

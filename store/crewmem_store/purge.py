@@ -42,7 +42,7 @@ def purge(
         checkpoint(REWRITTEN)
         _only_the_newest(table, make_durable, checkpoint)
     left = [f"{table.name} has files with deleted rows"] if _deleted_rows(table, files) else []
-    return left + _without_strays(table, files, now)
+    return left + without_strays(table, files, now)
 
 
 def _only_the_newest(table: OwnedTable, make_durable: Callable[[], None], checkpoint: Checkpoint) -> None:
@@ -61,9 +61,9 @@ def _deleted_rows(table: OwnedTable, files: Files) -> bool:
     return any(_is_named(file, versions) for file in lists)
 
 
-def _without_strays(table: OwnedTable, files: Files, now: float) -> list[str]:
+def without_strays(table: OwnedTable, files: Files, now: float) -> list[str]:
     """Removes files that no version names, and versions that were set aside as torn; a sentence for each that is too young
-    for that."""
+    for that. `now` in epoch seconds. Raises StoreUnavailable."""
     folder = f"{table.name}.lance"
     for file in files.listing(f"{folder}/_versions"):
         if file.name.endswith(TORN_SUFFIX):

@@ -20,7 +20,7 @@ from crewmem_consumers.consumer import run
 from crewmem_consumers.health import Health
 from crewmem_producers import codec
 from crewmem_producers.settings import ConsumerSettings
-from crewmem_store import purge
+from crewmem_store import lance_partition, purge
 from crewmem_store.connect import storage_options
 from crewmem_store.embedder_hashing import HashingEmbedder
 from crewmem_store.lance import LanceStore
@@ -28,12 +28,14 @@ from processes.consume import CONTROLS, LedgerFirst
 
 STRAY_SECONDS = 90.0
 """How long files of a write that was cut off are waited for, instead of 15 minutes: no process is stopped for longer."""
+LOOK_SECONDS = 10.0
+"""How often an owner looks for what another one wrote late, instead of once a minute."""
 WIDE = (steps.DECIDED, steps.ROWS_MERGED, steps.LEDGER_WRITTEN)
 
 
 async def main(spec: dict[str, Any]) -> None:
     settings = ConsumerSettings(**spec["settings"])
-    purge.STRAY_SECONDS = STRAY_SECONDS
+    purge.STRAY_SECONDS, lance_partition.LOOK_SECONDS = STRAY_SECONDS, LOOK_SECONDS
     codec.SCHEMA_VERSION = spec.get("knows", codec.SCHEMA_VERSION)
     ready, widen = Path(spec["ready"]), float(spec.get("widen", 0))
 

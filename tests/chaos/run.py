@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 from chaos import check, findings, journal, traffic
 from chaos.conductor import Conductor
+from chaos.consume import LOOK_SECONDS, STRAY_SECONDS
 from chaos.errands import KNOWS, Errands, newer_letters
 from chaos.expected import Expected
 from chaos.files import check_files, contents, erased_tags
@@ -24,7 +25,6 @@ from chaos.stage import KEYS, NARROW, Stage
 from chaos.traffic import Traffic
 from crewmem_producers import codec
 from crewmem_producers.connect import open_keyring
-from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import EventLog
 from crewmem_producers.outbox import Outbox
 from crewmem_producers.publisher import Publisher
@@ -35,6 +35,7 @@ from crewmem_store import generations
 from crewmem_store.letter_states import LetterState
 
 FLUSH_SECONDS = 600.0
+LATE_FILES_SECONDS = 2 * STRAY_SECONDS + LOOK_SECONDS
 
 
 @dataclass
@@ -172,7 +173,6 @@ class Run:
 
     async def _check(self, log: EventLog, registry: Registry, errands: Errands) -> None:
         found, counts, timed = self.result.findings, self.result.counts, self.result.timed
-        await self._stage.fleet.end("consumer")
         with timed("reading the log"):
             keyring = open_keyring(ConsumerSettings(**self._stage.settings()), registry)
             records = await check.whole_log(log)
@@ -183,10 +183,12 @@ class Run:
         active = wanted[generations.active(registry).name]
         acknowledged = self._acknowledged() | errands.acknowledged
         counts["events acknowledged"] = len(acknowledged)
-        counts["records on the log"] = sum(map(len, records.values()))
-        counts["of them sealed"] = sum(key_id(record) is not None for logged in records.values() for record in logged)
-        counts["of them erased"] = len(active.unreadable)
-        counts["forgotten memories"] = len(active.forgotten)
+        self._count(records, active)
+        readable = (content for event in check.events(records, keyring) for content in contents(event))
+        erased = erased_tags(active, [*self._stage.workloads, *self._stage.crews], readable)
+        with timed("waiting for owners to remove what was written late"):
+            await self._wait_for_late_files(erased)
+        await self._stage.fleet.end("consumer")
         check.check_arrival(acknowledged, active, found)
         check.check_unreadable(active, errands.erased, found)
         with timed("asking for everything over REST"):
@@ -205,7 +207,9 @@ class Run:
                 said = await check.check_digest(records, reader, generation, keyring, found)
             counts[f"digest of {generation.name}"] = said
         with timed("raw files"):
-            await asyncio.to_thread(self._look_into_files, records, keyring, active)
+            files, seen = await asyncio.to_thread(check_files, self._stage.files, erased, found)
+        counts["texts erased"] = len(erased)
+        counts["raw files searched for them"] = f"{files} (with {seen} other texts in them)"
         self.result.at = "the end"
 
     async def _ask(self, wanted: Expected) -> None:
@@ -218,12 +222,22 @@ class Run:
         self.result.counts["memories recalled at the end"] = asking.recalled
         self.result.counts["questions in another session"] = asking.elsewhere
 
-    def _look_into_files(self, records: check.Records, keyring: Keyring, wanted: Expected) -> None:
-        readable = (content for event in check.events(records, keyring) for content in contents(event))
-        erased = erased_tags(wanted, [*self._stage.workloads, *self._stage.crews], readable)
-        files, seen = check_files(self._stage.files, erased, self.result.findings)
-        self.result.counts["texts erased"] = len(erased)
-        self.result.counts["raw files searched for them"] = f"{files} (with {seen} other texts in them)"
+    def _count(self, records: check.Records, active: Expected) -> None:
+        sealed = sum(key_id(record) is not None for logged in records.values() for record in logged)
+        self.result.counts |= {
+            "records on the log": sum(map(len, records.values())), "of them sealed": sealed,
+            "of them erased": len(active.unreadable), "forgotten memories": len(active.forgotten),
+        }  # fmt: skip
+
+    async def _wait_for_late_files(self, erased: set[str]) -> None:
+        """A consumer that was paused over an erase, or killed as it woke up, leaves files: owners remove them in this time."""
+        deadline = time.monotonic() + LATE_FILES_SECONDS
+        while time.monotonic() < deadline:
+            found = Findings()
+            await asyncio.to_thread(check_files, self._stage.files, erased, found)
+            if not found.counts:
+                return
+            await asyncio.sleep(5)
 
     def _acknowledged(self) -> set[str]:
         found: set[str] = set()

@@ -80,7 +80,7 @@ class TestWithAService:
         crewmem("remember", "the price is 49", "-s", "cli-5", "--key", "price")
         crewmem("remember", "the price is 59", "-s", "cli-5", "--key", "price")
         found = crewmem("recall", "the price", "-s", "cli-5").stdout
-        assert "59" in found and "49" not in found
+        assert "the price is 59" in found and "the price is 49" not in found
 
     def test_a_memory_is_forgotten_by_id_and_a_session_by_name(self) -> None:
         made = [crewmem("remember", f"thing {number}", "-s", "cli-6").stdout.strip() for number in (1, 2)]

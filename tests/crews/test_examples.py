@@ -49,7 +49,7 @@ def test_every_example_is_in_the_list_and_has_a_test() -> None:
 def test_the_quick_start_remembers(run: Run) -> None:
     assert IN_SHORT in run("01")
     again = run("01")
-    assert NOTHING_NEW in again and "1 memory recalled" in again
+    assert NOTHING_NEW in again and "2 memories recalled" in again
 
 
 def test_the_client_by_hand_recalls_what_the_run_before_remembered(run: Run) -> None:

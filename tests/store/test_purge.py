@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from crewmem_producers.names import Scope
 from crewmem_producers.settings import StoreSettings, load
-from crewmem_store import effects, lance_table, purge
+from crewmem_store import effects, lance_partition, lance_table, purge
 from crewmem_store.connect import storage_options
 from crewmem_store.lance import LanceStore
 from crewmem_store.lance_partition import LancePartition
@@ -102,6 +102,54 @@ def test_what_a_late_writer_brings_back_is_purged_again(tmp_path: Path) -> None:
     again.maintain()
     assert state(store) == effects.PURGED
     assert holding(tmp_path, TEXT, "ann-secret") == []
+
+
+def test_what_a_late_writer_brings_back_while_the_owner_has_nothing_to_do_is_purged_within_a_minute(tmp_path: Path) -> None:
+    now = 100.0
+    store, paused = opened(tmp_path)
+    fill(paused)
+    _, part = opened(tmp_path, clock=lambda: now)
+    erase(part)
+    part.maintain()
+    assert state(store) == effects.PURGED
+    paused.commit(rows=[memory(50, scope=SECRET, text=TEXT)], updates=[], ledger=[entry(50), entry(51)])
+    part.maintain()
+    assert holding(tmp_path, TEXT), "a search that finds nothing proves nothing"
+    now += lance_partition.LOOK_SECONDS
+    part.maintain()
+    assert holding(tmp_path, TEXT, "ann-secret") == []
+    assert state(store) == effects.PURGED
+
+
+def test_what_a_late_writer_brings_back_is_purged_after_the_next_batch(tmp_path: Path) -> None:
+    store, paused = opened(tmp_path)
+    fill(paused)
+    _, part = opened(tmp_path)
+    erase(part)
+    part.maintain()
+    paused.commit(rows=[memory(50, scope=SECRET, text=TEXT)], updates=[], ledger=[])
+    part.view(scopes={BOB}, ce_ids=[])
+    part.maintain()
+    assert holding(tmp_path, TEXT, "ann-secret") == []
+    assert state(store) == effects.PURGED
+
+
+@pytest.mark.parametrize("erased", [True, False])
+def test_what_a_late_writer_was_killed_over_is_removed_where_something_was_erased(tmp_path: Path, erased: bool) -> None:
+    now = 100.0
+    _, part = opened(tmp_path, clock=lambda: now)
+    fill(part)
+    if erased:
+        erase(part)
+    part.maintain()
+    stray = tmp_path / f"mem_{GEN}_p{PARTITION:02d}.lance" / "data" / "0110.lance"
+    stray.write_text(TEXT)
+    os.utime(stray, (0, time.time() - purge.STRAY_SECONDS - 1))
+    part.maintain()
+    assert stray.exists(), "it is not looked for all the time"
+    now += purge.STRAY_SECONDS
+    part.maintain()
+    assert stray.exists() is not erased, "where nothing was erased LanceDB removes it after a week"
 
 
 def test_a_full_file_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
