@@ -123,10 +123,11 @@ def patient_handler() -> None:
 
 
 def plain_add() -> None:
-    """Control: rows are added, not merged by their id."""
+    """Control: rows are added, not merged by their id, and no owner looks for ids that are there twice."""
     from crewmem_store.lance_table import OwnedTable
 
     OwnedTable._merge = lambda self, rows: self._handle.add(rows, on_bad_vectors="null")  # type: ignore[method-assign]
+    OwnedTable.keep_one = lambda self, choose: 0  # type: ignore[method-assign]
 
 
 def no_seek() -> None:
