@@ -283,6 +283,7 @@ def main() -> None:
     if given.replay is not None:
         one_process(given.replay)
         return
+    look_for_cycles_rarely()
     count = 200_000 if given.full else 20_000
     with tempfile.TemporaryDirectory() as folder:
         first, second = (asyncio.run(made(Path(folder) / f"home{n}", count=count // 2, seed=n)) for n in (1, 2))
