@@ -13,7 +13,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from crewmem_store.fsync import fsync, write_durably
@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 MANIFEST_SUFFIX, TORN_SUFFIX = ".manifest", ".torn"
 """Of a table's version in `_versions`; the second of one that a power loss tore, which counts no more."""
+
+NO_BOOT = "taken back"
+"""In a note, of tables that are being taken back: no machine's boot id."""
 
 _LINUX_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -59,7 +62,7 @@ class Durability:
 
     @property
     def lock_path(self) -> Path:
-        """Held while a partition is opened, so that two owners do not take it back one after the other."""
+        """Held while a partition is taken back, so that two owners do not do it one after the other."""
         return self._path.with_suffix(".lock")
 
     def read(self) -> DurableNote | None:
@@ -74,14 +77,23 @@ class Durability:
         """Whether the machine was started anew since the note was written."""
         return note.boot != self._boot
 
+    def doubt(self) -> None:
+        """Notes that the tables are being taken back: until the next `sync` they look to every owner as after a power loss,
+        also when this one is cut off in the middle."""
+        note = self.read() or DurableNote(NO_BOOT, -1, {})
+        with answering(f"writing {self._path}"):
+            self._write(replace(note, boot=NO_BOOT))
+
     def sync(self, versions: Mapping[str, int], *, position: int) -> None:
         """Makes the tables durable in the order given, then the note."""
         with answering("making its files durable"):
             for name in versions:
                 self._sync_table(self._folder / f"{name}.lance")
             fsync(self._folder)
-            note = DurableNote(self._boot, position, dict(versions))
-            write_durably(self._path, json.dumps(asdict(note)).encode())
+            self._write(DurableNote(self._boot, position, dict(versions)))
+
+    def _write(self, note: DurableNote) -> None:
+        write_durably(self._path, json.dumps(asdict(note)).encode())
 
     def _sync_table(self, folder: Path) -> None:
         """Every file that is new since the last time (Lance never changes one), then the folders that hold them."""
@@ -99,15 +111,18 @@ def versions(folder: Path, name: str) -> list[int]:
     return sorted(_manifests(folder, name), reverse=True)
 
 
-def set_torn_aside(folder: Path, name: str, version: int) -> None:
-    """Renames the manifest of a version that does not open, so that it counts no more.
+def check_readable(folder: Path, name: str, version: int) -> None:
+    """Raises StoreUnavailable when the manifest of a version that does not open cannot be read at all: then it is the disk or
+    a limit that is in the way, and nothing is known to be torn."""
+    manifest = _manifests(folder, name)[version]
+    with answering(f"reading {manifest}"):
+        manifest.read_bytes()
 
-    Raises StoreUnavailable when the file cannot be read at all: then it is the disk or a limit that is in the way, and
-    nothing is known to be torn.
-    """
+
+def set_torn_aside(folder: Path, name: str, version: int) -> None:
+    """Renames the manifest of a version that does not open, so that it counts no more. Raises StoreUnavailable as above."""
+    check_readable(folder, name, version)
     torn = _manifests(folder, name)[version]
-    with answering(f"reading {torn}"):
-        torn.read_bytes()
     log.warning("%s does not open at version %d (torn by a power loss?): that version is left out", name, version)
     torn.rename(torn.with_suffix(TORN_SUFFIX))
 

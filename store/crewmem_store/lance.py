@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 import pyarrow as pa
 from crewmem_producers.errors import StoreUnavailable
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from crewmem_store import lance_filters, note, rewind
 from crewmem_store.durability import Durability, boot_id
@@ -27,7 +29,8 @@ NOTE = "crewmem_note"
 _NOTE_SCHEMA = pa.schema([pa.field("namespace", pa.string()), pa.field("layout_version", pa.int64())])
 _TABLE = re.compile(r"(mem|led)_(?P<generation>g\d+)_p\d")
 LOCK_SECONDS = 60.0
-"""An owner that was paused while it opened a partition must not keep the next one waiting for ever."""
+"""How long an owner waits, before it says so, for one that takes the partition back after a power loss. Two must not; in all
+other cases owners open a partition beside each other, since one that is paused as it does would hold up the next for ever."""
 
 READER_CACHE_BYTES = 256 * 2**20
 
@@ -72,21 +75,15 @@ class LanceStore:
 
     def partition(self, generation: str, partition: int, *, dimensions: int) -> LancePartition:
         """That partition for writing; after a power loss it is first taken back to what is known to be on disk."""
-        durability = None
-        if self._database.folder is not None:
-            durability = Durability(self._database.folder, f"{generation}_p{partition:02d}", boot=self._boot())
-            lock = FileLock(durability.lock_path, timeout=LOCK_SECONDS)
-            with answering(f"waiting for another owner that opens {durability.lock_path.stem}"):
-                lock.acquire()
-            try:
-                rewind.to_what_is_durable(
-                    self._database, durability, memory=memory_name(generation, partition),
-                    ledger_prefix=ledger_prefix(generation, partition),
-                )  # fmt: skip
-                return self._open(generation, partition, dimensions, durability)
-            finally:
-                lock.release()
-        return self._open(generation, partition, dimensions, None)
+        if self._database.folder is None:
+            return self._open(generation, partition, dimensions, None)
+        durability = Durability(self._database.folder, f"{generation}_p{partition:02d}", boot=self._boot())
+        tables = {"memory": memory_name(generation, partition), "ledger_prefix": ledger_prefix(generation, partition)}
+        if not rewind.is_needed(self._database, durability, **tables):
+            return self._open(generation, partition, dimensions, durability)
+        with _alone(durability.lock_path):
+            rewind.to_what_is_durable(self._database, durability, **tables)
+            return self._open(generation, partition, dimensions, durability)
 
     def _open(self, generation: str, partition: int, dimensions: int, durability: Durability | None) -> LancePartition:
         return LancePartition(
@@ -112,3 +109,23 @@ class LanceStore:
 
     def close(self) -> None:
         self._database.close()
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Holds the lock while a partition is taken back. Raises StoreUnavailable."""
+    lock = FileLock(path, timeout=LOCK_SECONDS)
+    try:
+        with answering(f"locking {path}"):
+            lock.acquire()
+    except StoreUnavailable as error:
+        if isinstance(error.__cause__, Timeout):
+            raise StoreUnavailable(
+                f"another owner has been taking {path.stem} back after a power loss for {LOCK_SECONDS:g} seconds or more: "
+                f"if a consumer of this machine is paused or does not answer, end it"
+            ) from error
+        raise
+    try:
+        yield
+    finally:
+        lock.release()

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from enum import Enum
 
 from crewmem_producers.errors import StoreUnavailable
 
-from crewmem_store.durability import Durability, set_torn_aside, versions
+from crewmem_store.durability import Durability, check_readable, set_torn_aside, versions
 from crewmem_store.lance_database import Database
 from crewmem_store.lance_errors import answering
 
 log = logging.getLogger(__name__)
+
+
+def is_needed(database: Database, durability: Durability, *, memory: str, ledger_prefix: str) -> bool:
+    """Whether the machine lost power since the tables were noted, a table does not open, or an owner is taking them back."""
+    note = durability.read()
+    if note is not None and durability.lost_power_since(note):
+        return True
+    return not all(_opens(database, name) for name in _tables(database, memory, ledger_prefix))
 
 
 def to_what_is_durable(database: Database, durability: Durability, *, memory: str, ledger_prefix: str) -> None:
@@ -21,18 +28,19 @@ def to_what_is_durable(database: Database, durability: Durability, *, memory: st
     What is lost so is computed again from the log, since the ledger goes back with the rows. The ledger is dropped when a
     table lacks a version the note names, or the memory table is unreadable: otherwise positions would be skipped.
     """
-    there = [name for name in database.names(memory) if name == memory]  # not mem_g1_p100 beside mem_g1_p10
-    found = {name: _mended(database, name) for name in (*there, *database.names(f"{ledger_prefix}_"))}
-    names = [name for name, state in found.items() if state is not _State.GONE]
-    if found.get(memory) is _State.GONE:
+    if not is_needed(database, durability, memory=memory, ledger_prefix=ledger_prefix):
+        return  # whoever held the lock before did it
+    there = _tables(database, memory, ledger_prefix)
+    _check_disk(database, there)
+    durability.doubt()
+    names = [name for name in there if _mended(database, name)]
+    if memory in there and memory not in names:
         _drop(database, names)
         return
-    note, is_whole = durability.read(), all(state is _State.WHOLE for state in found.values())
-    if is_whole and (note is None or not durability.lost_power_since(note)):
-        return
+    note = durability.read()
     for name in names:
         _without_torn_versions(database, name, above=-1 if note is None else note.tables.get(name, -1))
-    if note is None or not all(_reaches(database, name, version) for name, version in note.tables.items()):
+    if note is None or not note.tables or not all(_reaches(database, name, version) for name, version in note.tables.items()):
         log.warning("%s does not reach what was on disk: its positions are computed again from the log's start", memory)
         _drop(database, [name for name in names if name != memory])
         return
@@ -44,26 +52,36 @@ def to_what_is_durable(database: Database, durability: Durability, *, memory: st
             database.drop(name)
 
 
-class _State(Enum):
-    WHOLE = "whole"
-    TORN = "torn"
-    GONE = "gone"
+def _tables(database: Database, memory: str, ledger_prefix: str) -> list[str]:
+    there = [name for name in database.names(memory) if name == memory]  # not mem_g1_p100 beside mem_g1_p10
+    return [*there, *database.names(f"{ledger_prefix}_")]
 
 
-def _mended(database: Database, name: str) -> _State:
-    """Sets torn manifests aside until the table opens; one of which nothing is left is removed."""
-    state = _State.WHOLE
-    while True:
-        try:
-            return state if database.table(name) is not None else _State.GONE
-        except StoreUnavailable:
-            state = _State.TORN
-            found = [] if database.folder is None else versions(database.folder, name)
-            if database.folder is None or not found:
-                log.warning("nothing of %s can be read: it is made anew", name)
-                database.drop(name)
-                return _State.GONE
-            set_torn_aside(database.folder, name, found[0])
+def _opens(database: Database, name: str) -> bool:
+    try:
+        database.table(name)
+    except StoreUnavailable:
+        return False
+    return True
+
+
+def _check_disk(database: Database, names: Iterable[str]) -> None:
+    """Raises StoreUnavailable when it is not the tables that are torn: nothing is touched then."""
+    for name in names:
+        if database.folder is not None and not _opens(database, name) and (found := versions(database.folder, name)):
+            check_readable(database.folder, name, found[0])
+
+
+def _mended(database: Database, name: str) -> bool:
+    """Sets torn manifests aside until the table opens; one of which nothing is left is removed, and the answer is no."""
+    while not _opens(database, name):
+        found = [] if database.folder is None else versions(database.folder, name)
+        if database.folder is None or not found:
+            log.warning("nothing of %s can be read: it is made anew", name)
+            database.drop(name)
+            return False
+        set_torn_aside(database.folder, name, found[0])
+    return database.table(name) is not None
 
 
 def _without_torn_versions(database: Database, name: str, *, above: int) -> None:

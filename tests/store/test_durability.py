@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from crewmem_producers.errors import StoreUnavailable
-from crewmem_store import lance, maintenance
+from crewmem_store import lance, maintenance, rewind
 from crewmem_store.durability import boot_id
 from crewmem_store.lance import LanceStore
 from crewmem_store.lance_database import Database
@@ -111,7 +111,7 @@ def test_memory_is_on_disk_before_the_ledger_and_the_note_comes_last(
     tables = [path.split("/store/")[1].split("/")[0] for path in synced if ".lance/" in path]
     assert tables == sorted(tables, key=["mem_g1_p07.lance", "led_g1_p07_closed.lance", "led_g1_p07_0.lance"].index)
     assert {"mem_g1_p07.lance", "led_g1_p07_0.lance"} <= set(tables)
-    assert synced[-2].endswith("notes/g1_p07.json.new")
+    assert "notes/g1_p07.json." in synced[-2]
     for kind in ("_versions", "data"):
         files = [path for path in synced if f"mem_g1_p07.lance/{kind}/" in path]
         assert files
@@ -365,15 +365,42 @@ def test_a_disk_that_refuses_is_unavailable(folder: Path, clock: Clock, monkeypa
     assert noted(folder)["position"] == 0
 
 
-def test_an_owner_that_was_paused_while_opening_does_not_hold_up_the_next_for_ever(
+def test_while_an_owner_takes_a_partition_back_the_next_one_waits_and_says_what_to_do(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lance, "LOCK_SECONDS", 0.05)
-    store = opened(folder)
-    owner(store).close()
-    with FileLock(folder / "notes" / "g1_p07.lock"), pytest.raises(StoreUnavailable, match="another owner"):
-        owner(opened(folder))
-    owner(opened(folder))
+    owner(opened(folder)).close()
+    with FileLock(folder / "notes" / "g1_p07.lock"), pytest.raises(StoreUnavailable, match=r"g1_p07 back .* end it"):
+        owner(opened(folder, boot="boot-2"))
+    owner(opened(folder, boot="boot-2"))
+
+
+@pytest.mark.parametrize("with_note", [True, False])
+def test_an_owner_that_was_cut_off_as_it_took_tables_back_leaves_no_gap(
+    folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, with_note: bool
+) -> None:
+    """What it had done already lets every table open again: the next owner must know of it all the same."""
+    store = opened(folder, clock=clock)
+    part = owner(store)
+    if not with_note:
+        (folder / "notes" / "g1_p07.json").unlink()
+    write(store, part, 0)
+    write(store, part, 1)
+    tear(folder, "mem_g1_p07", newest=1)
+
+    def killed(*arguments: object) -> None:
+        raise StoreUnavailable("the process was killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rewind, "_drop", killed)
+        patch.setattr(rewind, "_restore", killed)
+        with pytest.raises(StoreUnavailable, match="was killed"):
+            owner(opened(folder))
+    again = opened(folder)
+    part = owner(again)
+    assert part.last() is None, "a row of position 1 is gone with the torn version"
+    write(again, part, 0, 1)
+    assert offsets(again) == [0, 1]
 
 
 def test_a_folder_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import lancedb
 import numpy as np
 import pytest
+from crewmem_store import lance
 from crewmem_store.lance import LanceStore
 from crewmem_store.rows import MemoryRow
 from crewmem_store.store import WRITES, Store
@@ -89,6 +90,23 @@ def test_a_commit_that_was_killed_and_is_repeated_leaves_what_an_undisturbed_one
     for place in (folder, str(tmp_path / "undisturbed")):
         assert begin(processes, place, "batch").wait(120) == 0
     assert content(folder) == content(str(tmp_path / "undisturbed"))
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_an_owner_that_is_paused_as_it_opens_a_partition_does_not_hold_up_the_next(
+    number: int, folder: str, processes: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lance, "LOCK_SECONDS", 0.0)
+    put(owner(fresh(folder)), *before_batch(), ledger=[entry(n) for n in range(6)])
+    paused = begin(processes, folder, "open", str(number))
+    _, status = os.waitpid(paused.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    put(owner(fresh(folder)), memory(6), memory(7), ledger=[entry(6), entry(7)])
+    paused.send_signal(signal.SIGCONT)
+    assert paused.wait(120) == 0
+    ids = lancedb.connect(folder).open_table("mem_g1_p07").search().select(["id"]).to_arrow().column("id").to_pylist()
+    assert len(ids) == len(set(ids)) == 8
+    assert fresh(folder).reader(GEN).outcomes(PARTITION) == {"stored": 8}
 
 
 def test_two_processes_that_commit_the_same_ids_at_once_leave_no_duplicate(

@@ -2,6 +2,7 @@
 
 WORK is one of
   batch [STEP]  commits `batch()`, and kills itself with SIGKILL at that step of the commit
+  open NUMBER   opens the partition, stops itself with SIGSTOP as it asks the time for the NUMBERth time; then commits two rows
   race FILE     commits 20 small batches once FILE is there
   bare FILE     the same without the guards of the store (a control: no primary key)
   churn FILE    commits, compacts and removes every old version until FILE is there
@@ -56,6 +57,21 @@ def opened(folder: str, kill_at: str | None = None) -> LanceStore:
     return store
 
 
+def open_and_stop(folder: str, number: int) -> None:
+    asked = 0
+
+    def clock() -> float:
+        nonlocal asked
+        asked += 1
+        if asked == number:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return time.monotonic()
+
+    store = LanceStore(folder, clock=clock)
+    store.open(namespace="crewmem")
+    put(owner(store), memory(6), memory(7), ledger=[entry(6), entry(7)])
+
+
 def races() -> list[list[MemoryRow]]:
     return [[memory(n * ROWS + m) for m in range(ROWS)] for n in range(RACES)]
 
@@ -108,6 +124,8 @@ def main(folder: str, work: str, argument: str = "") -> None:
         rows, updates, ledger = batch()
         part = opened(folder, argument or None).partition(GEN, PARTITION, dimensions=DIMENSIONS)
         part.commit(rows=rows, updates=updates, ledger=ledger)
+    elif work == "open":
+        open_and_stop(folder, int(argument))
     else:
         {"race": race, "bare": bare, "churn": churn}[work](folder, Path(argument))
 
