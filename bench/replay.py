@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -238,6 +239,12 @@ async def made(home: Path, *, count: int, seed: int) -> Place:
     return place
 
 
+def copy(place: Place) -> Place:
+    """The same log and generation in another home."""
+    home = place.settings.home
+    return Place(Path(shutil.copytree(home, home.with_name(f"{home.name}-copy"))))
+
+
 def in_processes(places: Sequence[Place]) -> list[Took]:
     """A replay in each place, by a process each, at the same time."""
     command = [sys.executable, __file__, "--replay"]
@@ -288,7 +295,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         first, second = (asyncio.run(made(Path(folder) / f"home{n}", count=count // 2, seed=n)) for n in (1, 2))
         read = asyncio.run(read_and_decoded(first))
-        alone = in_processes([first])
+        alone = in_processes([copy(first)])  # a replay that is there already is only gone on with
         both = in_processes([first, second])
         rows = appended(first, generation="g2", events=alone[0].events)
         anew = asyncio.run(Place(Path(folder) / "anew").replay(first))
