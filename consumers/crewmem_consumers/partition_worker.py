@@ -114,7 +114,7 @@ class PartitionWorker:
         self._outage = Outage(f"{status.generation} partition {partition}", logger=logger)
         self._patience = Patience(stop=self._stopping, say=self._say, worth=lambda error: not isinstance(error, REFUSALS))
         self._thread = WorkThread(f"{status.generation}-p{partition}", in_background=in_background)
-        self._pace = Pace(most=min(limits.batch_records, MAX_RECORDS))
+        self._pace = Pace(most=min(limits.batch_records, MAX_RECORDS), in_background=in_background)
         self._task: asyncio.Task[None] | None = None
         self._opened: Opened | None = None
         self.expected: int | None = None
@@ -245,8 +245,8 @@ class PartitionWorker:
     def _take_batch(self) -> list[LoggedRecord]:
         """What one commit can hold: so a batch is written whole, or not at all."""
         batch: list[LoggedRecord] = []
-        size = 0
-        while self._queue and len(batch) < self._pace.records and (not batch or size + self._queue[0][1].size <= MAX_BYTES):
+        size, most = 0, self._pace.records
+        while self._queue and len(batch) < most and (not batch or size + self._queue[0][1].size <= MAX_BYTES):
             _, record = self._queue.popleft()
             batch.append(record)
             size += record.size

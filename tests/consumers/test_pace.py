@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from crewmem_consumers.pace import LEAST, TARGET_SECONDS, Pace
+import pytest
+from crewmem_consumers.pace import ANSWERING_SECONDS, BACKGROUND_SECONDS, LEAST, Pace
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,11 +22,14 @@ def test_a_fast_pipeline_gets_the_largest() -> None:
     assert pace.records == 500
 
 
-def test_in_between_a_batch_takes_about_the_target() -> None:
-    pace = Pace(most=500)
+@pytest.mark.parametrize(("in_background", "seconds"), [(False, ANSWERING_SECONDS), (True, BACKGROUND_SECONDS)])
+def test_in_between_a_batch_takes_about_the_target_which_is_longer_where_nobody_asks(
+    *, in_background: bool, seconds: float
+) -> None:
+    pace = Pace(most=500, in_background=lambda: in_background)
     for _ in range(20):
         pace.took(pace.records, pace.records * 0.02)
-    assert abs(pace.records * 0.02 - TARGET_SECONDS) < 0.1
+    assert abs(pace.records * 0.02 - seconds) < 0.1
 
 
 @given(most=st.integers(1, 5000), batches=st.lists(st.tuples(st.integers(1, 5000), st.floats(0, 100)), max_size=20))
