@@ -224,9 +224,11 @@ def _container() -> Iterator[str]:
         KAFKA_PROCESS_ROLES="broker,controller",
         KAFKA_CONTROLLER_LISTENER_NAMES="CONTROLLER",
         KAFKA_CONTROLLER_QUORUM_VOTERS="1@localhost:9093",
-        KAFKA_LISTENERS="PLAINTEXT://:9092,CONTROLLER://:9093",
-        KAFKA_ADVERTISED_LISTENERS=f"PLAINTEXT://{host}:{port}",
-        KAFKA_LISTENER_SECURITY_PROTOCOL_MAP="CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        # In a transaction the broker talks to itself, and from inside it does not reach the port that the host shows.
+        KAFKA_LISTENERS="PLAINTEXT://:9092,CONTROLLER://:9093,INSIDE://:9094",
+        KAFKA_ADVERTISED_LISTENERS=f"PLAINTEXT://{host}:{port},INSIDE://localhost:9094",
+        KAFKA_INTER_BROKER_LISTENER_NAME="INSIDE",
+        KAFKA_LISTENER_SECURITY_PROTOCOL_MAP="CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT",
         KAFKA_HEAP_OPTS="-Xms256m -Xmx512m",
         **{f"KAFKA_{name.upper().replace('.', '_')}": value for name, value in BROKER_SETTINGS.items()},
     )
