@@ -77,12 +77,15 @@ class Durability:
         """Whether the machine was started anew since the note was written."""
         return note.boot != self._boot
 
-    def doubt(self) -> None:
-        """Notes that the tables are being taken back: until the next `sync` they look to every owner as after a power loss,
-        also when this one is cut off in the middle."""
-        note = self.read() or DurableNote(NO_BOOT, -1, {})
+    def doubt(self) -> DurableNote:
+        """Notes that the tables are being taken back to what the note that it returns names (no table: to nothing).
+
+        Until the next `sync` they look to every owner as after a power loss, also when this one is cut off in the middle.
+        """
+        note = replace(self.read() or DurableNote(NO_BOOT, -1, {}), boot=NO_BOOT)
         with answering(f"writing {self._path}"):
-            self._write(replace(note, boot=NO_BOOT))
+            self._write(note)
+        return note
 
     def sync(self, versions: Mapping[str, int], *, position: int) -> None:
         """Makes the tables durable in the order given, then the note."""
@@ -111,18 +114,18 @@ def versions(folder: Path, name: str) -> list[int]:
     return sorted(_manifests(folder, name), reverse=True)
 
 
-def check_readable(folder: Path, name: str, version: int) -> None:
-    """Raises StoreUnavailable when the manifest of a version that does not open cannot be read at all: then it is the disk or
-    a limit that is in the way, and nothing is known to be torn."""
+def readable_manifest(folder: Path, name: str, version: int) -> Path:
+    """The manifest of a version that does not open. Raises StoreUnavailable when it cannot be read at all: then it is the disk
+    or a limit that is in the way, and nothing is known to be torn."""
     manifest = _manifests(folder, name)[version]
     with answering(f"reading {manifest}"):
         manifest.read_bytes()
+    return manifest
 
 
 def set_torn_aside(folder: Path, name: str, version: int) -> None:
     """Renames the manifest of a version that does not open, so that it counts no more. Raises StoreUnavailable as above."""
-    check_readable(folder, name, version)
-    torn = _manifests(folder, name)[version]
+    torn = readable_manifest(folder, name, version)
     log.warning("%s does not open at version %d (torn by a power loss?): that version is left out", name, version)
     torn.rename(torn.with_suffix(TORN_SUFFIX))
 

@@ -115,16 +115,14 @@ class LanceStore:
 def _alone(path: Path) -> Iterator[None]:
     """Holds the lock while a partition is taken back. Raises StoreUnavailable."""
     lock = FileLock(path, timeout=LOCK_SECONDS)
-    try:
-        with answering(f"locking {path}"):
+    with answering(f"locking {path}"):
+        try:
             lock.acquire()
-    except StoreUnavailable as error:
-        if isinstance(error.__cause__, Timeout):
+        except Timeout as error:
             raise StoreUnavailable(
                 f"another owner has been taking {path.stem} back after a power loss for {LOCK_SECONDS:g} seconds or more: "
-                f"if a consumer of this machine is paused or does not answer, end it"
+                "if a consumer of this machine is paused or does not answer, end it"
             ) from error
-        raise
     try:
         yield
     finally:

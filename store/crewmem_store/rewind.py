@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from crewmem_producers.errors import StoreUnavailable
 
-from crewmem_store.durability import Durability, check_readable, set_torn_aside, versions
+from crewmem_store.durability import Durability, readable_manifest, set_torn_aside, versions
 from crewmem_store.lance_database import Database
 from crewmem_store.lance_errors import answering
 
@@ -32,15 +32,14 @@ def to_what_is_durable(database: Database, durability: Durability, *, memory: st
         return  # whoever held the lock before did it
     there = _tables(database, memory, ledger_prefix)
     _check_disk(database, there)
-    durability.doubt()
+    note = durability.doubt()
     names = [name for name in there if _mended(database, name)]
     if memory in there and memory not in names:
         _drop(database, names)
         return
-    note = durability.read()
     for name in names:
-        _without_torn_versions(database, name, above=-1 if note is None else note.tables.get(name, -1))
-    if note is None or not note.tables or not all(_reaches(database, name, version) for name, version in note.tables.items()):
+        _without_torn_versions(database, name, above=note.tables.get(name, -1))
+    if not note.tables or not all(_reaches(database, name, version) for name, version in note.tables.items()):
         log.warning("%s does not reach what was on disk: its positions are computed again from the log's start", memory)
         _drop(database, [name for name in names if name != memory])
         return
@@ -69,7 +68,7 @@ def _check_disk(database: Database, names: Iterable[str]) -> None:
     """Raises StoreUnavailable when it is not the tables that are torn: nothing is touched then."""
     for name in names:
         if database.folder is not None and not _opens(database, name) and (found := versions(database.folder, name)):
-            check_readable(database.folder, name, found[0])
+            readable_manifest(database.folder, name, found[0])
 
 
 def _mended(database: Database, name: str) -> bool:

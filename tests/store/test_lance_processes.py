@@ -66,6 +66,11 @@ def _values(row: MemoryRow) -> tuple[object, ...]:
     return tuple(value.tobytes() if isinstance(value, np.ndarray) else str(value) for value in values)
 
 
+def ids_in(folder: str, name: str) -> list[str]:
+    """Of every row of the table."""
+    return list(lancedb.connect(folder).open_table(name).search().select(["id"]).to_arrow().column("id").to_pylist())
+
+
 def race(processes: list[subprocess.Popen[str]], folder: str, work: str, go: Path) -> None:
     """Two processes write the same ids, both from the moment on in which both are ready."""
     racers = [begin(processes, folder, work, str(go)) for _ in range(2)]
@@ -104,7 +109,7 @@ def test_an_owner_that_is_paused_as_it_opens_a_partition_does_not_hold_up_the_ne
     put(owner(fresh(folder)), memory(6), memory(7), ledger=[entry(6), entry(7)])
     paused.send_signal(signal.SIGCONT)
     assert paused.wait(120) == 0
-    ids = lancedb.connect(folder).open_table("mem_g1_p07").search().select(["id"]).to_arrow().column("id").to_pylist()
+    ids = ids_in(folder, "mem_g1_p07")
     assert len(ids) == len(set(ids)) == 8
     assert fresh(folder).reader(GEN).outcomes(PARTITION) == {"stored": 8}
 
@@ -113,8 +118,7 @@ def test_two_processes_that_commit_the_same_ids_at_once_leave_no_duplicate(
     tmp_path: Path, folder: str, processes: list[subprocess.Popen[str]]
 ) -> None:
     race(processes, folder, "race", tmp_path / "go")
-    table = lancedb.connect(folder).open_table("mem_g1_p07")
-    ids = table.search().select(["id"]).to_arrow().column("id").to_pylist()
+    ids = ids_in(folder, "mem_g1_p07")
     assert len(ids) == len(set(ids)) == RACES * ROWS
     assert fresh(folder).reader(GEN).outcomes(PARTITION) == {"stored": RACES * ROWS}
 
@@ -125,8 +129,7 @@ def test_the_same_race_without_a_primary_key_is_caught(
     """The control: this test can see the duplicates that the guards prevent."""
     make_bare(folder)
     race(processes, folder, "bare", tmp_path / "go")
-    table = lancedb.connect(folder).open_table("bare")
-    ids = table.search().select(["id"]).to_arrow().column("id").to_pylist()
+    ids = ids_in(folder, "bare")
     assert len(set(ids)) == RACES * ROWS
     assert len(ids) > len(set(ids))
 
