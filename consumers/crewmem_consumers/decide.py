@@ -47,13 +47,15 @@ class Decider:
         self._seen: dict[tuple[str | None, str], int] = {}
         self._compared: dict[int, Compared] = {}
         self._plan = Plan()
+        self._updates: list[Update] = []
+        self._changed: set[str] = set()
 
     def decide(self, items: Sequence[Item]) -> Plan:
         """The plan of a whole batch; `items` are in offset order."""
         self._compare(items)
         for item in items:
             self._plan.ledger.append(self._ledger_row(item))
-        self._plan.updates = in_few_writes(self._plan.updates)
+        self._end_run()
         return self._plan
 
     def _compare(self, items: Sequence[Item]) -> None:
@@ -109,7 +111,7 @@ class Decider:
         marker = memories.erasure(event, partition=self._partition, offset=offset)
         update = EraseKey(event.key or "", offset) if event.scope is None else Erase(str(event.scope), offset)
         self._plan.rows.append(marker)
-        self._plan.updates.append(update)
+        self._updates.append(update)
         self._sessions.erase(marker, update)
 
     def _forget(self, event: Event, body: MemoryForgotten, scope: Scope, offset: int) -> None:
@@ -191,8 +193,18 @@ class Decider:
         """Plans an update that changes a row now. A Forget is always planned: an owner that was paused may still insert its
         row."""
         changed = self._sessions[scope].apply(update)
+        if isinstance(update, Forget):
+            if not self._changed.isdisjoint(update.ids):
+                self._end_run()
+        else:
+            self._changed.update(changed)
         if changed or isinstance(update, Forget):
-            self._plan.updates.append(update)
+            self._updates.append(update)
+
+    def _end_run(self) -> None:
+        """Of what is planned after this, nothing is written before it: what happened to a row is there when it is forgotten."""
+        self._plan.updates += in_few_writes(self._updates)
+        self._updates, self._changed = [], set()
 
 
 def _is_forgotten(draft: Draft, session: Session) -> bool:

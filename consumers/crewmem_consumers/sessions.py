@@ -88,14 +88,15 @@ class Session:
         close = [self._rows[id] for id in self._vectors.near(vector, cosine, ahead)]
         return [row for row in close if row.text is not None and _claims(_extract_of(row)) == _claims(extract)]
 
-    def apply(self, update: Update) -> bool:
-        """Applies an update; whether any row changed."""
-        changed = False
+    def apply(self, update: Update) -> list[str]:
+        """Applies an update; the ids of the rows that it changed."""
+        changed = []
         for id in self._touched(update):
             row = self._rows.get(id)
             after = None if row is None else effects.apply(row, update)
             if after is not None and after is not row:
-                self._rows[id], changed = after, True
+                self._rows[id] = after
+                changed.append(id)
         return changed
 
     def _touched(self, update: Update) -> Sequence[str]:

@@ -75,8 +75,8 @@ def in_few_writes(updates: Sequence[Update]) -> list[Update]:
     """The same effects in an order that takes few writes: up to each erasure first what is forgotten, all at once, then what
     is superseded, one after the other, then what is extended, each row once.
 
-    Nothing else happens to a row that is forgotten; a later extension of a row is a longer one; and superseding looks at
-    nothing that extending changes.
+    Of these updates none changes a row that one of them forgets, before that or after; a later extension of a row is a longer
+    one; and superseding looks at nothing that extending changes.
     """
     found: list[Update] = []
     start = 0

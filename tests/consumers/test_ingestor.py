@@ -358,6 +358,19 @@ def digest_of(log: list[Event | Record], *, cuts: list[int] | None = None) -> st
     return pipeline.digest()
 
 
+@pytest.mark.parametrize(
+    "log",
+    [
+        [remember("x", number=1, key="k"), remember("alpha", key="k"), forget(("event-00001", "content"), number=100)],
+        [remember("x", ttl=3.0), remember("x", number=1, ttl=9.0), forget(("event-00000", "content"), number=100)],
+        [remember("x", key="k"), forget(("event-00000", "content"), number=100), remember("alpha", number=1, key="k")],
+    ],
+    ids=["superseded", "extended", "superseded later"],
+)
+def test_what_is_forgotten_leaves_the_same_tombstone_whatever_happened_to_it_in_the_same_batch(log: list[Event]) -> None:
+    assert digest_of(log) == digest_of(log, cuts=[2]) == digest_of(log, cuts=[1, 2])
+
+
 @settings(max_examples=150, deadline=None)
 @given(LOGS, st.sets(st.integers(min_value=1, max_value=9)))
 def test_however_the_log_is_cut_into_batches_the_same_comes_out(log: list[Event | Record], cuts: set[int]) -> None:
