@@ -6,7 +6,7 @@ import json
 
 import pytest
 from consumers.test_newer_schemas import Keys
-from crewmem.cli.letter_text import described, for_terminal, shortened
+from crewmem.cli.letter_text import described, shortened
 from crewmem_producers.errors import InvalidEvent, KeyErased, KeyMissing
 from crewmem_producers.log import LoggedRecord
 from support.keyrings import plain_keyring
@@ -57,8 +57,3 @@ def test_of_a_sealed_body_that_cannot_be_opened_the_reason_is_shown_and_no_byte(
 def test_a_long_reason_is_cut_for_a_table() -> None:
     assert shortened("short") == "short"
     assert len(shortened("x" * 500)) == 100 and shortened("x" * 500).endswith("…")
-
-
-def test_what_a_terminal_would_obey_is_not_printed() -> None:
-    assert for_terminal("red \x1b[31m\x9b31m\r\nand \u200d more") == "red  [31m 31m  and \u200d more"
-    assert for_terminal(None) == "" and for_terminal(7) == "7"

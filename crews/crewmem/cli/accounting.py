@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from crewmem_producers.display import visible_line
 from crewmem_producers.events import utc_now
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import StoreSettings, load
@@ -16,7 +17,6 @@ from crewmem_producers.settings import StoreSettings, load
 from crewmem.cli import parts
 from crewmem.cli.console import note, print_json, print_table, say
 from crewmem.cli.errors import CheckFailed
-from crewmem.cli.letter_text import for_terminal
 from crewmem.cli.options import AsJson
 from crewmem.cli.progress import progress_bar
 
@@ -111,7 +111,7 @@ def _print(account: Account, walked: Verified | None) -> None:
     records, rows_read = (sum(getattr(one, name) for one in walked.partitions) for name in ("records", "rows"))
     say(f"compared {records} records of the log with the ledger, and the ledger with {rows_read} rows of memory")
     for misfit in walked.misfits[:_SHOWN]:
-        say(for_terminal(misfit), style="red")
+        say(visible_line(misfit), style="red")
     if (more := sum(walked.counts.values()) - min(_SHOWN, len(walked.misfits))) > 0:
         note(f"and {more} more, by kind {', '.join(f'{n} {kind}' for kind, n in walked.counts.items())}: --json names them")
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from crewmem_producers.display import visible_line
 from crewmem_producers.errors import SettingsError
 from crewmem_producers.events import utc_now
 from crewmem_producers.settings import StoreSettings, load
 
 from crewmem.cli.console import note, print_json, print_table, say
-from crewmem.cli.letter_text import described, for_terminal, shortened
+from crewmem.cli.letter_text import described, shortened
 from crewmem.cli.letters import Desk, check, condition_of, desk, select
 from crewmem.cli.options import AsJson
 from crewmem.cli.progress import progress_bar
@@ -78,9 +79,9 @@ def show(ids: Ids = None, where: Where = None, as_json: AsJson = False) -> None:
         return
     for letter in shown:
         place = letter["position"]
-        say(f"{place['partition']}/{place['offset']}  {for_terminal(letter['reason'])}  ({letter['state']})", style="bold")
+        say(f"{place['partition']}/{place['offset']}  {visible_line(letter['reason'])}  ({letter['state']})", style="bold")
         rows = [(name, letter[name]) for name in ("detail", "type", "event_id", "tenant", "session", "time", "bytes")]
-        print_table(("", ""), [(for_terminal(name), for_terminal(value)) for name, value in (*rows, *letter["headers"])])
+        print_table(("", ""), [*rows, *letter["headers"]])
         say(letter["body"])
 
 
@@ -124,7 +125,7 @@ class Settle:
             return
         verb = f"would be {self.becomes}" if dry_run else self.becomes
         for letter in done[:_LINES]:
-            say(f"{verb}: {letter.position} {for_terminal(letter.event_id)}".rstrip())
+            say(f"{verb}: {letter.position} {visible_line(letter.event_id)}".rstrip())
         if len(done) != 1:
             say(f"{len(done)} dead letters {verb}")
         for state, count in sorted(Counter(letter.state.value for letter in others).items()):
@@ -199,4 +200,4 @@ def _row(letter: Letter) -> tuple[Any, ...]:
     kind = (letter.type or "").removeprefix("crewmem.")
     logged = f"{letter.time:%Y-%m-%d %H:%M}"
     cells = (letter.reason, kind, letter.event_id, letter.tenant, session, logged, letter.state, shortened(letter.detail))
-    return str(letter.position), *map(for_terminal, cells)
+    return str(letter.position), *cells

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from crewmem_producers.display import visible
 from crewmem_producers.settings import CrewSettings, ServiceSettings, load
 
 from crewmem.cli.checks import Finding, State
@@ -43,8 +44,8 @@ def _print(findings: list[Finding]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for finding in findings:
         mark, style = _MARKS[finding.state]
-        said = Text(finding.said)
+        said = Text(visible(finding.said))
         if finding.remedy:
-            said.append(f"\n-> {finding.remedy}", style="bold" if finding.state is State.FAIL else "")
+            said.append(f"\n-> {visible(finding.remedy)}", style="bold" if finding.state is State.FAIL else "")
         table.add_row(Text(mark, style=style), Text(finding.name), said)
     out().print(table)

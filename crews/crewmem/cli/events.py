@@ -7,12 +7,12 @@ import json
 from typing import Annotated, Any
 
 import typer
+from crewmem_producers.display import visible_line
 from crewmem_producers.events import utc_now
 from crewmem_producers.settings import StoreSettings, load
 
 from crewmem.cli import parts
 from crewmem.cli.console import note, print_json, print_table, say
-from crewmem.cli.letter_text import for_terminal
 from crewmem.cli.options import AsJson
 from crewmem.cli.story import Sources, story
 
@@ -51,12 +51,12 @@ def _print_record(record: dict[str, Any]) -> None:
         say(f"{place}: the log has this record no more", style="bold")
         return
     said = f"{record['type'] or 'a record'} {record['event_id'] or ''} at {place}, logged {record['logged_at']}"
-    say(for_terminal(said), style="bold")
+    say(visible_line(said), style="bold")
     headers = [("(key)", record["key"]), *record["headers"]]
-    print_table(("header", ""), [(for_terminal(name), for_terminal(value)) for name, value in headers])
+    print_table(("header", ""), headers)
     body = record["body"]
     text = body if isinstance(body, str) else json.dumps(body, indent=2, ensure_ascii=False)
-    say("\n".join(map(for_terminal, text.split("\n"))))
+    say(text)
 
 
 def _print_generation(told: dict[str, Any]) -> None:
@@ -66,13 +66,13 @@ def _print_generation(told: dict[str, Any]) -> None:
         say(f"{told['generation']}{answers}: {said}", style="bold")
         return
     why = ": ".join(part for part in (told["reason"], told["detail"]) if part)
-    say(for_terminal(f"{told['generation']}{answers}: {told['outcome']}{f', {why}' if why else ''}"), style="bold")
+    say(visible_line(f"{told['generation']}{answers}: {told['outcome']}{f', {why}' if why else ''}"), style="bold")
     if told["spans"]:
         columns = ("piece", "outcome", "rule", "why")
         print_table(columns, [(span["span"], span.get("outcome"), span.get("rule"), span.get("why")) for span in told["spans"]])
     for span in told["spans"]:
         if span.get("memory"):
-            say(for_terminal(f"{span['span']}: {_memory(span['memory'])}"))
+            say(visible_line(f"{span['span']}: {_memory(span['memory'])}"))
     if told["unexplained"]:
         note(f"why each piece was decided so cannot be told: {told['unexplained']}", style="yellow")
     if told["dead_letter"]:

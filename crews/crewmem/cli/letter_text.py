@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from typing import Any
 
 from crewmem_producers import codec
@@ -49,12 +48,6 @@ def _body(record: LoggedRecord, keyring: Keyring) -> str:
 def shortened(detail: str) -> str:
     """For a cell of a table."""
     return detail if len(detail) <= _DETAIL_SHOWN else detail[: _DETAIL_SHOWN - 1] + "…"
-
-
-def for_terminal(text: object) -> str:
-    """The text without what a terminal would obey: whoever writes to the log may write escape sequences. None is empty."""
-    shown = "" if text is None else str(text)
-    return "".join(" " if unicodedata.category(character) == "Cc" else character for character in shown)
 
 
 def _is_text(data: bytes) -> bool:

@@ -79,7 +79,7 @@ def _print_memories(memories: list[dict[str, Any]], sessions: str | list[str]) -
         return
     scored = any(memory.get("score") is not None for memory in memories)
     columns = (*(("score",) if scored else ()), "date", "kind", "session", "memory", "id")
-    print_table(columns, [_row(memory, scored) for memory in memories])
+    print_table(columns, [_row(memory, scored) for memory in memories], lines=("memory",))
 
 
 def _nothing(sessions: str | list[str]) -> str:

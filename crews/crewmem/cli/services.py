@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from typing import Any
 
+from crewmem_producers.display import visible, visible_line
 from crewmem_producers.kafka_noise import QuietRetries
 from crewmem_producers.settings import ConsumerSettings, ServiceSettings, load
 
@@ -13,6 +15,16 @@ from crewmem.cli.console import note, say
 from crewmem.cli.garbage import look_for_cycles_rarely
 
 OURS = ("crewmem", "crewmem_consumers", "crewmem_producers", "crewmem_store")
+
+
+class OneLine(logging.Formatter):
+    """A log line is one line whatever the names in it hold; the lines of a traceback are indented below it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return visible_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(f"    {visible(line)}" for line in super().formatException(ei).split("\n"))
 
 
 def serve() -> None:
@@ -51,7 +63,8 @@ def log_to_stderr(level: int) -> None:
     """
     handler = logging.StreamHandler()
     handler.addFilter(QuietRetries())
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING, handlers=[handler])
+    handler.setFormatter(OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for name in OURS:
         logging.getLogger(name).setLevel(level)
 

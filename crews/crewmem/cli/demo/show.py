@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from crewmem_producers.display import display_name, visible, visible_line
 from rich import box
 from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
@@ -34,11 +35,11 @@ class Show:
         self.say(text)
 
     def say(self, text: str, *, style: str = "") -> None:
-        self._console.print(Text(text, style=style))
+        self._console.print(Text(visible(text), style=style))
 
     def claim(self, claim: Claim) -> None:
         mark, style = ("✓", "green") if claim.holds else ("✗", "bold red" if claim.binding else "yellow")
-        self._console.print(Text(f" {mark} {claim.says}", style=style))
+        self._console.print(Text(visible(f" {mark} {claim.says}"), style=style))
 
     def answer(self, report: dict[str, Any]) -> None:
         """What a crew said, task by task."""
@@ -97,7 +98,7 @@ class Show:
         for column in columns:
             table.add_column(column, no_wrap=column not in ("why", "memory"), overflow="fold")
         for row in rows:
-            table.add_row(*(Text(str(cell if cell is not None else "")) for cell in row))
+            table.add_row(*(Text(visible_line(cell)) for cell in row))
         self._console.print(table)
 
 
@@ -112,7 +113,9 @@ def _who(report: dict[str, Any], span: str) -> str:
 
 
 def _outputs(outputs: Sequence[dict[str, str]]) -> RenderableType:
-    return Group(*(Text.assemble((f"{one['role']}: ", "bold"), _cut(one["text"], LONG)) for one in outputs))
+    return Group(
+        *(Text.assemble((f"{display_name(one['role'])}: ", "bold"), visible(_cut(one["text"], LONG))) for one in outputs)
+    )
 
 
 def _short(text: str) -> str:
