@@ -7,6 +7,7 @@ and nobody else, whatever crews share the agent, and no template is applied to i
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import weakref
@@ -16,7 +17,7 @@ from typing import Any
 
 from crewai.hooks import HookAborted, InterceptionPoint, get_hooks, register_hook, unregister_hook
 from crewai.utilities.crew.crew_context import get_crew_context
-from crewmem_producers.errors import CrewmemError
+from crewmem_producers.errors import CrewmemError, restored
 
 from crewmem.connection import Connection
 from crewmem.kickoff import Kickoff, Options
@@ -146,11 +147,22 @@ def _safe(hook: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 def aborting(error: CrewmemError) -> Exception:
-    """The same error, also as the HookAborted that CrewAI lets through: whoever kicked off catches it by its own class."""
-    kind = type(type(error).__name__, (type(error), HookAborted), {"__module__": type(error).__module__})
-    copy: Any = kind.__new__(kind, str(error))
-    copy.args, copy.reason, copy.source = error.args, str(error), "crewmem"
+    """The same error, also as the HookAborted that CrewAI lets through: its caller catches it by its own class."""
+    kind = _aborting_kind(type(error))
+    copy: Any = kind.__new__(kind, *error.args)
+    copy.args, copy.source = error.args, "crewmem"
+    copy.__dict__.update({"reason": str(error)} | error.__dict__)
     return copy  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _aborting_kind(kind: type[CrewmemError]) -> type[CrewmemError]:
+    """A subclass of both. It is made at run time, and no other process knows it: it is pickled as the error that it stands for."""
+
+    def reduce(self: CrewmemError) -> tuple[Any, ...]:
+        return restored, (kind, self.args, {name: value for name, value in self.__dict__.items() if name != "source"})
+
+    return type(kind.__name__, (kind, HookAborted), {"__module__": kind.__module__, "__reduce__": reduce})
 
 
 _before_model_call = _safe(_on_model_call)

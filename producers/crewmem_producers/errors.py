@@ -26,9 +26,18 @@ CrewmemError
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class CrewmemError(Exception):
-    """Base of every error that crewmem raises; its text says what is wrong and what to do."""
+    """Base of every error that crewmem raises; its text says what is wrong and what to do.
+
+    Every one can be pickled, whatever its constructor takes: class, `args`, text and attributes come back, so that a caller of
+    a process pool or of a Celery worker catches it by its class.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return restored, (type(self), self.args, self.__dict__)
 
 
 class InvalidName(CrewmemError, ValueError):
@@ -44,7 +53,7 @@ class InvalidEvent(CrewmemError, ValueError):
 
     def __init__(self, message: str, *, reason: str = "invalid_event") -> None:
         """`message` may quote what came from outside: it is cut to MOST_SAID characters, and a half surrogate, which no store
-        or header can hold, is spelt out. `reason` is always given; only unpickling calls without it, and sets it then."""
+        or header can hold, is spelt out."""
         super().__init__(message[:MOST_SAID].encode("utf-8", "backslashreplace").decode())
         self.reason = reason
 
@@ -141,6 +150,14 @@ class OutboxBroken(CrewmemError):
 
 class TokenTimeout(CrewmemError, TimeoutError):
     """The log did not acknowledge in time. The event is in the outbox and will be sent later."""
+
+
+def restored(kind: type[CrewmemError], args: tuple[Any, ...], attributes: dict[str, Any]) -> CrewmemError:
+    """The unpickled error. Its constructor is not called: that one may take other arguments than `args`."""
+    error: CrewmemError = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 def missing_extra(extra: str, module: str) -> MissingExtra:
