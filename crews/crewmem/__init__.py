@@ -49,6 +49,8 @@ _PUBLIC = {
     "crewmem_producers.names": ("Scope",),
 }
 """Module -> the public names that live in it; beside them the errors."""
+_OF_CREWAI = frozenset({"crewmem.crew_memory", "crewmem.tools"})
+"""Modules whose classes derive from CrewAI's."""
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 
 __all__ = ["__version__", *sorted({*_HOME, *errors.__all__})]
@@ -68,7 +70,11 @@ def __getattr__(name: str) -> Any:
 
 
 def _loaded(name: str) -> Any:
-    """Raises MissingExtra for what needs CrewAI, where that is not installed."""
+    """Raises MissingExtra where CrewAI is needed and not installed, UnsupportedCrewAI for a version that cannot be used."""
+    if _HOME[name] in _OF_CREWAI:
+        from crewmem.supported_crewai import require_crewai
+
+        require_crewai()
     try:
         return getattr(import_module(_HOME[name]), name)
     except ModuleNotFoundError as error:

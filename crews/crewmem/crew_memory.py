@@ -25,7 +25,7 @@ class CrewMemory(Memory):
 
     `session` as for Memstore (not AGENT_ROLE or a function), else the `with crewmem.session(...)` block around the call
     that makes it, else CREWMEM_SESSION; fixed from then on. The other arguments are Memstore's.
-    Raises SessionMissing, SettingsError, InvalidName.
+    Raises SessionMissing, SettingsError, InvalidName, UnsupportedCrewAI.
     """
 
     _session: PlainSession = PrivateAttr()

@@ -12,6 +12,7 @@ CrewmemError
 │   ├── ServiceUnavailable  connection, time-out, 429 or 5xx
 │   └── LogUnavailable   the log did not acknowledge (CREWMEM_DURABILITY=log)
 ├── SettingsError, InvalidName, MissingExtra (producers) what was set, named or installed cannot be used
+│   └── UnsupportedCrewAI    the CrewAI that is installed is too old or too new (of MissingExtra)
 ├── OutboxFull, OutboxBroken (producers) nothing more can be kept on this machine's disk
 ├── InvalidEvent, EventTooLarge, EventRefused, TokenTimeout (producers) what publishing events of your own meets
 └── (`crewmem.cli.errors`, of commands)
@@ -65,6 +66,7 @@ __all__ = [
     "TokenTimeout",
     "TransportRefused",
     "Unavailable",
+    "UnsupportedCrewAI",
 ]
 
 
@@ -90,3 +92,7 @@ class KeyRefused(TransportRefused):
 
 class RightRefused(TransportRefused):
     """The API key lacks the right, or may not use that session. `crewmem keys list` shows what it may do."""
+
+
+class UnsupportedCrewAI(MissingExtra):
+    """CrewAI is installed in a version that crewmem does not work with. Install one of the range that the message names."""

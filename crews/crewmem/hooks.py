@@ -157,7 +157,7 @@ def aborting(error: CrewmemError) -> Exception:
 
 @functools.cache
 def _aborting_kind(kind: type[CrewmemError]) -> type[CrewmemError]:
-    """A subclass of both. It is made at run time, and no other process knows it: it is pickled as the error that it stands for."""
+    """A subclass of both. No other process knows it, so it is pickled as the error that it stands for."""
 
     def reduce(self: CrewmemError) -> tuple[Any, ...]:
         return restored, (kind, self.args, {name: value for name, value in self.__dict__.items() if name != "source"})

@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from crewmem_producers.errors import missing_extra
 from crewmem_producers.settings import CrewSettings, load, unknown_names
 
 from crewmem.kickoff import Options, names_of
@@ -39,7 +37,7 @@ def install(
     `threshold` and the rest of docs/settings.md.
 
     Opens nothing. Calling it again replaces what it was told before; `uninstall` takes it back. Raises SettingsError,
-    InvalidName, MissingExtra.
+    InvalidName, MissingExtra, UnsupportedCrewAI.
     """
     configuration = configure(
         session, agents=agents, publish=publish, recall=recall, strict=strict, settings=settings
@@ -73,9 +71,9 @@ def configure(
 ) -> Configuration:
     """Checked options and the connection they use. Raises what `install` raises."""
     from crewmem.connection import connect
+    from crewmem.supported_crewai import require_crewai
 
-    if find_spec("crewai") is None:
-        raise missing_extra("crewai", "crewai")
+    require_crewai()
     check(session)
     for sentence in unknown_names():
         logger.warning("%s", sentence)

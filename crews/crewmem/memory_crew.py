@@ -16,7 +16,7 @@ class MemoryCrew:
     """A crew that remembers; the arguments are those of `crewmem.install`, and hold for this crew before what was installed.
 
     Every form of kickoff is there and gives what the crew's own gives; everything else is the crew's.
-    Raises SettingsError, InvalidName, MissingExtra.
+    Raises SettingsError, InvalidName, MissingExtra, UnsupportedCrewAI.
     """
 
     def __init__(

@@ -71,6 +71,17 @@ def versions() -> Finding:
     return Finding("versions", State.OK, said)
 
 
+def crewai() -> Finding:
+    """Whether crewmem works with the CrewAI that is installed."""
+    from crewmem.supported_crewai import RANGE, REMEDY, installed_version, unsupported
+
+    if installed_version() is None:
+        return Finding("crewai", State.SKIP, "not installed here: a crew's environment has it")
+    if problem := unsupported():
+        return Finding("crewai", State.FAIL, problem, REMEDY)
+    return Finding("crewai", State.OK, f"{installed_version()} is within {RANGE}, and has every hook that crewmem needs")
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)

@@ -32,9 +32,8 @@ async def _findings() -> list[Finding]:
     from crewmem.cli import checks, part_checks
 
     crew, service = load(CrewSettings), load(ServiceSettings)
-    return [
-        checks.settings(), checks.versions(), *await part_checks.parts_here(service), *checks.service(crew), checks.outbox(crew)
-    ]  # fmt: skip
+    here = [checks.settings(), checks.versions(), checks.crewai()]
+    return [*here, *await part_checks.parts_here(service), *checks.service(crew), checks.outbox(crew)]
 
 
 def _print(findings: list[Finding]) -> None:
