@@ -148,7 +148,7 @@ def _safe(hook: Callable[[Any], None]) -> Callable[[Any], None]:
 
 def aborting(error: CrewmemError) -> Exception:
     """The same error, also as the HookAborted that CrewAI lets through: its caller catches it by its own class."""
-    kind = _aborting_kind(type(error))
+    kind = _aborting_kind(type(error))  # type: ignore[arg-type]  # mypy does not see that a class is hashable
     copy: Any = kind.__new__(kind, *error.args)
     copy.args, copy.source = error.args, "crewmem"
     copy.__dict__.update({"reason": str(error)} | error.__dict__)
