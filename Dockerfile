@@ -20,12 +20,15 @@ COPY crews crews
 RUN /opt/crewmem/bin/pip install -q --no-deps --target /opt/crewmem-code .
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --create-home crewmem && install -d -o crewmem /data
+# Any user of group 0 can write there, so that a platform may choose the user id.
+RUN useradd --system --uid 10001 --gid 0 --create-home crewmem \
+ && install -d -o crewmem -g root -m 2770 /data /keys/master /keys/service /backup
 COPY --from=build /opt/crewmem /opt/crewmem
 COPY --from=build /opt/crewmem-code /opt/crewmem-code
 ENV PATH=/opt/crewmem-code/bin:/opt/crewmem/bin:$PATH PYTHONPATH=/opt/crewmem-code PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1 CREWMEM_HOME=/data CREWMEM_HOST=0.0.0.0
-USER crewmem
+    PYTHONDONTWRITEBYTECODE=1 HOME=/data CREWMEM_HOME=/data CREWMEM_HOST=0.0.0.0 \
+    CREWMEM_CONSUMER_HOST=0.0.0.0
+USER 10001:0
 VOLUME /data
 EXPOSE 8765 8766
 ENTRYPOINT ["crewmem"]

@@ -179,7 +179,7 @@ class ConsumerSettings(StoreSettings):
     batch_rows: int = Field(2000, ge=1, le=2000, description="events that are processed and written at once, at most")
     batch_wait_ms: int = Field(200, ge=0, le=10_000, description="how long a batch that is not full waits, ms")
     group_instance_id: str | None = Field(None, description="static Kafka membership; unset: dynamic")
-    consumer_host: str = Field("0.0.0.0", description="address of the consumer's health and metrics")
+    consumer_host: str = Field("127.0.0.1", description="address of the consumer's health and metrics")
     consumer_port: int = Field(8766, ge=0, le=65535, description="port of the consumer's health and metrics")
     llm_base_url: str | None = Field(None, description="OpenAI-compatible endpoint for summaries; unset: none")
     llm_model: str | None = Field(None, description="its model; unset: `default`")
