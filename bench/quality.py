@@ -124,7 +124,7 @@ def stored(pieces: Sequence[Piece], embedder: Embedder) -> tuple[Rows, dict[str,
     for offset, piece in enumerate(pieces):
         body = MemoryRemembered(content=piece.text, speaker=piece.speaker, parent=piece.parent)
         record = encode(Event(body=body, scope=scope, id=f"e{offset}", time=piece.time))
-        records.append(LoggedRecord(0, offset, record.key, record.value, record.headers, offset))
+        records.append(LoggedRecord(0, offset, record.key, record.value, record.headers, int(piece.time.timestamp() * 1000)))
     ingestor = Ingestor(
         generation=generation, partition=0, embedder=embedder, dead_letters=_NoLetters(),
         store=store.partition("g1", 0, dimensions=embedder.dimensions), keyring=Keyring(registry=_NoKeys()),  # type: ignore[arg-type]

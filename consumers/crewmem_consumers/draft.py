@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from crewmem_producers.display import display_name
 from crewmem_producers.events import Event, KickoffCompleted, MemoryRemembered
 from crewmem_store.rows import Vector
 
@@ -58,6 +59,6 @@ class Draft:
 
     @property
     def prefix(self) -> str:
-        """What stands before the extract: `<who> (<YYYY-MM-DD>): `."""
-        who = f"{' '.join(self.who.split())} " if self.who else ""
-        return f"{who}({self.event.time:%Y-%m-%d}): "
+        """What stands before the extract: `<who> (<YYYY-MM-DD>): `, the name as `display_name` shows it."""
+        who = display_name(self.who)
+        return f"{who}{' ' if who else ''}({self.event.time:%Y-%m-%d}): "

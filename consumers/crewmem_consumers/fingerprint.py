@@ -14,7 +14,7 @@ import platform
 from functools import cache
 from importlib.metadata import version
 
-from crewmem_producers import codec, events
+from crewmem_producers import codec, display, events
 
 from crewmem_consumers import (
     claims,
@@ -33,7 +33,8 @@ from crewmem_consumers import (
 from crewmem_consumers.rulefile import KeepWith
 
 _MODULES = (
-    codec, events, split, sentences, variables, conditions, rules, draft, redact, redaction, secrets, echo, claims, summarise,
+    codec, display, events, split, sentences, variables, conditions, rules, draft, redact, redaction, secrets, echo, claims,
+    summarise,
 )  # fmt: skip
 _LIBRARIES = ("detect-secrets", "common-expression-language")
 

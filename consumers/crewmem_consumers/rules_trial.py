@@ -9,6 +9,8 @@ from datetime import datetime
 from functools import partial
 from typing import Unpack
 
+from crewmem_producers.codec import time_of
+from crewmem_producers.errors import InvalidEvent
 from crewmem_producers.events import utc_now
 from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.log_reading import pages
@@ -147,8 +149,8 @@ class _Partition:
         if self._since is None:
             return True
         try:
-            return datetime.fromisoformat(record.header("ce_time") or "") >= self._since
-        except (ValueError, TypeError):
+            return time_of(record) >= self._since
+        except InvalidEvent:
             return True  # it becomes a dead letter, whatever the rules
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +19,10 @@ from crewmem_producers.names import Scope
 MAX_DEPTH = 100
 """A body nested deeper is refused: walking through it would exhaust the stack."""
 
+LATEST_AHEAD = timedelta(days=1)
+"""How far an event's time may lie after the log's own time of its record: clocks differ. What lies further ahead would be the
+newest for years, and outlive every erasure of its session."""
+
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
 """(event type, schema_version) -> what makes the next version's body of it. Entries are never removed."""
@@ -27,6 +31,8 @@ EVENT_ID = re.compile(r"[\x21-\x7e]{1,100}")
 """Printable ASCII: an id is part of memory ids, tokens and log lines."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_NO_TIME = datetime.fromtimestamp(0, UTC)
+"""`logged_at` of a record whose log says no time that can be used."""
 RECORD_KEY = re.compile(r"[a-z0-9-]{1,40}/[0-9a-f]{32}")
 """What `Scope.key` makes."""
 
@@ -52,6 +58,22 @@ def parse_time(text: str) -> datetime:
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"no RFC 3339 time: {text!r}") from error
+
+
+def clamped(time: datetime, *, logged_at: datetime) -> datetime:
+    """The event's time; `logged_at` in its place where it lies more than LATEST_AHEAD after that. Both aware."""
+    return logged_at if time - logged_at > LATEST_AHEAD else time
+
+
+def time_of(record: LoggedRecord | Record) -> datetime:
+    """When the record's event happened (UTC): its `ce_time`, clamped to the log's own time where the log says one.
+
+    No wall clock is read, so every replay finds the same. Raises InvalidEvent (`bad_header`).
+    """
+    time = _time(_required(_headers(record), "ce_time"))
+    if not isinstance(record, LoggedRecord) or record.logged_at <= _NO_TIME:
+        return time
+    return clamped(time, logged_at=record.logged_at)
 
 
 def encode(event: Event, *, partition: int | None = None) -> Record:
@@ -89,7 +111,7 @@ def decode(record: LoggedRecord | Record, *, upcasters: Mapping[tuple[str, int],
     """
     headers = _headers(record)
     kind = _required(headers, "ce_type")
-    event_id, time = _required(headers, "ce_id"), _time(_required(headers, "ce_time"))
+    event_id, time = _required(headers, "ce_id"), time_of(record)
     if not EVENT_ID.fullmatch(event_id):
         raise InvalidEvent("ce_id is 1 to 100 printable ASCII characters", reason="bad_header")
     model = BODIES.get(kind)

@@ -103,7 +103,7 @@ class RememberFields(BaseModel):
     speaker: Name | None = None
     """Who says it, at most 200 characters: it is searched with the content."""
     created_at: Time | None = None
-    """When it happened, 1970 to 3000, RFC 3339 (UTC where it has no zone); now unless given."""
+    """When it happened, from 1970 to a day from now, RFC 3339 (UTC where it has no zone); now unless given."""
 
     def body(self) -> MemoryRemembered:
         """The event's body. It says nothing of `created_at`, which is the event's own time."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from crewmem_producers.display import display_name, display_text
+
 from crewmem_store.embedder import Embedder
 from crewmem_store.rows import MemoryRow
 from crewmem_store.search import Hit
@@ -44,15 +46,18 @@ def block(hits: Sequence[Hit], *, now: datetime, max_tokens: int, embedder: Embe
 def line(row: MemoryRow, *, now: datetime) -> str:
     """`- <date>, <age>, <who>: <what>`, on one line. What is the summary where there is one, else the extract."""
     who, what = _parts(row)
-    said = " ".join((row.summary or what).split())
-    head = ", ".join(part for part in (f"{row.created_at:%Y-%m-%d}", age(now, row.created_at), who) if part)
+    said = " ".join(display_text(row.summary or what).split())
+    head = ", ".join(part for part in (f"{row.created_at:%Y-%m-%d}", age(now, row.created_at), display_name(who)) if part)
     return f"- {head}: {said}"
 
 
 def age(now: datetime, then: datetime) -> str:
-    """How long ago, in words that a prompt can use: `today`, `yesterday`, `5 days ago`, `3 months ago`."""
+    """How long ago, in words that a prompt can use: `today`, `yesterday`, `5 days ago`, `3 months ago`; `in the future`
+    from tomorrow on."""
     days = (now.date() - then.date()).days
-    if days < 1:
+    if days < 0:
+        return "in the future"
+    if days == 0:
         return "today"
     if days == 1:
         return "yesterday"

@@ -1,11 +1,12 @@
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 import zstandard
 from crewmem_producers.codec import decode, encode
 from crewmem_producers.errors import InvalidEvent, NewerSchema
 from crewmem_producers.events import Event, MemoryRemembered, SessionForgotten
-from crewmem_producers.log import Record
+from crewmem_producers.log import LoggedRecord, Record
 from crewmem_producers.names import Scope
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,3 +127,31 @@ def test_a_forgotten_session_without_the_key_of_one_is_refused(key: bytes | None
     with pytest.raises(InvalidEvent) as caught:
         decode(replace(record, key=key))
     assert caught.value.reason == "wrong_key"
+
+
+LOGGED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def logged(record: Record, at: datetime | int) -> LoggedRecord:
+    milliseconds = at if isinstance(at, int) else int(at.timestamp() * 1000)
+    return LoggedRecord(0, 1, record.key, record.value, record.headers, milliseconds)
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59Z", "2026-01-03T03:04:05.000001Z"])
+def test_a_time_more_than_a_day_after_the_logs_own_is_the_logs_own(time: str) -> None:
+    record = encode(remembered())
+    event = decode(logged(replaced(record, "ce_time", time.encode()), LOGGED_AT))
+    assert event.time == LOGGED_AT
+
+
+@pytest.mark.parametrize("time", ["1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "2026-01-03T03:04:05Z"])
+def test_a_time_of_the_past_and_a_clock_that_is_a_day_fast_stay_as_they_are(time: str) -> None:
+    record = encode(remembered())
+    event = decode(logged(replaced(record, "ce_time", time.encode()), LOGGED_AT))
+    assert event.time == datetime.fromisoformat(time)
+
+
+@pytest.mark.parametrize("milliseconds", [0, -1, 1 << 62])
+def test_a_log_that_says_no_time_clamps_nothing(milliseconds: int) -> None:
+    record = encode(remembered())
+    assert decode(logged(record, milliseconds)).time == decode(record).time

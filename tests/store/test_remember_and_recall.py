@@ -221,3 +221,19 @@ async def test_a_memory_that_json_cannot_write_as_it_is_harms_no_answer(stack: S
         copy = replace(row, id=f"{row.id}{number}", metadata={"odd": value})
         stack.store.partition("g1", int(row.id.partition("-")[0]), dimensions=384).commit(rows=[copy], updates=[], ledger=[])
     assert len(await stack.recall("acme", key=key)) == 4
+
+
+@pytest.mark.parametrize("time", ["2026-11-24T12:00:01Z", "2999-12-31T00:00:00Z"])
+async def test_what_is_said_to_happen_in_the_future_is_refused_at_the_door(stack: Stack, time: str) -> None:
+    answer = await stack.call(
+        "POST", "/v1/memory/remember", key=await stack.key(), json={"content": "soon", "created_at": time}
+    )  # fmt: skip
+    assert answer.status_code == 400 and answer.json()["error"] == "invalid_request"
+    assert "created_at" in answer.json()["message"] and "2026-11-23T12:00:00" in answer.json()["message"]
+    assert sum((await stack.log.end()).values()) == 0
+
+
+@pytest.mark.parametrize("time", ["1970-01-01T00:00:00Z", "2026-11-24T12:00:00Z"])
+async def test_the_past_and_a_clock_that_is_a_day_fast_are_taken(stack: Stack, time: str) -> None:
+    made = await stack.remember("once", key=await stack.key(), created_at=time)
+    assert made["created_at"] == time.replace("Z", ".000000Z")

@@ -69,10 +69,13 @@ class Pipeline:
         )  # fmt: skip
 
     def append(self, *events: Event | Record, gap: int = 0) -> None:
+        """The log has an event as it happens; a record is logged at START."""
         for event in events:
             record = encode(event) if isinstance(event, Event) else event
             offset = (self.log[-1].offset + 1 if self.log else 0) + gap
-            self.log.append(LoggedRecord(0, offset, record.key, record.value, record.headers, 1_767_323_045_000 + offset))
+            logged_at = max(START, event.time) if isinstance(event, Event) else START
+            milliseconds = int(logged_at.timestamp() * 1000) + offset
+            self.log.append(LoggedRecord(0, offset, record.key, record.value, record.headers, milliseconds))
 
     def ingestor(self) -> Ingestor:
         """A new one, as after a restart."""

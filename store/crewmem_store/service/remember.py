@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from typing import Annotated, Any
 
+from crewmem_producers.codec import clamped, format_time
 from crewmem_producers.errors import CrewmemError
 from crewmem_producers.events import Event
 from crewmem_producers.names import SHARED, Scope, memory_id
 from fastapi import APIRouter, Depends, Response
 from starlette.concurrency import run_in_threadpool
 
+from crewmem_store.errors import RequestRefused
 from crewmem_store.rows import MemoryRow
 from crewmem_store.service import freshness, responses
 from crewmem_store.service.answers import answer, memory_json
@@ -45,8 +47,13 @@ async def remember(asked: RememberRequest, key: Writer, trace: Trace, parts: Ann
 
 
 def event_of(asked: RememberRequest, scope: Scope, parts: Parts, *, traceparent: str | None) -> Event:
-    """The event that the request stands for. Its time is `created_at` if that is given, else now."""
-    time = asked.created_at or parts.clock()
+    """The event that the request stands for. Its time is `created_at` if that is given, else now. Raises RequestRefused (400)
+    for a time that is more than a day away."""
+    now = parts.clock()
+    time = asked.created_at or now
+    if clamped(time, logged_at=now) != time:
+        message = f"body.created_at: {format_time(time)} lies in the future; the service's clock says {format_time(now)}"
+        raise RequestRefused(400, "invalid_request", message)
     return Event(body=asked.body(), scope=scope, time=time, source=parts.settings.source, traceparent=traceparent)
 
 
