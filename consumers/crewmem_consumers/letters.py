@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from crewmem_producers.codec import format_time
-from crewmem_producers.log import MAX_RECORD_BYTES, Header, LoggedRecord, Record
+from crewmem_producers.limits import RECORD_BYTES
+from crewmem_producers.log import Header, LoggedRecord, Record
 
 from crewmem_consumers.item import Rejection
 
@@ -33,6 +34,6 @@ def letter(record: LoggedRecord, rejection: Rejection) -> Record:
     }  # fmt: skip
     added: tuple[Header, ...] = tuple((PREFIX + name, value.encode("utf-8", "replace")) for name, value in said.items())
     whole = Record(key=record.key, value=record.value, headers=record.headers + added)
-    if whole.size <= MAX_RECORD_BYTES or record.value is None:
+    if whole.size <= RECORD_BYTES or record.value is None:
         return whole
     return Record(key=record.key, value=None, headers=(*whole.headers, (CUT, str(len(record.value)).encode())))

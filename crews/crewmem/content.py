@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from crewmem_producers.remember_fields import MAX_CONTENT_CHARACTERS
+from crewmem_producers.limits import CONTENT_CHARACTERS
 
 from crewmem.errors import RequestRefused
 
@@ -17,10 +17,10 @@ def fit_content(content: object) -> tuple[str, bool]:
         raise RequestRefused(f"content is a string, not {type(content).__name__}")
     if not content.strip():
         raise RequestRefused("content is empty: there is nothing to remember")
-    if len(content) <= MAX_CONTENT_CHARACTERS:
+    if len(content) <= CONTENT_CHARACTERS:
         return content, False
     mark = f" [cut: the first part of {len(content):,} characters]"
-    return cut(content, MAX_CONTENT_CHARACTERS - len(mark)) + mark, True
+    return cut(content, CONTENT_CHARACTERS - len(mark)) + mark, True
 
 
 def cut(text: str, limit: int) -> str:

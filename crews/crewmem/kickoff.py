@@ -13,6 +13,7 @@ from typing import Any
 from crewmem_producers.errors import CrewmemError, InvalidName, TransportRefused, Unavailable
 from crewmem_producers.events import Event, KickoffBody, new_event_id, utc_now
 from crewmem_producers.freshness import LATEST
+from crewmem_producers.limits import WAIT_SECONDS
 from crewmem_producers.names import Scope
 from crewmem_producers.settings import CrewSettings
 
@@ -20,7 +21,7 @@ from crewmem.connection import Connection
 from crewmem.kickoff_events import Ended, bodies_by_role, body_of
 from crewmem.kickoff_sending import send
 from crewmem.recall_block import Block, make_block
-from crewmem.recalling import MAX_WAIT_SECONDS, recall_request, warn_if_behind
+from crewmem.recalling import recall_request, warn_if_behind
 from crewmem.runs import Run, report
 from crewmem.sessions import INPUT_NAME, Session, Sessions, resolve
 from crewmem.tracing import traceparent
@@ -146,7 +147,7 @@ class Kickoff:
         try:
             request = recall_request(
                 self._query(role), sessions, top_k=settings.top_k, threshold=settings.threshold, after=LATEST,
-                wait_seconds=min(MAX_WAIT_SECONDS, WAIT_SHARE * seconds),
+                wait_seconds=min(WAIT_SECONDS, WAIT_SHARE * seconds),
             )  # fmt: skip
             answer = self.connection.client.call("POST", "/v1/memory/recall", json=request, timeout_seconds=seconds)
             found = answer.get("memories", [])

@@ -1,6 +1,7 @@
 """A kickoff as events: what its tasks put out, for the log. Prompts and descriptions are never published.
 
-Inputs and JSON outputs are taken as they are: the publisher mends what JSON cannot hold.
+Inputs and JSON outputs are taken as they are: the publisher mends what JSON cannot hold, and cuts what is too large. Names are
+cut here to what an event takes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crewmem_producers.events import KickoffBody, KickoffCompleted, KickoffError, KickoffFailed, Recalled, TaskOutput
+from crewmem_producers.limits import LABEL_CHARACTERS, RECALLED, RECALLED_CHARACTERS
 
 MAX_ERROR_CHARACTERS = 2_000
 
@@ -64,18 +66,18 @@ def _body(
     output = ended.output if final else None
     common: dict[str, Any] = {
         "execution_id": ended.execution_id,
-        "crew": ended.crew.name,
-        "crew_key": ended.crew.key,
+        "crew": _label(ended.crew.name),
+        "crew_key": _label(ended.crew.key) or "",
         "inputs": dict(ended.inputs),
         "raw": output.raw if output is not None else "",
         "json": _json(output),
         "tasks": tasks,
         "token_usage": dict(ended.token_usage) if ended.token_usage and (final or failed) else None,
-        "recalled": [found for memory in recalled if (found := _recalled(memory)) is not None],
+        "recalled": [found for memory in recalled if (found := _recalled(memory)) is not None][:RECALLED],
     }
     if failed and ended.error is not None:
         message = str(ended.error)[:MAX_ERROR_CHARACTERS]
-        error = KickoffError(type=type(ended.error).__name__, message=message, task_index=ended.failed_index)
+        error = KickoffError(type=type(ended.error).__name__[:LABEL_CHARACTERS], message=message, task_index=ended.failed_index)
         return KickoffFailed(**common, error=error)
     return KickoffCompleted(**common)
 
@@ -91,8 +93,8 @@ def _tasks(ended: Ended) -> list[TaskOutput]:
 def _task(task: Any, index: int, output: Any) -> TaskOutput:
     role = getattr(task.agent, "role", "") if output is None else output.agent
     # TaskOutput.name falls back to the description, which is never published: take the task's own.
-    values = {"index": index, "key": task.key, "name": task.name, "agent_role": str(role).strip() or None}
-    return TaskOutput(**values, raw="" if output is None else output.raw or "", json=_json(output))
+    values = {"key": _label(task.key) or "", "name": _label(task.name), "agent_role": _label(str(role).strip()) or None}
+    return TaskOutput(index=index, **values, raw="" if output is None else output.raw or "", json=_json(output))
 
 
 def _failing_role(ended: Ended, roles: Sequence[str]) -> str | None:
@@ -105,8 +107,15 @@ def _recalled(memory: Mapping[str, Any]) -> Recalled | None:
     if not memory.get("event_id") or not memory.get("span"):
         return None
     return Recalled(
-        event_id=memory["event_id"], span=memory["span"], session=memory.get("session") or "", text=memory.get("shown") or ""
+        event_id=memory["event_id"],
+        span=memory["span"],
+        session=memory.get("session") or "",
+        text=(memory.get("shown") or "")[:RECALLED_CHARACTERS],
     )
+
+
+def _label(name: str | None) -> str | None:
+    return None if name is None else str(name)[:LABEL_CHARACTERS]
 
 
 def _json(output: Any) -> Any:

@@ -14,8 +14,9 @@ from crewmem_producers.destination import outbox_path
 from crewmem_producers.errors import ServiceUnavailable
 from crewmem_producers.events import Event, utc_now
 from crewmem_producers.freshness import LATEST
+from crewmem_producers.limits import CONTENT_CHARACTERS
 from crewmem_producers.names import Scope
-from crewmem_producers.remember_fields import MAX_CONTENT_CHARACTERS, RememberFields
+from crewmem_producers.remember_fields import RememberFields
 from crewmem_producers.settings import CrewSettings, load
 
 from crewmem.connection import connect
@@ -86,7 +87,7 @@ class Memstore:
         """
         text, was_cut = fit_content(content)
         if was_cut:
-            logger.warning("content of %d characters is cut to %d", len(content), MAX_CONTENT_CHARACTERS)
+            logger.warning("content of %d characters is cut to %d", len(content), CONTENT_CHARACTERS)
         fields = checked(
             text, metadata=metadata, ttl=ttl, key=key, importance=importance, kind=kind, parent=parent, speaker=speaker,
             created_at=created_at,

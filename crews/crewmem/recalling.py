@@ -11,9 +11,6 @@ from crewmem.errors import RequestRefused
 
 logger = logging.getLogger("crewmem")
 
-MAX_WAIT_SECONDS = 30.0
-"""What the service grants at most."""
-
 
 class RecallArguments(TypedDict, total=False):
     """What may be asked beside query and session, as `Memstore.recall` says; None leaves it to the service."""

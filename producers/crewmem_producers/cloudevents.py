@@ -10,11 +10,10 @@ from typing import Any
 from crewmem_producers.codec import EVENT_ID, body_json, format_time, parse_body, parse_time, without_surrogates
 from crewmem_producers.errors import InvalidEvent, InvalidName
 from crewmem_producers.events import BODIES, PUBLISHABLE, Event
+from crewmem_producers.limits import SOURCE_CHARACTERS
 from crewmem_producers.names import Scope
 
 BATCH_CONTENT_TYPE = "application/cloudevents-batch+json"
-MAX_BATCH_EVENTS = 500
-MAX_BATCH_BYTES = 16 * 1024 * 1024
 RELAY_HEADER = "crewmem-relay"
 
 
@@ -52,7 +51,7 @@ def from_json(value: object, *, tenant: str) -> Event:
     if not isinstance(event_id, str) or not EVENT_ID.fullmatch(event_id):
         raise InvalidEvent("`id` is 1 to 100 printable ASCII characters", reason="bad_header")
     if not isinstance(kind, str) or kind not in PUBLISHABLE:
-        raise InvalidEvent(f"`type` is one of {', '.join(sorted(PUBLISHABLE))}, not {kind!r}", reason="unknown_type")
+        raise InvalidEvent(f"`type` is one of {', '.join(sorted(PUBLISHABLE))}, not {str(kind)[:100]!r}", reason="unknown_type")
     body = parse_body(BODIES[kind], json.dumps(value.get("data")).encode("utf-8", "surrogatepass"))
     try:
         scope = Scope.of(tenant, body.session)
@@ -72,11 +71,11 @@ def _time(value: object) -> datetime:
     try:
         return parse_time(value if isinstance(value, str) else "")
     except ValueError as error:
-        raise InvalidEvent(f"`time` is no RFC 3339 time: {value!r}", reason="bad_header") from error
+        raise InvalidEvent(f"`time` is no RFC 3339 time: {str(value)[:100]!r}", reason="bad_header") from error
 
 
 def _text(value: Mapping[str, Any], name: str) -> str:
     text = value.get(name, "")
-    if not isinstance(text, str) or len(text) > 200:
-        raise InvalidEvent(f"`{name}` is a string of at most 200 characters", reason="bad_header")
+    if not isinstance(text, str) or len(text) > SOURCE_CHARACTERS:
+        raise InvalidEvent(f"`{name}` is a string of at most {SOURCE_CHARACTERS} characters", reason="bad_header")
     return str(without_surrogates(text))

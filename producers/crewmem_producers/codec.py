@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
+from crewmem_producers import limits
 from crewmem_producers.compression import pack, unpack
 from crewmem_producers.errors import EventTooLarge, InvalidEvent, InvalidName, NewerSchema
-from crewmem_producers.events import BODIES, CONTROL_BODIES, SCHEMA_VERSION, Body, Event, SessionForgotten
-from crewmem_producers.log import MAX_RECORD_BYTES, Header, LoggedRecord, Record
+from crewmem_producers.events import BODIES, CONTROL_BODIES, SCHEMA_VERSION, Body, Event, KickoffCompleted, SessionForgotten
+from crewmem_producers.field_types import is_deeper
+from crewmem_producers.log import Header, LoggedRecord, Record
 from crewmem_producers.names import Scope
-
-MAX_DEPTH = 100
-"""A body nested deeper is refused: walking through it would exhaust the stack."""
 
 LATEST_AHEAD = timedelta(days=1)
 """How far an event's time may lie after the log's own time of its record: clocks differ. What lies further ahead would be the
@@ -27,7 +26,7 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
 """(event type, schema_version) -> what makes the next version's body of it. Entries are never removed."""
 
-EVENT_ID = re.compile(r"[\x21-\x7e]{1,100}")
+EVENT_ID = re.compile(rf"[\x21-\x7e]{{1,{limits.EVENT_ID_CHARACTERS}}}")
 """Printable ASCII: an id is part of memory ids, tokens and log lines."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -54,10 +53,10 @@ def parse_time(text: str) -> datetime:
     """An RFC 3339 time, as UTC; one without an offset counts as UTC. Raises ValueError for any other text, and for a time that
     lies outside of the years 1 to 9999."""
     try:
-        time = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text[: limits.TIME_CHARACTERS + 1])
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"no RFC 3339 time: {text!r}") from error
+        raise ValueError(f"no RFC 3339 time: {text[:100]!r}") from error
 
 
 def clamped(time: datetime, *, logged_at: datetime) -> datetime:
@@ -77,10 +76,13 @@ def time_of(record: LoggedRecord | Record) -> datetime:
 
 
 def encode(event: Event, *, partition: int | None = None) -> Record:
-    """The record of an event. Raises EventTooLarge over MAX_RECORD_BYTES."""
-    value = pack(body_json(_scoped(event)))
-    if len(value) > MAX_RECORD_BYTES - 4096:  # headers and key need room too
-        raise EventTooLarge(f"event {event.id} has {len(value)} bytes compressed; the log takes {MAX_RECORD_BYTES}")
+    """The record of an event. Raises EventTooLarge for a body over BODY_BYTES, and over RECORD_BYTES once compressed."""
+    body = body_json(_scoped(event))
+    if len(body) > limits.BODY_BYTES:
+        raise EventTooLarge(f"event {event.id} has {len(body)} bytes; at most {limits.BODY_BYTES} are taken")
+    value = pack(body)
+    if len(value) > limits.RECORD_BYTES - 4096:  # headers and key need room too
+        raise EventTooLarge(f"event {event.id} has {len(value)} bytes compressed; the log takes {limits.RECORD_BYTES}")
     headers: list[Header] = [
         ("ce_id", event.id.encode()),
         ("ce_type", event.type.encode()),
@@ -124,7 +126,7 @@ def decode(record: LoggedRecord | Record, *, upcasters: Mapping[tuple[str, int],
         raise InvalidEvent("the record's key is not that of its tenant and session", reason="wrong_key")
     trace = headers.get("traceparent")
     return Event(
-        body=body, scope=scope, id=event_id, time=time, source=headers.get("ce_source", ""),
+        body=body, scope=scope, id=event_id, time=time, source=headers.get("ce_source", "")[: limits.SOURCE_CHARACTERS],
         traceparent=trace if trace and TRACEPARENT.fullmatch(trace) else None,
         record_key=_record_key(record) if nameless else None,
     )  # fmt: skip
@@ -132,6 +134,8 @@ def decode(record: LoggedRecord | Record, *, upcasters: Mapping[tuple[str, int],
 
 def parse_body(model: type[Body], data: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS) -> Body:
     """A JSON body as its model, upcast to SCHEMA_VERSION. Raises InvalidEvent, NewerSchema."""
+    if len(data) > limits.BODY_BYTES:
+        raise InvalidEvent(f"the body has over {limits.BODY_BYTES} bytes", reason="too_large")
     try:
         raw = json.loads(data)
         if _may_hold_surrogates(data):
@@ -140,27 +144,23 @@ def parse_body(model: type[Body], data: bytes, *, upcasters: Mapping[tuple[str, 
         raise InvalidEvent(f"the body is not JSON: {error}", reason="not_json") from error
     if not isinstance(raw, dict):
         raise InvalidEvent("the body is not a JSON object", reason="not_json")
-    if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
-        _check_depth(raw)
+    if data.count(b"[") + data.count(b"{") > limits.BODY_LEVELS and is_deeper(raw, limits.BODY_LEVELS):
+        raise InvalidEvent(f"the body is nested deeper than {limits.BODY_LEVELS} levels", reason="too_deep")
+    if issubclass(model, KickoffCompleted):
+        _check_kickoff(raw)
     try:
         return model.model_validate(_upcast(model.type, raw, upcasters))
     except ValidationError as error:
         raise InvalidEvent(f"the body is no {model.type}: {_first_error(error)}", reason="wrong_schema") from error
 
 
-def _check_depth(raw: Any) -> None:
-    """Raises InvalidEvent for deeper nesting than MAX_DEPTH, looking level by level: whoever walks through it, and this look
-    too, would else exhaust the stack."""
-    level = [raw]
-    for _ in range(MAX_DEPTH):
-        level = [inner for value in level for inner in _inner(value)]
-        if not level:
-            return
-    raise InvalidEvent(f"the body is nested deeper than {MAX_DEPTH} levels", reason="too_deep")
-
-
-def _inner(value: Any) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+def _check_kickoff(raw: dict[str, Any]) -> None:
+    """The limits that the model leaves to publishers, which cut a kickoff to them. Raises InvalidEvent."""
+    tasks, inputs = raw.get("tasks"), raw.get("inputs")
+    if isinstance(tasks, list) and (count := len(tasks)) > limits.TASKS:
+        raise InvalidEvent(f"tasks: at most {limits.TASKS} belong to an event, this one has {count}", reason="wrong_schema")
+    if inputs and (size := len(json.dumps(inputs, ensure_ascii=False).encode("utf-8", "replace"))) > limits.INPUTS_BYTES:
+        raise InvalidEvent(f"inputs: at most {limits.INPUTS_BYTES} bytes as JSON, these have {size}", reason="wrong_schema")
 
 
 def _may_hold_surrogates(data: bytes) -> bool:
@@ -210,6 +210,10 @@ def _record_key(record: LoggedRecord | Record) -> str:
 
 
 def _headers(record: LoggedRecord | Record) -> dict[str, str]:
+    size = sum(len(name) + len(value or b"") for name, value in record.headers)
+    if len(record.headers) > limits.RECORD_HEADERS or size > limits.RECORD_HEADER_BYTES:
+        most = f"{limits.RECORD_HEADERS} headers of {limits.RECORD_HEADER_BYTES} bytes"
+        raise InvalidEvent(f"a record has at most {most}, this one {len(record.headers)} of {size}", reason="bad_header")
     headers: dict[str, str] = {}
     for name, value in record.headers:
         try:
@@ -222,8 +226,10 @@ def _headers(record: LoggedRecord | Record) -> dict[str, str]:
 
 def _required(headers: Mapping[str, str], name: str) -> str:
     value = headers.get(name, "")
-    if not value or len(value) > 200:
-        raise InvalidEvent(f"header {name} is missing, empty or over 200 characters", reason="bad_header")
+    if not value or len(value) > limits.HEADER_CHARACTERS:
+        raise InvalidEvent(
+            f"header {name} is missing, empty or over {limits.HEADER_CHARACTERS} characters", reason="bad_header"
+        )
     return value
 
 

@@ -7,9 +7,7 @@ import threading
 import zstandard
 
 from crewmem_producers.errors import InvalidEvent
-
-MAX_BODY_BYTES = 64 * 1024 * 1024
-"""A body that unpacks to more is refused: nothing that crewmem publishes comes near it."""
+from crewmem_producers.limits import BODY_BYTES
 
 
 class _Own(threading.local):
@@ -28,17 +26,27 @@ def pack(body: bytes) -> bytes:
     return _own.compressor.compress(body)
 
 
+def unpacked_size(packed: bytes) -> int:
+    """How many bytes the first frame says that it unpacks to. Those of `packed` where it does not say, or is none: what is
+    unpacked is bounded while it is."""
+    try:
+        size: int = zstandard.frame_content_size(packed)
+    except zstandard.ZstdError:
+        return len(packed)
+    return size if size >= 0 else len(packed)
+
+
 def unpack(packed: bytes) -> bytes:
-    """The body of the first frame. Raises InvalidEvent (`bad_encoding`, `too_large`)."""
+    """The body of the first frame, which has BODY_BYTES at most. Raises InvalidEvent (`bad_encoding`, `too_large`)."""
     try:
         size = zstandard.frame_content_size(packed)
         if size < 0:  # it does not say: one byte over what is taken tells enough
-            body = _own.decompressor.stream_reader(packed).read(MAX_BODY_BYTES + 1)
+            body = _own.decompressor.stream_reader(packed).read(BODY_BYTES + 1)
             size = len(body)
-        elif size <= MAX_BODY_BYTES:
+        elif size <= BODY_BYTES:
             body = _own.decompressor.decompress(packed)
     except zstandard.ZstdError as error:
         raise InvalidEvent(f"the body is not zstd: {error}", reason="bad_encoding") from error
-    if size > MAX_BODY_BYTES:
-        raise InvalidEvent(f"the body unpacks to over {MAX_BODY_BYTES} bytes", reason="too_large")
+    if size > BODY_BYTES:
+        raise InvalidEvent(f"the body unpacks to over {BODY_BYTES} bytes", reason="too_large")
     return body

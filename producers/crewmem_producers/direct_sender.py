@@ -6,9 +6,9 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 
-from crewmem_producers.cloudevents import MAX_BATCH_EVENTS
 from crewmem_producers.errors import EventRefused, LogUnavailable, Unavailable
 from crewmem_producers.events import Event
+from crewmem_producers.limits import BATCH_EVENTS
 from crewmem_producers.loop_thread import LoopThread
 from crewmem_producers.outbox import OutboxStatus
 from crewmem_producers.receipt import Receipt
@@ -71,7 +71,7 @@ class DirectSender:
         fates: list[Fate] = []
         while len(fates) < len(events):
             try:
-                fates += await self._transport.send(events[len(fates) : len(fates) + MAX_BATCH_EVENTS])
+                fates += await self._transport.send(events[len(fates) : len(fates) + BATCH_EVENTS])
             except Unavailable as error:
                 failures.append(error)
                 await asyncio.sleep(backoff(len(failures), random.random()))

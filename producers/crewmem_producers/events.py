@@ -1,6 +1,7 @@
 """The event types: what a crew, a person or an operator says happened.
 
-Bodies keep unknown fields. `schema_version` rises only when an older consumer would misread a body.
+Bodies keep unknown fields. `schema_version` rises only when an older consumer would misread a body. Each field has its limit
+(see `limits`); those of what a kickoff puts out are of the body as a whole, so that a publisher can cut it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 from uuid6 import uuid7
 
+from crewmem_producers import limits
+from crewmem_producers.field_types import EventLabel, EventMetadata, EventName, Kind, TokenUsage
 from crewmem_producers.names import Scope
 
 SCHEMA_VERSION = 1
@@ -28,6 +31,10 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+EventId = Annotated[str, Field(max_length=limits.EVENT_ID_CHARACTERS)]
+SpanName = Annotated[str, Field(max_length=limits.SPAN_CHARACTERS)]
+
+
 class Body(BaseModel):
     """What every body has. `tenant` and `session` are set by whoever publishes; control events may have neither."""
 
@@ -37,8 +44,8 @@ class Body(BaseModel):
     schema_version: int = SCHEMA_VERSION
     tenant: str | None = None
     session: str | None = None
-    execution_id: str | None = None
-    parent: str | None = None
+    execution_id: EventName | None = None
+    parent: EventName | None = None
 
 
 class TaskOutput(BaseModel):
@@ -46,9 +53,9 @@ class TaskOutput(BaseModel):
 
     model_config = ConfigDict(extra="allow")
     index: int
-    key: str = ""
-    name: str | None = None
-    agent_role: str | None = None
+    key: EventLabel = ""
+    name: EventLabel | None = None
+    agent_role: EventLabel | None = None
     raw: str = ""
     json_: Any = Field(default=None, alias="json")
 
@@ -57,24 +64,24 @@ class Recalled(BaseModel):
     """A memory that was recalled into a kickoff: what its echo is compared with."""
 
     model_config = ConfigDict(extra="allow")
-    event_id: str
-    span: str
-    session: str
-    text: str
+    event_id: EventId
+    span: SpanName
+    session: EventName
+    text: Annotated[str, Field(max_length=limits.RECALLED_CHARACTERS)]
 
 
 class KickoffCompleted(Body):
     """`crewmem.kickoff.completed`"""
 
     type: ClassVar[str] = "crewmem.kickoff.completed"
-    crew: str | None = None
-    crew_key: str = ""
+    crew: EventLabel | None = None
+    crew_key: EventLabel = ""
     inputs: dict[str, Any] = {}
     raw: str = ""
     json_: Any = Field(default=None, alias="json")
     tasks: list[TaskOutput] = []
-    token_usage: dict[str, Any] | None = None
-    recalled: list[Recalled] = []
+    token_usage: TokenUsage | None = None
+    recalled: Annotated[list[Recalled], Field(max_length=limits.RECALLED)] = []
     truncated: bool = False
 
 
@@ -82,8 +89,8 @@ class KickoffError(BaseModel):
     """What ended a kickoff: the exception's type and message, and `index` of the task in whose course it was raised."""
 
     model_config = ConfigDict(extra="allow")
-    type: str
-    message: str
+    type: EventLabel
+    message: Annotated[str, Field(max_length=limits.ERROR_CHARACTERS)]
     task_index: int | None = None
 
 
@@ -98,29 +105,29 @@ class MemoryRemembered(Body):
     """`crewmem.memory.remembered`: an explicit memory. `ttl` in seconds from the event's time; `importance` 0 to 1."""
 
     type: ClassVar[str] = "crewmem.memory.remembered"
-    content: Annotated[str, Field(min_length=1)]
-    metadata: dict[str, Any] = {}
-    ttl: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    key: str | None = None
+    content: Annotated[str, Field(min_length=1, max_length=limits.CONTENT_CHARACTERS)]
+    metadata: EventMetadata = {}
+    ttl: Annotated[float, Field(gt=0, le=limits.TTL_SECONDS, allow_inf_nan=False)] | None = None
+    key: EventName | None = None
     importance: Annotated[float, Field(ge=0, le=1)] = 0.5
-    kind: str = "note"
-    speaker: str | None = None
-    agent_role: str | None = None
-    crew: str | None = None
+    kind: Kind = "note"
+    speaker: EventName | None = None
+    agent_role: EventLabel | None = None
+    crew: EventLabel | None = None
 
 
 class SpanRef(BaseModel):
     """Names a memory: a span of an event of the same session."""
 
-    event_id: str
-    span: str
+    event_id: EventId
+    span: SpanName
 
 
 class MemoryForgotten(Body):
     """`crewmem.memory.forgotten`: the memory's span and those of every event counted as its duplicate."""
 
     type: ClassVar[str] = "crewmem.memory.forgotten"
-    spans: Annotated[list[SpanRef], Field(min_length=1)]
+    spans: Annotated[list[SpanRef], Field(min_length=1, max_length=limits.FORGOTTEN_SPANS)]
 
 
 class SessionForgotten(Body):
@@ -144,7 +151,7 @@ class EventRedriven(Body):
 
     type: ClassVar[str] = "crewmem.event.redriven"
     position: PositionRef
-    event_id: str | None = None
+    event_id: EventId | None = None
 
 
 class EventDiscarded(Body):
@@ -152,15 +159,15 @@ class EventDiscarded(Body):
 
     type: ClassVar[str] = "crewmem.event.discarded"
     position: PositionRef
-    event_id: str | None = None
+    event_id: EventId | None = None
 
 
 class RulesApplied(Body):
     """`crewmem.rules.applied`: from this position of its partition on, these rules decide. `rules` is the file's text."""
 
     type: ClassVar[str] = "crewmem.rules.applied"
-    rules: str
-    sha256: str
+    rules: Annotated[str, Field(max_length=limits.RULES_CHARACTERS)]
+    sha256: EventName
 
 
 KickoffBody = KickoffCompleted | KickoffFailed

@@ -11,7 +11,8 @@ from aiokafka.errors import ClusterAuthorizationFailedError, KafkaConnectionErro
 
 from crewmem_producers.errors import LogRefused, LogUnavailable
 from crewmem_producers.kafka import answering
-from crewmem_producers.log import MAX_RECORD_BYTES, Position, Record
+from crewmem_producers.limits import RECORD_BYTES
+from crewmem_producers.log import Position, Record
 
 MAX_BATCH_BYTES = 1024 * 1024
 """Records of a partition travel together up to this size; a larger one travels alone."""
@@ -86,7 +87,7 @@ class KafkaAppender:
                     **self._options,
                     acks="all",
                     enable_idempotence=True,
-                    max_request_size=MAX_RECORD_BYTES,
+                    max_request_size=RECORD_BYTES,
                     max_batch_size=MAX_BATCH_BYTES,
                     request_timeout_ms=int(self._seconds * 1000),
                 )

@@ -13,7 +13,8 @@ from aiokafka.structs import ConsumerRecord
 
 from crewmem_producers.kafka import answering
 from crewmem_producers.kafka_headers import accept_any_header_name
-from crewmem_producers.log import MAX_RECORD_BYTES, LoggedRecord
+from crewmem_producers.limits import RECORD_BYTES
+from crewmem_producers.log import LoggedRecord
 
 MAX_READ_BYTES = 32 * 1024 * 1024
 _STOP_SECONDS = 3.0
@@ -108,7 +109,7 @@ class KafkaReader:
                 group_id=None,
                 enable_auto_commit=False,
                 auto_offset_reset="none",
-                max_partition_fetch_bytes=MAX_RECORD_BYTES,
+                max_partition_fetch_bytes=RECORD_BYTES,
                 fetch_max_bytes=MAX_READ_BYTES,
                 fetch_max_wait_ms=100,  # it is asked only for what is there
                 request_timeout_ms=int(self._seconds * 1000),

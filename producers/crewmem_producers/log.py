@@ -14,12 +14,11 @@ from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
 from crewmem_producers.errors import EventTooLarge
+from crewmem_producers.limits import RECORD_BYTES
 from crewmem_producers.names import partition_of
 
 Header = tuple[str, bytes]
 
-MAX_RECORD_BYTES = 12_582_912
-"""`max.message.bytes` of the topics, and the producers' `max_request_size`."""
 
 _RECORD_OVERHEAD = 256
 _POSITION = re.compile(r"([0-9]{1,9})[/:]([0-9]{1,18})")
@@ -66,8 +65,8 @@ class Record:
 
     def checked(self, partitions: int) -> Record:
         """The record with its partition named. Raises EventTooLarge, ValueError for a partition out of range."""
-        if self.size > MAX_RECORD_BYTES:
-            raise EventTooLarge(f"a record of {self.size} bytes is over what the log takes ({MAX_RECORD_BYTES})")
+        if self.size > RECORD_BYTES:
+            raise EventTooLarge(f"a record of {self.size} bytes is over what the log takes ({RECORD_BYTES})")
         return replace(self, partition=self.partition_in(partitions))
 
     def partition_in(self, partitions: int) -> int:
@@ -156,7 +155,7 @@ class EventLog(Protocol):
     async def append(self, records: Sequence[Record]) -> list[Position]:
         """Appends in order and returns each record's position once the log has acknowledged it durably.
 
-        Raises EventTooLarge over MAX_RECORD_BYTES, ValueError for a partition that is not there, and LogRefused where the
+        Raises EventTooLarge over RECORD_BYTES, ValueError for a partition that is not there, and LogRefused where the
         caller may not write; then nothing is appended. After another error some of the records may be on the log: appending
         them again is harmless, their `ce_id` tells.
         """

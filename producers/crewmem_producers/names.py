@@ -10,6 +10,8 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from crewmem_producers.errors import InvalidName
+from crewmem_producers.limits import GIVEN_SESSION_CHARACTERS, MARKS_IN_A_RUN, SESSION_CHARACTERS, TENANT_CHARACTERS
+from crewmem_producers.marks import has_long_run, normalised
 
 SHARED = "shared"
 """The session of an omitted session: the common knowledge base of a tenant."""
@@ -17,20 +19,24 @@ SHARED = "shared"
 ALL_SESSIONS = "*"
 """What a recall asks for to read every session that its key may read."""
 
-MAX_SESSION_CHARACTERS = 200
-_TENANT = re.compile(r"[a-z0-9-]{1,40}")
+_TENANT = re.compile(rf"[a-z0-9-]{{1,{TENANT_CHARACTERS}}}")
 
 
 def normalise_session(name: object) -> str:
     """The one spelling of a session name: NFC, outer white space stripped, inner collapsed, 1 to 200 characters.
 
-    Raises InvalidName for anything else than a string, an empty or too long name, control characters, and `*`.
+    Raises InvalidName for anything else than a string, an empty or too long name, more than MARKS_IN_A_RUN combining marks in
+    a row, control characters, and `*`.
     """
     if not isinstance(name, str):
         raise InvalidName(f"a session is a string, not {type(name).__name__}")
-    collapsed = " ".join(unicodedata.normalize("NFC", name).split())
-    if not 1 <= len(collapsed) <= MAX_SESSION_CHARACTERS:
-        raise InvalidName(f"a session has 1 to {MAX_SESSION_CHARACTERS} characters, this one has {len(collapsed)}")
+    if len(name) > GIVEN_SESSION_CHARACTERS:
+        raise InvalidName(f"a session has 1 to {SESSION_CHARACTERS} characters, this one has {len(name)}")
+    if has_long_run(name):
+        raise InvalidName(f"a session has at most {MARKS_IN_A_RUN} combining marks in a row: {name[:40]!r}...")
+    collapsed = " ".join(normalised("NFC", name).split())
+    if not 1 <= len(collapsed) <= SESSION_CHARACTERS:
+        raise InvalidName(f"a session has 1 to {SESSION_CHARACTERS} characters, this one has {len(collapsed)}")
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in collapsed):
         raise InvalidName(f"a session has no control characters: {collapsed!r}")
     if collapsed == ALL_SESSIONS:

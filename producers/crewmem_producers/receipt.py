@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from crewmem_producers.errors import EventRefused, TokenTimeout
-from crewmem_producers.freshness import Mark, format_token, parse_token
+from crewmem_producers.freshness import format_token, parse_token
 from crewmem_producers.transport import Fate, Refused
 from crewmem_producers.waiting import await_until, wait_until
 
@@ -44,16 +44,8 @@ class Receipt:
 
 
 def _joined(fates: Sequence[Fate]) -> str:
-    """One token for all: of each partition only its highest offset, since that one implies the others."""
+    """One token for all."""
     refused = [fate.reason for fate in fates if isinstance(fate, Refused)]
     if refused:
         raise EventRefused(f"{len(refused)} of {len(fates)} events were refused for ever: {refused[0]}")
-    highest: dict[int, int] = {}
-    others: list[Mark] = []
-    for fate in fates:
-        for mark in parse_token(fate.token) if not isinstance(fate, Refused) else []:
-            if mark.offset is None:
-                others.append(mark)
-            else:
-                highest[mark.partition] = max(mark.offset, highest.get(mark.partition, 0))
-    return format_token([Mark(partition, offset) for partition, offset in sorted(highest.items())] + others)
+    return format_token(mark for fate in fates if not isinstance(fate, Refused) for mark in parse_token(fate.token))

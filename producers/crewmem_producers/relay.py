@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 
-from crewmem_producers.cloudevents import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
 from crewmem_producers.errors import (
     CrewmemError,
     InvalidEvent,
@@ -26,6 +25,7 @@ from crewmem_producers.errors import (
     Unavailable,
 )
 from crewmem_producers.events import Event
+from crewmem_producers.limits import BATCH_BYTES, BATCH_EVENTS
 from crewmem_producers.outbox import Outbox
 from crewmem_producers.outbox_rows import Waiting
 from crewmem_producers.relay_lock import RelayLock
@@ -112,7 +112,7 @@ class Relay:
             await asyncio.wait_for(early.wait(), seconds)
 
     async def _relay(self) -> float:
-        batch = self._outbox.batch(max_events=MAX_BATCH_EVENTS, max_bytes=MAX_BATCH_BYTES // 2)
+        batch = self._outbox.batch(max_events=BATCH_EVENTS, max_bytes=BATCH_BYTES // 2)
         await self._report(REPORT_SECONDS if batch else IDLE_REPORT_SECONDS, leaving=len(batch))
         if not batch:
             self._tidy()

@@ -18,6 +18,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError as SourceError
 
+from crewmem_producers import limits
 from crewmem_producers.errors import SettingsError
 from crewmem_producers.master_key import PublicKey
 from crewmem_producers.master_key import check as check_master_keys
@@ -40,7 +41,9 @@ class CommonSettings(SourcedSettings):
     namespace: str = Field("crewmem", pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description="prefix of topics and groups")
     tenant: str = Field("default", description="tenant of the Kafka transport, of the first key and of `up`")
     home: Path = Field(Path("~/.crewmem"), description="folder of the SQLite log, the store, the key and the outbox")
-    source: str = Field(default_factory=socket.gethostname, max_length=200, description="name of this host in events")
+    source: str = Field(
+        default_factory=socket.gethostname, max_length=limits.SOURCE_CHARACTERS, description="name of this host in events"
+    )
 
     @field_validator("tenant")
     @classmethod
@@ -111,7 +114,7 @@ class CrewSettings(KafkaSettings):
     outbox_dir: Path | None = Field(None, description="folder of the outbox; default: <home>/outbox")
     outbox_max_mb: int = Field(1024, ge=1, description="size at which the outbox refuses, in MB")
     publish_inputs: list[str] = Field([], description="names of the kickoff inputs that are published")
-    top_k: int = Field(8, ge=1, le=100, description="memories recalled into a kickoff, at most")
+    top_k: int = Field(8, ge=1, le=limits.TOP_K, description="memories recalled into a kickoff, at most")
     max_tokens: int = Field(600, ge=1, description="tokens of recalled memory in a prompt, at most")
     threshold: float = Field(0.15, ge=0, le=1, description="least cosine of a recalled memory")
 

@@ -5,36 +5,39 @@ Sizes are those of the body as JSON, before compression.
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 
 from crewmem_producers.codec import body_json
 from crewmem_producers.errors import EventTooLarge
 from crewmem_producers.events import Event, KickoffCompleted, KickoffFailed, TaskOutput, new_event_id
+from crewmem_producers.field_types import is_deeper
+from crewmem_producers.limits import BODY_LEVELS, CUT_BYTES, ERROR_CHARACTERS, INPUTS_BYTES, SPLIT_BYTES, TASKS
 
 log = logging.getLogger(__name__)
 
-SPLIT_BYTES = 900_000
-CUT_BYTES = 10_000_000
-_LONGEST_MESSAGE = 10_000
+_LEVELS = BODY_LEVELS - 3
+"""Of a JSON output: it lies in a task, in the list of tasks, in the body."""
 _EVERYWHERE = ("schema_version", "tenant", "session", "execution_id", "parent", "crew", "crew_key", "recalled", "truncated")
 
 
 def fit(event: Event) -> list[Event]:
     """The event, or the events that say the same in pieces of a size that the log takes.
 
-    A kickoff over SPLIT_BYTES becomes one event per task output under its execution id; inputs, `raw`, `json`, token usage
-    and the error go with the last. A piece over CUT_BYTES is cut and marked `truncated`, with a warning.
+    A kickoff over SPLIT_BYTES or TASKS becomes one event per task output under its execution id; inputs, `raw`, `json`, token
+    usage and the error go with the last. A piece over CUT_BYTES is cut and marked `truncated`, with a warning, and so is one
+    whose inputs are over INPUTS_BYTES or that is nested deeper than BODY_LEVELS.
     Raises EventTooLarge for what is no kickoff and is over CUT_BYTES, or stays so when it is cut.
     """
-    size = len(body_json(event.body))
-    if size <= SPLIT_BYTES:
-        return [event]
-    if not isinstance(event.body, KickoffCompleted):
+    body, size = event.body, len(body_json(event.body))
+    if not isinstance(body, KickoffCompleted):
         if size > CUT_BYTES:
             raise EventTooLarge(f"event {event.id} has {size} bytes; at most {CUT_BYTES} can be published")
         return [event]
-    return [replace(piece, body=_cut(piece)) for piece in _pieces(event, event.body)]
+    if size <= SPLIT_BYTES and len(body.tasks) <= TASKS and not _has_too_deep(body):
+        return [event]
+    return [replace(piece, body=_cut(piece)) for piece in _pieces(event, body)]
 
 
 def _pieces(event: Event, body: KickoffCompleted) -> list[Event]:
@@ -51,6 +54,7 @@ def _cut(piece: Event) -> KickoffCompleted:
     """The body, cut to CUT_BYTES: first what only repeats or accompanies the outputs, then the outputs themselves."""
     body = piece.body
     assert isinstance(body, KickoffCompleted)
+    body = _without_what_no_event_takes(piece.id, body)
     size = len(body_json(body))
     if size <= CUT_BYTES:
         return body
@@ -65,11 +69,28 @@ def _cut(piece: Event) -> KickoffCompleted:
     return body
 
 
+def _without_what_no_event_takes(id: str, body: KickoffCompleted) -> KickoffCompleted:
+    """The body without inputs that are too large, and without JSON outputs that are nested too deep."""
+    if len(json.dumps(body.inputs, ensure_ascii=False, default=str).encode("utf-8", "replace")) > INPUTS_BYTES:
+        log.warning("event %s is published without its inputs: they have over %d bytes as JSON", id, INPUTS_BYTES)
+        body = body.model_copy(update={"truncated": True, "inputs": {}})
+    if not _has_too_deep(body):
+        return body
+    log.warning("event %s is published without its JSON outputs: they have over %d levels", id, _LEVELS)
+    inputs = {} if is_deeper(body.inputs, _LEVELS) else body.inputs
+    tasks = [task.model_copy(update={"json_": None}) for task in body.tasks]
+    return body.model_copy(update={"truncated": True, "json_": None, "inputs": inputs, "tasks": tasks})
+
+
+def _has_too_deep(body: KickoffCompleted) -> bool:
+    return any(is_deeper(value, _LEVELS) for value in (body.inputs, body.json_, *(task.json_ for task in body.tasks)))
+
+
 def _without_extras(body: KickoffCompleted) -> KickoffCompleted:
     tasks = [task.model_copy(update={"json_": None}) for task in body.tasks]
     update: dict[str, object] = {"truncated": True, "json_": None, "inputs": {}, "tasks": tasks}
     if isinstance(body, KickoffFailed):
-        update["error"] = body.error.model_copy(update={"message": body.error.message[:_LONGEST_MESSAGE]})
+        update["error"] = body.error.model_copy(update={"message": body.error.message[:ERROR_CHARACTERS]})
     return body.model_copy(update=update)
 
 

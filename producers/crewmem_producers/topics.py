@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from crewmem_producers.errors import LogRefused, LogUnavailable
-from crewmem_producers.log import MAX_RECORD_BYTES
+from crewmem_producers.limits import RECORD_BYTES
 from crewmem_producers.setting_sources import PREFIX
 from crewmem_producers.settings import KafkaSettings
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from crewmem_producers.kafka_admin import KafkaAdmin
 
 KEPT_FOR_EVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
-LARGEST = {"max.message.bytes": str(MAX_RECORD_BYTES)}
+LARGEST = {"max.message.bytes": str(RECORD_BYTES)}
 CLEANED_SOON = {
     "segment.ms": "1000", "max.compaction.lag.ms": "1000", "delete.retention.ms": "100", "file.delete.delay.ms": "1000",
 }  # fmt: skip

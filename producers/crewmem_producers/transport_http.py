@@ -7,10 +7,11 @@ from typing import Any
 
 import httpx
 
-from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, MAX_BATCH_BYTES, RELAY_HEADER, to_bytes
+from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, RELAY_HEADER, to_bytes
 from crewmem_producers.errors import ServiceUnavailable, SettingsError, TransportRefused
 from crewmem_producers.events import Event
 from crewmem_producers.freshness import parse_token
+from crewmem_producers.limits import BATCH_BYTES
 from crewmem_producers.transport import Delivered, Fate, Refused, RelayReport
 
 CONNECT_SECONDS = 5.0
@@ -100,11 +101,11 @@ class HttpTransport:
 
 
 def _batches(bodies: Sequence[bytes]) -> list[list[bytes]]:
-    """In order, each at most MAX_BATCH_BYTES with brackets and commas; a larger event goes alone."""
+    """In order, each at most BATCH_BYTES with brackets and commas; a larger event goes alone."""
     batches: list[list[bytes]] = []
-    size = MAX_BATCH_BYTES
+    size = BATCH_BYTES
     for body in bodies:
-        if not batches or size + len(body) + 1 > MAX_BATCH_BYTES:
+        if not batches or size + len(body) + 1 > BATCH_BYTES:
             batches.append([])
             size = 1
         batches[-1].append(body)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 import threading
-import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import snowballstemmer
+from crewmem_producers.limits import QUERY_TERMS, WORD_CHARACTERS
+from crewmem_producers.marks import normalised
 
 Floats = npt.NDArray[np.float64]
 
@@ -24,9 +25,6 @@ K1 = 1.2
 """How soon a word's repeats in one text stop counting."""
 B = 0.75
 """How much a text's length counts against it."""
-MAX_QUERY_TERMS = 256
-"""A longer query is searched by its first so many different words."""
-
 _WORD = re.compile(r"\w+")
 _STOP_TEXT = """
 a about above after again against all am an and any are aren as at be because been before being below between both
@@ -60,10 +58,28 @@ class Terms:
 
 @lru_cache(maxsize=65_536)
 def terms(text: str) -> Terms:
-    """The stems of a text. Remembered by text, since most of what a recall reads was read by the one before."""
-    words = [word for word in _WORD.findall(unicodedata.normalize("NFKC", text).casefold()) if word not in _STOP_WORDS]
-    stems = [_stem(word) for word in words]
+    """The stems of a text. Remembered by text, since most of what a recall reads was read by the one before. Safe over any
+    text, also one that was stored before there were limits: runs of marks and words are cut."""
+    stems = [_stem(word) for word in _words(text)]
     return Terms(counts=Counter(stems), length=len(stems))
+
+
+def query_terms(text: str) -> Sequence[str]:
+    """The stems of a question: its first QUERY_TERMS different ones."""
+    found: dict[str, None] = {}
+    for word in _words(text):
+        found[_stem(word)] = None
+        if len(found) == QUERY_TERMS:
+            break
+    return list(found)
+
+
+def _words(text: str) -> Iterator[str]:
+    """Every word that tells something, as far as WORD_CHARACTERS."""
+    for match in _WORD.finditer(normalised("NFKC", text).casefold()):
+        word = match.group()[:WORD_CHARACTERS]
+        if word not in _STOP_WORDS:
+            yield word
 
 
 @lru_cache(maxsize=65_536)
@@ -73,9 +89,9 @@ def _stem(word: str) -> str:
     return stem
 
 
-def frequencies(query: Terms, documents: Sequence[Terms]) -> Floats:
+def frequencies(query: Sequence[str], documents: Sequence[Terms]) -> Floats:
     """How often each of the query's terms is in each document: float64 (documents, terms)."""
-    wanted = {term: column for column, term in enumerate(list(query.counts)[:MAX_QUERY_TERMS])}
+    wanted = {term: column for column, term in enumerate(query)}
     table = np.zeros((len(documents), len(wanted)))
     for row, document in enumerate(documents):
         # The smaller side is walked: a query of one word over long texts, or a long query over short ones.

@@ -17,13 +17,15 @@ A parent is what rows belong to: the kickoff of a task output. Every statistic i
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from crewmem_producers.limits import LABEL_CHARACTERS
+from crewmem_producers.marks import normalised
 
 from crewmem_store import bm25
 from crewmem_store.bm25 import Floats
@@ -100,8 +102,9 @@ class Hit:
     signals: Mapping[str, float]
 
 
+@lru_cache(maxsize=4096)
 def _spelt(name: str | None) -> str:
-    return " ".join(unicodedata.normalize("NFC", name or "").split())
+    return " ".join(normalised("NFC", (name or "")[:LABEL_CHARACTERS]).split())
 
 
 def same(left: Any, right: Any) -> bool:
@@ -141,7 +144,7 @@ def rank_signals(rows: Sequence[MemoryRow], cosines: Floats, question: Question,
     """Each signal of each row, weights applied: name -> float64 (n,). A row's rank is their sum."""
     documents = [bm25.terms(row.text or "") for row in rows]
     lengths = np.array([document.length for document in documents], dtype=np.float64)
-    table = bm25.frequencies(bm25.terms(question.text), documents)
+    table = bm25.frequencies(bm25.query_terms(question.text), documents)
     share = length_share([len((row.text or "").split()) for row in rows], weights)
     w = _between(weights.meaning_short, weights.meaning_long, share)
     meaning, words = w * cosines, (1 - w) * _of_best(bm25.scores(table, lengths))

@@ -10,7 +10,8 @@ from crewmem_consumers.dead_letters import LogDeadLetters
 from crewmem_consumers.item import Rejection
 from crewmem_consumers.letters import CUT, letter
 from crewmem_producers.errors import LogUnavailable
-from crewmem_producers.log import MAX_RECORD_BYTES, LoggedRecord, Position, Record
+from crewmem_producers.limits import RECORD_BYTES
+from crewmem_producers.log import LoggedRecord, Position, Record
 
 
 class OneLog:
@@ -54,8 +55,8 @@ async def test_dead_letters_are_one_line_in_the_log_with_the_way_to_them(caplog:
 
 async def test_a_record_that_no_letter_has_room_for_is_a_letter_without_its_body() -> None:
     headers = (("ce_id", b"large"),)
-    large = LoggedRecord(0, 1, b"k", b"x" * (MAX_RECORD_BYTES - Record(b"k", b"", headers).size), headers, 0)
-    assert Record(large.key, large.value, large.headers).checked(1).size == MAX_RECORD_BYTES
+    large = LoggedRecord(0, 1, b"k", b"x" * (RECORD_BYTES - Record(b"k", b"", headers).size), headers, 0)
+    assert Record(large.key, large.value, large.headers).checked(1).size == RECORD_BYTES
     sent = letter(large, Rejection("not_json", "no"))
     assert (sent.key, sent.value) == (b"k", None) and (CUT, str(len(large.value or b"")).encode()) in sent.headers
     sent.checked(1)

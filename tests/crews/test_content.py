@@ -1,7 +1,7 @@
 import pytest
 from crewmem.content import cut, fit_content
 from crewmem.errors import RequestRefused
-from crewmem_producers.remember_fields import MAX_CONTENT_CHARACTERS
+from crewmem_producers.limits import CONTENT_CHARACTERS
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 @given(st.text(min_size=1, max_size=30).filter(lambda text: bool(text.strip())), st.integers(1, 2000))
 def test_whatever_the_text_what_is_kept_fits_and_is_its_beginning(text: str, times: int) -> None:
     kept, was_cut = fit_content(text * times)
-    assert len(kept) <= MAX_CONTENT_CHARACTERS
-    assert was_cut == (len(text * times) > MAX_CONTENT_CHARACTERS)
+    assert len(kept) <= CONTENT_CHARACTERS
+    assert was_cut == (len(text * times) > CONTENT_CHARACTERS)
     assert (text * times).startswith(kept.rsplit(" [cut: ", 1)[0] if was_cut else kept)
 
 

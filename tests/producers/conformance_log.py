@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import pytest
 from crewmem_producers.errors import EventTooLarge, LogUnavailable
-from crewmem_producers.log import MAX_RECORD_BYTES, EventLog, LoggedRecord, Position, Record
+from crewmem_producers.limits import RECORD_BYTES
+from crewmem_producers.log import EventLog, LoggedRecord, Position, Record
 from crewmem_producers.names import Scope, partition_of
 
 OpenLog = Callable[[int], EventLog]
@@ -161,9 +162,9 @@ class LogConformance:
         log = open_log(1)
         await log.start()
         with pytest.raises(EventTooLarge):
-            await log.append([record(1), record(2, value=bytes(MAX_RECORD_BYTES))])
+            await log.append([record(1), record(2, value=bytes(RECORD_BYTES))])
         assert await log.end() == {0: 0}
-        (position,) = await log.append([record(3, value=bytes(MAX_RECORD_BYTES - 1000))])
+        (position,) = await log.append([record(3, value=bytes(RECORD_BYTES - 1000))])
         assert position.offset == 0
         await log.close()
 

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import zstandard
-from crewmem_producers.compression import MAX_BODY_BYTES, pack, unpack
+from crewmem_producers.compression import pack, unpack
 from crewmem_producers.errors import InvalidEvent
+from crewmem_producers.limits import BODY_BYTES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,9 +26,9 @@ def test_what_was_packed_is_unpacked_whether_the_frame_says_its_size_or_not(body
 
 @pytest.mark.parametrize("packing", [pack, without_its_size])
 def test_what_unpacks_to_too_much_is_refused(packing: Callable[[bytes], bytes]) -> None:
-    assert len(unpack(packing(bytes(MAX_BODY_BYTES)))) == MAX_BODY_BYTES
+    assert len(unpack(packing(bytes(BODY_BYTES)))) == BODY_BYTES
     with pytest.raises(InvalidEvent) as error:
-        unpack(packing(bytes(MAX_BODY_BYTES + 1)))
+        unpack(packing(bytes(BODY_BYTES + 1)))
     assert error.value.reason == "too_large"
 
 

@@ -18,7 +18,9 @@ def test_a_yaml_role_with_its_newline_is_the_role_typed_in_python() -> None:
     assert normalise_session("Senior\n Researcher\n") == "Senior Researcher"
 
 
-@pytest.mark.parametrize("name", ["", "  ", "*", "a\x00b", "x" * 201, None, 7])
+@pytest.mark.parametrize(
+    "name", ["", "  ", "*", "a\x00b", "x" * 201, None, 7, "a" + "\u0301" * 31, "\u0301\u0316" * 40_000, " " * 2000 + "a"]
+)
 def test_a_name_that_cannot_be_used_is_refused(name: object) -> None:
     with pytest.raises(InvalidName):
         normalise_session(name)

@@ -9,7 +9,7 @@ from crewmem_producers.outbox import Outbox
 from crewmem_producers.outbox_rows import Waiting
 from crewmem_producers.transport import Delivered, Refused
 from support import programs
-from support.events import contents, remembered
+from support.events import contents, kickoff, remembered
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_a_full_disk_is_told_with_its_remedy(outbox: Outbox) -> None:
     outbox.append([remembered("a")])
     outbox._file.query(lambda connection: connection.execute("PRAGMA max_page_count = 1").fetchall())
     with pytest.raises(OutboxBroken, match=r"the disk is full: free some of it, or set CREWMEM_OUTBOX_DIR") as caught:
-        outbox.append([remembered("".join(random_text(number) for number in range(20)))])
+        outbox.append([kickoff("".join(random_text(number) for number in range(20)))])
     assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
     assert texts(outbox) == ["a"]
 

@@ -184,7 +184,7 @@ def test_a_full_outbox_is_an_error_and_is_counted(new_publisher: Callable[..., P
     publisher = new_publisher(outbox_max_mb=1)
     with pytest.raises(OutboxFull):
         for _ in range(100):
-            publisher.publish(remembered(os.urandom(50_000).hex()))
+            publisher.publish(kickoff(os.urandom(50_000).hex()))
     assert publisher.status().times_full == 1 and publisher.status().depth > 5
 
 

@@ -7,13 +7,8 @@ from typing import Any
 
 import pytest
 from crewmem_producers.events import MemoryRemembered
-from crewmem_producers.remember_fields import (
-    MAX_CONTENT_CHARACTERS,
-    MAX_METADATA_BYTES,
-    MAX_METADATA_LEVELS,
-    MAX_TTL_SECONDS,
-    RememberFields,
-)
+from crewmem_producers.limits import CONTENT_CHARACTERS, METADATA_BYTES, METADATA_LEVELS, TTL_SECONDS
+from crewmem_producers.remember_fields import RememberFields
 from pydantic import ValidationError
 
 
@@ -25,7 +20,7 @@ def nested(levels: int) -> dict[str, Any]:
 
 
 AT_MOST: dict[str, Any] = {
-    "content": "x" * MAX_CONTENT_CHARACTERS, "metadata": {"a": "ü" * (MAX_METADATA_BYTES // 2 - 5)}, "ttl": MAX_TTL_SECONDS,
+    "content": "x" * CONTENT_CHARACTERS, "metadata": {"a": "ü" * (METADATA_BYTES // 2 - 5)}, "ttl": TTL_SECONDS,
     "key": "k" * 200, "importance": 1, "kind": "a" * 40, "parent": "p" * 200, "speaker": "ß" * 200,
 }  # fmt: skip
 
@@ -45,18 +40,18 @@ def test_what_is_not_given_is_left_to_the_event() -> None:
     [
         ({"content": ""}, "string_too_short"),
         ({"content": " \n"}, "blank"),
-        ({"content": "x" * (MAX_CONTENT_CHARACTERS + 1)}, "string_too_long"),
+        ({"content": "x" * (CONTENT_CHARACTERS + 1)}, "string_too_long"),
         ({"content": "a\x00"}, "nul"),
         ({"content": "\ud800"}, "string_unicode"),
         ({"content": 7}, "string_type"),
-        ({"metadata": {"a": "ü" * (MAX_METADATA_BYTES // 2)}}, "plain_json"),
-        ({"metadata": nested(MAX_METADATA_LEVELS + 1)}, "plain_json"),
+        ({"metadata": {"a": "ü" * (METADATA_BYTES // 2)}}, "plain_json"),
+        ({"metadata": nested(METADATA_LEVELS + 1)}, "plain_json"),
         ({"ttl": 0}, "greater_than"),
         ({"metadata": {"a": float("nan")}}, "plain_json"),
         ({"metadata": {"a": {1, 2}}}, "plain_json"),
         ({"metadata": {"a": "\ud83d"}}, "plain_json"),
         ({"metadata": []}, "dict_type"),
-        ({"ttl": MAX_TTL_SECONDS + 1}, "less_than_equal"),
+        ({"ttl": TTL_SECONDS + 1}, "less_than_equal"),
         ({"ttl": float("inf")}, "finite_number"),
         ({"key": " "}, "blank"),
         ({"key": "k" * 201}, "string_too_long"),

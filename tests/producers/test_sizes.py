@@ -1,11 +1,12 @@
 import logging
 
 import pytest
-from crewmem_producers.codec import body_json, encode
+from crewmem_producers.codec import body_json, decode, encode
 from crewmem_producers.errors import EventTooLarge
 from crewmem_producers.events import Event, KickoffCompleted, KickoffError, KickoffFailed, Recalled, TaskOutput
+from crewmem_producers.limits import CUT_BYTES, INPUTS_BYTES, SPLIT_BYTES, TASKS
 from crewmem_producers.names import Scope
-from crewmem_producers.sizes import CUT_BYTES, SPLIT_BYTES, fit
+from crewmem_producers.sizes import fit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.events import kickoff, remembered
@@ -79,14 +80,40 @@ def test_what_only_repeats_the_outputs_goes_first() -> None:
 
 def test_what_cannot_be_cut_is_refused() -> None:
     with pytest.raises(EventTooLarge, match="10000000"):
-        fit(kickoff("x", crew="c" * 11_000_000))
+        fit(kickoff("x", added_later="c" * 11_000_000))
     with pytest.raises(EventTooLarge):
-        fit(remembered("x" * 11_000_000))
+        fit(remembered("x", added_later="x" * 11_000_000))
 
 
 def test_a_large_memory_that_is_no_kickoff_stays_one_event() -> None:
-    event = remembered("x" * 1_000_000)
+    event = remembered("x", added_later="x" * 1_000_000)
     assert fit(event) == [event]
+
+
+def test_a_kickoff_of_more_tasks_than_an_event_takes_becomes_an_event_per_task() -> None:
+    pieces = fit(kickoff(*(f"out {index}" for index in range(TASKS + 1))))
+    assert [task.index for piece in pieces for task in body(piece).tasks] == list(range(TASKS + 1))
+    assert len({body(piece).execution_id for piece in pieces}) == 1
+    for piece in pieces:
+        decode(encode(piece))
+
+
+def test_inputs_that_no_event_takes_are_left_out_and_the_outputs_are_kept() -> None:
+    (piece,) = fit(kickoff("x", inputs={"a": "i" * INPUTS_BYTES}))
+    assert body(piece).inputs == {} and body(piece).truncated and body(piece).tasks[0].raw == "x"
+    decode(encode(piece))
+
+
+@pytest.mark.parametrize("levels", [50, 90, 97, 98, 99, 100, 101, 150])
+def test_a_json_output_that_is_nested_too_deep_is_left_out_and_the_text_is_kept(levels: int) -> None:
+    deep: object = "end"
+    for _ in range(levels):
+        deep = [deep]
+    event = kickoff("x")
+    body(event).tasks[0].json_ = deep
+    (piece,) = fit(event)
+    assert body(piece).truncated == (levels > 97) and body(piece).tasks[0].raw == "x"
+    decode(encode(piece))
 
 
 @settings(max_examples=25)

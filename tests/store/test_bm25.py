@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 def score(query: str, texts: list[str]) -> Floats:
     documents = [bm25.terms(text) for text in texts]
     lengths = np.array([document.length for document in documents], dtype=np.float64)
-    return bm25.scores(bm25.frequencies(bm25.terms(query), documents), lengths)
+    return bm25.scores(bm25.frequencies(bm25.query_terms(query), documents), lengths)
 
 
 def test_words_are_stemmed_and_case_is_folded() -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, MAX_BATCH_EVENTS, to_json
+from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, to_json
 from crewmem_producers.codec import decode
 from crewmem_producers.errors import LogRefused, LogUnavailable, RegistryUnavailable
 from crewmem_producers.events import Event, KickoffCompleted, MemoryForgotten, MemoryRemembered, SpanRef, TaskOutput
+from crewmem_producers.limits import BATCH_EVENTS
 from crewmem_producers.log import Position, Record
 from crewmem_producers.names import Scope
 from support.service import NOON, Stack, refused_with, running_stack
@@ -127,7 +128,7 @@ async def test_order_within_a_session_is_kept(stack: Stack) -> None:
 async def test_an_empty_batch_is_answered_and_too_many_events_are_413(stack: Stack) -> None:
     key = await stack.key()
     assert (await post(stack, [], key=key)).json() == {"results": []}
-    refused_with(await post(stack, [None] * (MAX_BATCH_EVENTS + 1), key=key), 413, "too_large")
+    refused_with(await post(stack, [None] * (BATCH_EVENTS + 1), key=key), 413, "too_large")
     refused_with(await post(stack, {"id": "x"}, key=key), 400, "invalid_request")
 
 

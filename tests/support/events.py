@@ -6,8 +6,9 @@ from crewmem_producers.events import Event, KickoffCompleted, MemoryRemembered, 
 from crewmem_producers.names import Scope
 
 
-def remembered(content: str, *, session: str = "s", tenant: str = "default") -> Event:
-    return Event(body=MemoryRemembered(content=content), scope=Scope.of(tenant, session), source="test")
+def remembered(content: str, *, session: str = "s", tenant: str = "default", **fields: object) -> Event:
+    body = MemoryRemembered(content=content, **fields)  # type: ignore[arg-type]
+    return Event(body=body, scope=Scope.of(tenant, session), source="test")
 
 
 def kickoff(*outputs: str, session: str = "s", **fields: object) -> Event:

@@ -11,8 +11,9 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, MAX_BATCH_BYTES, MAX_BATCH_EVENTS, from_json
+from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, from_json
 from crewmem_producers.errors import InvalidEvent
+from crewmem_producers.limits import BATCH_BYTES, BATCH_EVENTS
 
 KEY = "am_live_" + "1" * 32
 
@@ -68,7 +69,7 @@ class EventsServer:
             time.sleep(self.slow_seconds)
             return 503, {"error": "unavailable", "message": "too slow"}, {}
         events = json.loads(body)
-        if len(events) > MAX_BATCH_EVENTS or len(body) > MAX_BATCH_BYTES:
+        if len(events) > BATCH_EVENTS or len(body) > BATCH_BYTES:
             return 413, {"error": "too_large", "message": "too many events or bytes"}, {}
         with self._lock:
             self.batches.append(len(events))

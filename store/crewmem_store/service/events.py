@@ -6,11 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, MAX_BATCH_EVENTS, RELAY_HEADER, from_json
+from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, RELAY_HEADER, from_json
 from crewmem_producers.codec import encode
 from crewmem_producers.errors import InvalidEvent
 from crewmem_producers.events import PUBLISHABLE
 from crewmem_producers.freshness import Mark, format_token
+from crewmem_producers.limits import BATCH_EVENTS
 from crewmem_producers.log import Record
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic_core import PydanticSerializationError
@@ -42,7 +43,7 @@ _EVENT = {
 _BODY = {
     "requestBody": {
         "required": True,
-        "content": {BATCH_CONTENT_TYPE: {"schema": {"type": "array", "items": _EVENT, "maxItems": MAX_BATCH_EVENTS}}},
+        "content": {BATCH_CONTENT_TYPE: {"schema": {"type": "array", "items": _EVENT, "maxItems": BATCH_EVENTS}}},
     }
 }
 
@@ -82,8 +83,8 @@ def _judge_all(body: bytes, key: Key) -> list[Judged]:
         raise RequestRefused(400, "invalid_request", f"the body is not JSON: {error}") from error
     if not isinstance(batch, list):
         raise RequestRefused(400, "invalid_request", "the body is a JSON array of CloudEvents")
-    if len(batch) > MAX_BATCH_EVENTS:
-        raise RequestRefused(413, "too_large", f"a batch has at most {MAX_BATCH_EVENTS} events, this one {len(batch)}")
+    if len(batch) > BATCH_EVENTS:
+        raise RequestRefused(413, "too_large", f"a batch has at most {BATCH_EVENTS} events, this one {len(batch)}")
     return [_judge(value, key) for value in batch]
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from crewmem_producers.events import Event, MemoryForgotten, SpanRef
 from crewmem_producers.freshness import Mark, format_token
+from crewmem_producers.limits import FORGOTTEN_SPANS, MEMORY_ID_CHARACTERS
 from crewmem_producers.names import Scope, memory_id, partition_of
 from fastapi import APIRouter, Depends, Path, Query, Response
 from starlette.concurrency import run_in_threadpool
@@ -50,11 +51,11 @@ async def forget(
     named = await _named(id, key=key, parts=parts, view=view, left=left)
     if not named:
         raise RequestRefused(404, "not_found", "no memory and no event of this id can be forgotten with this key")
-    marks = [await _append(parts, scope, spans, traceparent=trace) for scope, spans in named.items()]
+    marks = await _append_all(parts, named, traceparent=trace)
     content: dict[str, Any] = {"deleted": True, "id": id}
     if await freshness.wait(view.reader, marks, seconds=left()):
         missed = await run_in_threadpool(_missed, view, named)
-        marks = [await _append(parts, scope, spans, traceparent=trace) for scope, spans in missed.items()]
+        marks = await _append_all(parts, missed, traceparent=trace)
         if await freshness.wait(view.reader, marks, seconds=left()):
             return answer(content)
     return answer({**content, "deleted": False, "token": format_token(marks)}, status=202)
@@ -62,6 +63,15 @@ async def forget(
 
 Named = dict[Scope, list[SpanRef]]
 """What is to be forgotten: the spans, by scope."""
+
+
+async def _append_all(parts: Parts, named: Named, *, traceparent: str | None) -> list[Mark]:
+    """An event a scope; several where it names more than one event takes."""
+    return [
+        await _append(parts, scope, spans[start : start + FORGOTTEN_SPANS], traceparent=traceparent)
+        for scope, spans in named.items()
+        for start in range(0, len(spans), FORGOTTEN_SPANS)
+    ]
 
 
 async def _append(parts: Parts, scope: Scope, spans: list[SpanRef], *, traceparent: str | None) -> Mark:
@@ -72,6 +82,8 @@ async def _append(parts: Parts, scope: Scope, spans: list[SpanRef], *, tracepare
 
 async def _named(id: str, *, key: Key, parts: Parts, view: View, left: Callable[[], float]) -> Named:
     """What the id means; when it is not in the view, then in the view as of the log's end now. Raises RequestRefused (504)."""
+    if len(id) > MEMORY_ID_CHARACTERS:
+        return {}  # no memory and no event has such an id
     named = await run_in_threadpool(_find, view.reader, id, key)
     if named:
         return named

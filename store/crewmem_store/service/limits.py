@@ -1,4 +1,4 @@
-"""What a caller may ask at most: calls a minute, bytes a body."""
+"""What is counted of a caller: calls a minute, and bytes of a body while it is read. How many: `crewmem_producers.limits`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 
-from crewmem_producers.cloudevents import MAX_BATCH_BYTES
+from crewmem_producers.limits import BATCH_BYTES, REQUEST_BYTES
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 from crewmem_store.errors import RequestRefused
 
-MAX_BODY_BYTES = 1024 * 1024
-"""Of every call but `POST /v1/events`, which takes MAX_BATCH_BYTES."""
 EVENTS_PATH = "/v1/events"
 
 
@@ -46,7 +44,7 @@ class RateLimit:
 
 async def bounded(receive: Receive, *, path: str, headers: Headers) -> Receive:
     """A `receive` that gives the whole body at once, read here. Raises RequestRefused (413) as soon as it is too large."""
-    limit = MAX_BATCH_BYTES if path == EVENTS_PATH else MAX_BODY_BYTES
+    limit = BATCH_BYTES if path == EVENTS_PATH else REQUEST_BYTES
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > limit:
         raise _too_large(limit)

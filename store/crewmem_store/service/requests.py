@@ -6,11 +6,12 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from crewmem_producers.remember_fields import Metadata, RememberFields, Share, Text, Time, no_nul, not_blank
+from crewmem_producers import limits
+from crewmem_producers.field_types import Kind, Label, Metadata, Share, Time, no_nul, not_blank
+from crewmem_producers.remember_fields import RememberFields
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-MAX_QUERY_CHARACTERS = 100_000
 WAIT_SECONDS = 2.0
 
 
@@ -27,8 +28,8 @@ def _parsed(value: Any) -> Any:
         raise PydanticCustomError("json", "it is a JSON object, such as {example}", {"example": '{"team": "a"}'}) from error
 
 
-Sessions = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1, max_length=100)]
-Seconds = Annotated[float, Field(ge=0, le=30, allow_inf_nan=False)]
+Sessions = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1, max_length=limits.SESSIONS)]
+Seconds = Annotated[float, Field(ge=0, le=limits.WAIT_SECONDS, allow_inf_nan=False)]
 
 
 class _Request(BaseModel):
@@ -47,27 +48,28 @@ class RememberRequest(RememberFields):
 class RecallRequest(_Request):
     """A question."""
 
-    q: Annotated[str, Field(max_length=MAX_QUERY_CHARACTERS), AfterValidator(not_blank), AfterValidator(no_nul)]
+    q: Annotated[str, Field(max_length=limits.QUERY_CHARACTERS), AfterValidator(not_blank), AfterValidator(no_nul)]
     """The question, at most 100,000 characters."""
     session: Sessions | None = None
     """A session, up to 100 of them, or `*` for every one that the key may read; `shared` unless given."""
-    top_k: Annotated[int, Field(ge=1, le=100)] = 5
+    top_k: Annotated[int, Field(ge=1, le=limits.TOP_K)] = 5
     """How many memories at most, 1 to 100."""
     threshold: Share = 0.0
     """The least `score` of a memory, 0 to 1."""
-    after: str | None = None
-    """Wait until the view holds this: a freshness token, or `latest` for all that the log holds of these sessions now."""
+    after: Annotated[str, Field(max_length=limits.TOKEN_CHARACTERS)] | None = None
+    """Wait until the view holds this: a freshness token of up to 100 marks, or `latest` for all that the log holds of
+    these sessions now."""
     wait_seconds: Seconds = WAIT_SECONDS
     """With `after`: how long to wait, 0 to 30."""
     strict: bool = False
     """With `after`: 504 `not_fresh` when the view does not get there in time, rather than an answer with `fresh: false`."""
     as_of: Time | None = None
     """The memory as it stood at that time, 1970 to 3000, with what was replaced or has expired since."""
-    crew: Text | None = None
+    crew: Label | None = None
     """Only memories of this crew."""
-    agent_role: Text | None = None
+    agent_role: Label | None = None
     """Only memories of this role."""
-    kind: Text | None = None
+    kind: Kind | None = None
     """Only memories of this kind."""
     metadata: Metadata | None = None
     """Only memories whose metadata have each of these values."""
@@ -77,7 +79,7 @@ class RecallRequest(_Request):
     """Only memories created then or before, 1970 to 3000."""
     format: Literal["json", "context"] = "json"
     """`context` adds a block of text, ready for an agent's backstory."""
-    max_tokens: Annotated[int, Field(ge=1, le=100_000)] = 600
+    max_tokens: Annotated[int, Field(ge=1, le=limits.CONTEXT_TOKENS)] = 600
     """With `format=context`: how long the block is at most, in tokens of the embedder, 1 to 100,000."""
     explain: bool = False
     """Adds to each memory why it ranked so."""
@@ -97,9 +99,9 @@ class ListQuery(_Request):
 
     session: Sessions | None = None
     """A session, up to 100 of them (the parameter repeated), or `*` for all that the key may read; `shared` unless given."""
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
+    limit: Annotated[int, Field(ge=1, le=limits.PAGE)] = 20
     """How many memories at most, 1 to 100."""
-    offset: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    offset: Annotated[int, Field(ge=0, le=limits.PAGE_OFFSET)] = 0
     """How many of the newest to leave out."""
 
 
