@@ -26,6 +26,7 @@ up: $(VENV)/.all ## log, consumer and recall service on this machine, until ctrl
 check: $(VENV)/.dev ## ruff, mypy, import-linter, and the commands that README and docs name
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy --python-version 3.10 --follow-imports silent producers/crewmem_producers crews/crewmem # what a crew imports
 	@$(BIN)/lint-imports
 	@$(BIN)/python scripts/check_docs.py
 

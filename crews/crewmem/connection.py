@@ -25,7 +25,7 @@ MOST_IDLE = 32
 """Destinations that nobody holds now and that stay open for who comes back."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+@dataclass(frozen=True, eq=False)
 class Connection:
     """Both ends of one destination, for one user. Nothing is opened before it is used; both notice a fork themselves."""
 

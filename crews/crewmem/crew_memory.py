@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 from crewai.memory.types import MemoryMatch, MemoryRecord, ScopeInfo
 from crewai.memory.unified_memory import Memory
+from crewmem_producers.compat import UTC, iso_time
 from pydantic import PrivateAttr
 
 from crewmem.errors import RequestRefused
@@ -139,7 +140,7 @@ class CrewMemory(Memory):
 def _record(memory: dict[str, Any]) -> MemoryRecord:
     metadata = dict(memory.get("metadata") or {})
     try:
-        created = datetime.fromisoformat(str(memory.get("created_at"))).astimezone(UTC)
+        created = iso_time(str(memory.get("created_at"))).astimezone(UTC)
     except ValueError:  # a 202 has no time yet
         created = datetime.now(UTC)
     return MemoryRecord(

@@ -7,9 +7,10 @@ import logging
 import threading
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Unpack
+from typing import Any
 from urllib.parse import quote
 
+from crewmem_producers.compat import Unpack
 from crewmem_producers.destination import outbox_path
 from crewmem_producers.errors import ServiceUnavailable
 from crewmem_producers.events import Event, utc_now

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from crewmem_producers.compat import UTC, iso_time
 from crewmem_producers.display import display_name, display_text
 
 from crewmem.content import cut
@@ -71,7 +72,7 @@ def age(created_at: datetime, now: datetime) -> str:
 
 def _when(memory: Mapping[str, Any], now: datetime) -> str:
     try:
-        created = datetime.fromisoformat(str(memory.get("created_at")))
+        created = iso_time(str(memory.get("created_at")))
     except ValueError:
         return "(undated)"
     created = created if created.tzinfo else created.replace(tzinfo=UTC)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict
+
+from crewmem_producers.compat import Unpack
 
 from crewmem.errors import RequestRefused
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
 from crewmem_producers import limits
+from crewmem_producers.compat import UTC, iso_time
 from crewmem_producers.compression import pack, unpack
 from crewmem_producers.errors import EventTooLarge, InvalidEvent, InvalidName, NewerSchema
 from crewmem_producers.events import BODIES, CONTROL_BODIES, SCHEMA_VERSION, Body, Event, KickoffCompleted, SessionForgotten
@@ -53,7 +54,7 @@ def parse_time(text: str) -> datetime:
     """An RFC 3339 time, as UTC; one without an offset counts as UTC. Raises ValueError for any other text, and for a time that
     lies outside of the years 1 to 9999."""
     try:
-        time = datetime.fromisoformat(text[: limits.TIME_CHARACTERS + 1])
+        time = iso_time(text[: limits.TIME_CHARACTERS + 1])
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise ValueError(f"no RFC 3339 time: {text[:100]!r}") from error

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 
+from crewmem_producers.compat import timeout
 from crewmem_producers.errors import EventRefused, LogUnavailable, Unavailable
 from crewmem_producers.events import Event
 from crewmem_producers.limits import BATCH_EVENTS
@@ -57,9 +58,9 @@ class DirectSender:
     async def _send(self, events: Sequence[Event]) -> list[Fate]:
         failures: list[Unavailable] = []
         try:
-            async with asyncio.timeout(self._timeout_seconds), self._turn:
+            async with timeout(self._timeout_seconds), self._turn:
                 return await self._persist(events, failures)
-        except TimeoutError as error:
+        except asyncio.TimeoutError as error:
             why = failures[-1] if failures else error
             raise LogUnavailable(
                 f"the log did not acknowledge within {self._timeout_seconds:g} s (CREWMEM_FLUSH_SECONDS) "

@@ -7,6 +7,7 @@ CrewmemError
 │   └── EventTooLarge    over the size that the log takes
 ├── SettingsError        a setting that is missing, malformed or unknown
 ├── MissingExtra         an optional part that is not installed (also an ImportError)
+├── PythonTooOld         a part that needs a newer Python (also an ImportError)
 ├── Unavailable          a part of the surroundings is away; try again later
 │   ├── KeyMissing       a key that opens what was sealed is not here (yet)
 │   ├── MasterRetired    the master key that is sealed for was given up; nothing is sealed until the new one is set
@@ -78,6 +79,10 @@ class SettingsError(CrewmemError, ValueError):
 
 class MissingExtra(CrewmemError, ImportError):
     """An optional part of crewmem is not installed. Install the extra that the message names."""
+
+
+class PythonTooOld(CrewmemError, ImportError):
+    """The consumer and the service need Python 3.11. Run them in an environment of their own; the message names the command."""
 
 
 class Unavailable(CrewmemError, ConnectionError):

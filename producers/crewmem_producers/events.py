@@ -7,13 +7,14 @@ Bodies keep unknown fields. `schema_version` rises only when an older consumer w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 from uuid6 import uuid7
 
 from crewmem_producers import limits
+from crewmem_producers.compat import UTC
 from crewmem_producers.field_types import EventLabel, EventMetadata, EventName, Kind, TokenUsage
 from crewmem_producers.names import Scope
 

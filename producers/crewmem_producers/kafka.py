@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from crewmem_producers.compat import timeout
 from crewmem_producers.errors import EventTooLarge, LogUnavailable, SettingsError, missing_extra
 from crewmem_producers.setting_sources import PREFIX
 from crewmem_producers.settings import KafkaSettings
@@ -25,7 +26,7 @@ TIMEOUT_SECONDS = 15.0
 """How long one call may take before the log counts as unavailable."""
 
 # aiokafka retries by itself for longer than that; what it raises in the end is one of these.
-_KAFKA_ERRORS = (KafkaError, ConsumerStoppedError, IllegalOperation, OSError, TimeoutError)
+_KAFKA_ERRORS = (KafkaError, ConsumerStoppedError, IllegalOperation, OSError, asyncio.TimeoutError)
 
 
 def bootstrap_servers(settings: KafkaSettings) -> list[str]:
@@ -112,7 +113,7 @@ async def answering(what: str, *, seconds: float, but: tuple[type[Exception], ..
     `what` ends the sentence "Kafka did not ...".
     """
     try:
-        async with asyncio.timeout(seconds):
+        async with timeout(seconds):
             yield
     except LogUnavailable:
         raise
@@ -120,7 +121,7 @@ async def answering(what: str, *, seconds: float, but: tuple[type[Exception], ..
         raise
     except MessageSizeTooLargeError as error:
         raise EventTooLarge(f"Kafka did not {what}: a record is over its limit ({error})") from error
-    except TimeoutError as error:
+    except asyncio.TimeoutError as error:
         raise LogUnavailable(f"Kafka did not {what} within {seconds:g} s") from error
     except _KAFKA_ERRORS as error:
         raise LogUnavailable(f"Kafka did not {what}: {error!r}") from error

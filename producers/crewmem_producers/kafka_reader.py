@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
+from crewmem_producers.compat import timeout
 from crewmem_producers.kafka import answering
 from crewmem_producers.kafka_headers import accept_any_header_name
 from crewmem_producers.limits import RECORD_BYTES
@@ -122,8 +123,8 @@ class KafkaReader:
         self._next, self._ends = None, {}
         if consumer is not None:
             # aiokafka can swallow the cancellation that ends its fetching, and then waits for ever; a second one helps.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_STOP_SECONDS):
+            with contextlib.suppress(asyncio.TimeoutError):
+                async with timeout(_STOP_SECONDS):
                     await consumer.stop()
 
 

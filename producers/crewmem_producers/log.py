@@ -10,9 +10,10 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from crewmem_producers.compat import UTC
 from crewmem_producers.errors import EventTooLarge
 from crewmem_producers.limits import RECORD_BYTES
 from crewmem_producers.names import partition_of

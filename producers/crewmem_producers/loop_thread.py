@@ -81,8 +81,27 @@ class LoopThread:
 
 
 def _run(ready: concurrent.futures.Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
-    with asyncio.Runner(loop_factory=_Loop) as runner:  # cancels every task at its end
-        runner.run(_until_stopped(ready))
+    loop = _Loop()
+    try:
+        loop.run_until_complete(_until_stopped(ready))
+    finally:
+        _close(loop)
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel every task that is left, wait for its clean-up, and close the loop."""
+    try:
+        loop.run_until_complete(_cancel_all())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        loop.close()
+
+
+async def _cancel_all() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 async def _until_stopped(ready: concurrent.futures.Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:

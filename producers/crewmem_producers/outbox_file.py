@@ -8,13 +8,14 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
-from crewmem_producers import forks
+from crewmem_producers import forks, sqlite
+from crewmem_producers.compat import UTC
 from crewmem_producers.errors import OutboxBroken
 from crewmem_producers.sqlite import connect, transaction
 
@@ -39,12 +40,12 @@ CREATE TABLE IF NOT EXISTS dead_letters (
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID
 """
-_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DAMAGED = frozenset({sqlite.SQLITE_CORRUPT, sqlite.SQLITE_NOTADB})
 _REMEDIES = {
-    sqlite3.SQLITE_FULL: "the disk is full: free some of it, or set CREWMEM_OUTBOX_DIR to another volume",
-    sqlite3.SQLITE_READONLY: "it may not be written: mend its rights, or set CREWMEM_OUTBOX_DIR to a folder of your own",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check the folder's rights, or set CREWMEM_OUTBOX_DIR",
-    sqlite3.SQLITE_BUSY: "another process holds it: see who has the file open",
+    sqlite.SQLITE_FULL: "the disk is full: free some of it, or set CREWMEM_OUTBOX_DIR to another volume",
+    sqlite.SQLITE_READONLY: "it may not be written: mend its rights, or set CREWMEM_OUTBOX_DIR to a folder of your own",
+    sqlite.SQLITE_CANTOPEN: "it cannot be opened: check the folder's rights, or set CREWMEM_OUTBOX_DIR",
+    sqlite.SQLITE_BUSY: "another process holds it: see who has the file open",
 }
 
 T = TypeVar("T")
@@ -97,7 +98,7 @@ class OutboxFile:
                 try:
                     return work(self._connected())
                 except sqlite3.DatabaseError as error:
-                    if _code(error) not in _DAMAGED:
+                    if sqlite.error_code(error) not in _DAMAGED:
                         raise
                     self._set_aside(error)
                     return work(self._connected())
@@ -169,11 +170,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return stat.st_dev, stat.st_ino
 
 
-def _code(error: sqlite3.Error) -> int:
-    """The primary result code of SQLite, without what extends it."""
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-
-
 def _broken(path: Path, error: sqlite3.Error) -> OutboxBroken:
-    remedy = _REMEDIES.get(_code(error), "check its disk, or set CREWMEM_OUTBOX_DIR to another volume")
+    remedy = _REMEDIES.get(sqlite.error_code(error), "check its disk, or set CREWMEM_OUTBOX_DIR to another volume")
     return OutboxBroken(f"the outbox {path} cannot be used ({error}): {remedy}")

@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
+from crewmem_producers.compat import iso_time
+
 Value = Mapping[str, Any]
 
 PASSING = ("opener/", "producer/")
@@ -36,7 +38,7 @@ def is_final(value: Value) -> bool:
 def was_seen(value: Value, *, after: datetime) -> bool:
     """Whether a PASSING record was written later than that; one without a time that can be compared was not."""
     try:
-        return datetime.fromisoformat(str(value.get("seen_at"))) > after
+        return iso_time(str(value.get("seen_at"))) > after
     except (ValueError, TypeError):
         return False
 

@@ -108,7 +108,7 @@ class Relay:
 
     async def _pause(self, seconds: float) -> None:
         early = self._ending if self._failures else self._woken  # a new event is no reason to ask again sooner
-        with suppress(TimeoutError):
+        with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(early.wait(), seconds)
 
     async def _relay(self) -> float:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from crewmem_producers.compat import tomllib
 from crewmem_producers.errors import SettingsError
 
 PREFIX = "CREWMEM_"

@@ -20,6 +20,19 @@ FILE_VERSION = 1
 BUSY_SECONDS = 30.0
 """How long a write waits for another process's write."""
 
+SQLITE_ERROR, SQLITE_BUSY, SQLITE_READONLY, SQLITE_IOERR, SQLITE_CORRUPT = 1, 5, 8, 10, 11
+SQLITE_FULL, SQLITE_CANTOPEN, SQLITE_NOTADB = 13, 14, 26
+"""https://sqlite.org/rescode.html"""
+_WORDS = {
+    "is locked": SQLITE_BUSY,
+    "readonly database": SQLITE_READONLY,
+    "disk I/O error": SQLITE_IOERR,
+    "malformed": SQLITE_CORRUPT,
+    "disk is full": SQLITE_FULL,
+    "unable to open": SQLITE_CANTOPEN,
+    "not a database": SQLITE_NOTADB,
+}
+
 T = TypeVar("T")
 
 
@@ -79,9 +92,21 @@ class Database:
             raise LogRefused(f"{self._path} is no file of crewmem ({error}): move it away or name another home") from error
 
 
+def error_code(error: BaseException) -> int:
+    """The primary result code of SQLite, one of those above; SQLITE_ERROR where none is known.
+
+    Python 3.10 tells no code: there it is found by SQLite's own words, which have been the same since 2010.
+    """
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is not None:
+        return int(code) & 0xFF  # without what extends it
+    said = str(error)
+    return next((code for words, code in _WORDS.items() if words in said), SQLITE_ERROR)
+
+
 def _busy(error: BaseException) -> bool:
     """Whether the file was busy in a way that SQLite's own waiting does not cover: two processes switch a new file to WAL."""
-    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+    return isinstance(error, sqlite3.OperationalError) and error_code(error) == SQLITE_BUSY
 
 
 @retry(retry=retry_if_exception(_busy), stop=stop_after_delay(10), wait=wait_random(0, 0.1), reraise=True)

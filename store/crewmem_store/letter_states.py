@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import StrEnum
 
+from crewmem_producers.compat import StrEnum
 from crewmem_producers.events import BODIES, LATER_FACTS, Body, EventDiscarded, EventRedriven
 from crewmem_producers.log import Position
 

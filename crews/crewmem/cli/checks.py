@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from crewmem_producers.compat import StrEnum
 from crewmem_producers.errors import CrewmemError, ServiceUnavailable, SettingsError
 from crewmem_producers.setting_sources import config_path
 from crewmem_producers.settings import CrewSettings

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
+from crewmem_producers.compat import StrEnum
 from crewmem_producers.setting_sources import PREFIX, config_path, origin
 from crewmem_producers.settings import API_KEY_NAME, ROLES, CrewSettings, load
 

@@ -50,7 +50,7 @@ class MemoryStories:
         from crewmem_store.rows import Outcome
 
         if row.outcome in (Outcome.DUPLICATE, Outcome.DROPPED):
-            return row.outcome.value
+            return str(row.outcome.value)
         if row.text is None:
             return "forgotten"
         if row.superseded_at is not None:

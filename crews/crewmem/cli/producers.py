@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
 from typing import Any
 
+from crewmem_producers.compat import iso_time
 from crewmem_producers.events import utc_now
 from crewmem_producers.producer_report import reports
 from crewmem_producers.settings import KafkaSettings, load
@@ -43,5 +43,5 @@ def _row(report: dict[str, Any]) -> tuple[Any, ...]:
 def _ago(time: object) -> str:
     if not isinstance(time, str):
         return ""
-    seconds = (utc_now() - datetime.fromisoformat(time)).total_seconds()
+    seconds = (utc_now() - iso_time(time)).total_seconds()
     return f"{max(seconds, 0):.0f} s ago" if seconds < 600 else time[:19].replace("T", " ")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from crewmem_producers.compat import UTC, iso_time
 from crewmem_producers.errors import SettingsError
 from crewmem_producers.settings import ConsumerSettings, load
 
@@ -56,7 +57,7 @@ def time_of(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        time = datetime.fromisoformat(text)
+        time = iso_time(text)
     except ValueError as error:
         raise SettingsError(f"--since {text}: a date or a time is needed, such as 2026-01-31 or 2026-01-31T12:00Z") from error
     return time if time.tzinfo else time.replace(tzinfo=UTC)

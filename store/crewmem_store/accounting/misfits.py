@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
+
+from crewmem_producers.compat import StrEnum
 
 NAMED = 10_000
 """Misfits that are kept with their names; all are counted."""

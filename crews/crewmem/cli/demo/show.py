@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from crewmem_producers.compat import UTC
 from crewmem_producers.display import display_name, visible, visible_line
 from rich import box
 from rich.columns import Columns
