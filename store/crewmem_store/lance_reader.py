@@ -81,14 +81,14 @@ class LanceReader:
     def last_offset(self, partition: int) -> int:
         return self._ledger(partition).last_offset()
 
-    def has_event(self, partition: int, event_id: str) -> bool:
-        return bool(self._ledger(partition).of_event(event_id))
+    def events(self, partition: int, event_ids: Collection[str]) -> list[LedgerRow]:
+        return self._ledger(partition).of_events(event_ids)
 
     def ledger(self, partition: int, *, start: int, limit: int) -> Sequence[LedgerRow]:
         return self._ledger(partition).rows(start=start, limit=limit)
 
     def ledger_of(self, event_id: str) -> list[tuple[int, LedgerRow]]:
-        return [(partition, row) for partition in self._partitions() for row in self._ledger(partition).of_event(event_id)]
+        return [(partition, row) for partition in self._partitions() for row in self._ledger(partition).of_events([event_id])]
 
     def rules(self, partition: int) -> LedgerRow | None:
         return self._ledger(partition).rules()

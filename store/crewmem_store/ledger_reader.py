@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, TypeVar
 
@@ -49,13 +49,13 @@ class LedgerReader:
                     return self._last
                 self._segment, self._version = self._segment + 1, -1
 
-    def of_event(self, event_id: str) -> list[LedgerRow]:
-        """The rows of that event id, by offset."""
+    def of_events(self, event_ids: Collection[str]) -> list[LedgerRow]:
+        """The rows of these event ids, by offset."""
         sums = self._sums()
         found: list[LedgerRow] = []
         for segment in self._segments():
-            if segment not in sums or sums[segment].may_hold([event_id]):
-                found += self._on(segment, lambda reads: ledger_reads.of_events(reads, [event_id]), [])
+            if segment not in sums or sums[segment].may_hold(event_ids):
+                found += self._on(segment, partial(ledger_reads.of_events, ce_ids=event_ids), [])
         return found
 
     def rows(self, *, start: int, limit: int) -> list[LedgerRow]:

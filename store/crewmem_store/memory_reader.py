@@ -64,9 +64,9 @@ class MemoryReader:
         with self._lock:
             return max(self._tables(partition).ledger, default=-1)
 
-    def has_event(self, partition: int, event_id: str) -> bool:
+    def events(self, partition: int, event_ids: Collection[str]) -> list[LedgerRow]:
         with self._lock:
-            return any(row.ce_id == event_id for row in self._tables(partition).ledger.values())
+            return [row for row in self._tables(partition).ledger_rows() if row.ce_id in event_ids]
 
     def ledger(self, partition: int, *, start: int, limit: int) -> list[LedgerRow]:
         with self._lock:

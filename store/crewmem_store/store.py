@@ -172,8 +172,8 @@ class StoreReader(Protocol):
     def last_offset(self, partition: int) -> int:
         """The ledger's largest offset, or -1: what is in the view of this generation."""
 
-    def has_event(self, partition: int, event_id: str) -> bool:
-        """Whether the ledger holds a row of that event id."""
+    def events(self, partition: int, event_ids: Collection[str]) -> Sequence[LedgerRow]:
+        """The ledger rows of these event ids, by offset."""
 
     def ledger(self, partition: int, *, start: int, limit: int) -> Sequence[LedgerRow]:
         """Ledger rows from offset `start` on, in order."""

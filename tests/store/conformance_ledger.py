@@ -33,7 +33,7 @@ class LedgerConformance(StoreFixtures):
         assert [row.offset for row in reader.ledger(PARTITION, start=1, limit=3)] == [1, 2, 3]
         assert list(reader.ledger(PARTITION, start=5, limit=3)) == []
         assert reader.last_offset(PARTITION) == 4
-        assert not reader.has_event(PARTITION, "event-44")
+        assert list(reader.events(PARTITION, ["event-44"])) == []
 
     def test_an_event_id_is_found_wherever_it_lies_on_the_log(self, store: Store) -> None:
         put(owner(store, 7), ledger=[entry(1), entry(4, ce_id="event-1", outcome=Outcome.DUPLICATE)])

@@ -68,7 +68,7 @@ class TextConformance(StoreFixtures):
             assert [row.offset for row in reader.by_event(id)] == [n], id
             assert [row.offset for _, row in reader.ledger_of(id)] == [n], id
             assert [row.offset for row in part.view(scopes=(), ce_ids={id}).ledger(id)] == [n], id
-            assert not reader.has_event(PARTITION, id + "x"), id
+            assert list(reader.events(PARTITION, [id + "x"])) == [], id
 
     def test_a_row_of_any_text_is_extended_and_forgotten_alone(self, store: Store, part: PartitionStore) -> None:
         """Ids are hashes; what names them is not to matter, should they ever be something else."""

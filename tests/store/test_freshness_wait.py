@@ -94,3 +94,28 @@ async def test_a_token_by_event_id_is_reached_when_the_ledger_holds_the_event(st
     known, unknown = (format_token([Mark(partition, event_id=id)]) for id in (memory["event_id"], "not-yet"))
     assert (await ask(stack, key=key, after=known, wait_seconds=0)).json()["fresh"] is True
     assert (await ask(stack, key=key, after=unknown, wait_seconds=0)).json()["fresh"] is False
+
+
+async def test_a_token_by_event_id_says_nothing_of_what_the_caller_may_not_read(stack: Stack) -> None:
+    owner, stranger = await stack.key(), await stack.key(tenant="other")
+    narrow = await stack.key(sessions=["mine"])
+    made = await accepted(stack, "acme", key=owner)
+    await stack.consume()
+    [memory] = (await ask(stack, key=owner)).json()["memories"]
+    partition = int(made["id"].partition("-")[0])
+    there, missing = (format_token([Mark(partition, event_id=id)]) for id in (memory["event_id"], "not-there"))
+    for key, session in ((stranger, "s"), (stranger, "*"), (narrow, "mine"), (narrow, "*")):
+        bodies = [
+            (await ask(stack, key=key, after=after, session=session, wait_seconds=0)).json() for after in (there, missing)
+        ]
+        assert bodies[0] == bodies[1] and bodies[0]["fresh"] is False
+    assert (await ask(stack, key=owner, after=there, session="another", wait_seconds=0)).json()["fresh"] is True
+
+
+async def test_a_key_for_some_sessions_waits_for_its_own_event(stack: Stack) -> None:
+    owner, narrow = await stack.key(), await stack.key(sessions=["s"])
+    made = await accepted(stack, "acme", key=narrow)
+    await stack.consume()
+    [memory] = (await ask(stack, key=owner)).json()["memories"]
+    token = format_token([Mark(int(made["id"].partition("-")[0]), event_id=memory["event_id"])])
+    assert (await ask(stack, key=narrow, after=token, wait_seconds=0)).json()["fresh"] is True

@@ -111,3 +111,16 @@ async def test_a_caller_that_hangs_up_in_the_middle_leaves_the_service_well(tmp_
         await writer.drain()
         writer.close()
         assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_a_recall_that_waits_when_the_service_stops_is_answered_with_503_at_once(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    await make_generation(settings)
+    async with serving(settings) as (url, stop, _), httpx.AsyncClient(base_url=url, headers=HEADERS, timeout=60) as client:
+        await client.post("/v1/memory/remember", json={"content": "a", "wait_seconds": 0})
+        question = {"q": "a", "after": "latest", "wait_seconds": 30}
+        waiting = asyncio.create_task(client.get("/v1/memory/recall", params=question))
+        assert (await client.get("/v1/memory/recall", params={**question, "wait_seconds": 0})).json()["fresh"] is False
+        stop.set()
+        answer = await waiting
+        assert answer.status_code == 503 and answer.json()["error"] == "unavailable" and answer.headers["Retry-After"]

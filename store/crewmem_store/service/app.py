@@ -21,6 +21,7 @@ from crewmem_store.service import accounting, events, forget, health, listing, r
 from crewmem_store.service.answers import handle_errors
 from crewmem_store.service.auth import AuthMiddleware
 from crewmem_store.service.docs import without_422
+from crewmem_store.service.freshness import LogEnds
 from crewmem_store.service.generation_embedders import GenerationEmbedders
 from crewmem_store.service.parts import Parts, Readers
 from crewmem_store.service.producers import ProducerReports
@@ -52,7 +53,7 @@ def create_app(
     app = FastAPIOffline(redoc_url=None, title="crewmem", version="1", description=_DESCRIPTION, static_url="/docs-assets")
     app.state.parts = parts = Parts(
         settings=settings, log=log, registry=registry, store=store, clock=clock,
-        embedders=GenerationEmbedders(EmbedderShelf(opens, ready=embedder)), readers=Readers(store),
+        embedders=GenerationEmbedders(EmbedderShelf(opens, ready=embedder)), readers=Readers(store), ends=LogEnds(log),
         producers=ProducerReports(registry, clock=clock), sealer=open_sealer(settings, registry),
     )  # fmt: skip
     for router in _ROUTERS:

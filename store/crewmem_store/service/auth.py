@@ -18,6 +18,7 @@ from crewmem_store.errors import InvalidKey, RequestRefused
 from crewmem_store.keys import Key, Right
 from crewmem_store.service import limits
 from crewmem_store.service.answers import of_error
+from crewmem_store.service.connected import answer_while_connected
 from crewmem_store.service.limits import RateLimit
 from crewmem_store.service.parts import Parts
 
@@ -43,14 +44,14 @@ class AuthMiddleware:
         try:
             key = await self._authenticate(bearer(headers))
             self._rate.count(key.hash)
-            receive = await limits.bounded(receive, path=scope["path"], headers=headers)
+            body = await limits.read_body(receive, path=scope["path"], headers=headers)
         except ClientDisconnect:
             return
         except CrewmemError as error:
             await of_error(error)(scope, receive, send)
             return
         scope.setdefault("state", {})["key"] = key
-        await self._app(scope, receive, send)
+        await answer_while_connected(self._app, scope, receive, send, body=body)
 
     async def _authenticate(self, given: str) -> Key:
         """A key that is not known may have been made elsewhere just now: the registry is read again for it, once a second

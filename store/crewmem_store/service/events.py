@@ -22,6 +22,7 @@ from crewmem_store.keys import Key
 from crewmem_store.service import responses
 from crewmem_store.service.answers import answer
 from crewmem_store.service.auth import Writer
+from crewmem_store.service.connected import finished
 from crewmem_store.service.parts import Parts, parts_of
 from crewmem_store.service.publish import append
 
@@ -65,7 +66,8 @@ async def events(request: Request, key: Writer, parts: Annotated[Parts, Depends(
     judged = await run_in_threadpool(_judge_all, await request.body(), key)
     taken = [one.record for one in judged if one.record is not None]
     marks = iter([Mark(*position) for position in await append(parts, taken)] if taken else [])
-    await parts.producers.heard(request.headers.get(RELAY_HEADER), sources={one.source for one in judged}, tenant=key.tenant)
+    sources = {one.source for one in judged}
+    await finished(parts.producers.heard(request.headers.get(RELAY_HEADER), sources=sources, tenant=key.tenant))
     return answer({"results": [_result(one, next(marks) if one.record else None) for one in judged]})
 
 

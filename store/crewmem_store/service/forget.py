@@ -53,10 +53,10 @@ async def forget(
         raise RequestRefused(404, "not_found", "no memory and no event of this id can be forgotten with this key")
     marks = await _append_all(parts, named, traceparent=trace)
     content: dict[str, Any] = {"deleted": True, "id": id}
-    if await freshness.wait(view.reader, marks, seconds=left()):
+    if await freshness.wait(view.watch, marks, seconds=left()):
         missed = await run_in_threadpool(_missed, view, named)
         marks = await _append_all(parts, missed, traceparent=trace)
-        if await freshness.wait(view.reader, marks, seconds=left()):
+        if await freshness.wait(view.watch, marks, seconds=left()):
             return answer(content)
     return answer({**content, "deleted": False, "token": format_token(marks)}, status=202)
 
@@ -87,8 +87,8 @@ async def _named(id: str, *, key: Key, parts: Parts, view: View, left: Callable[
     named = await run_in_threadpool(_find, view.reader, id, key)
     if named:
         return named
-    ends = await freshness.ends(parts.log, range(view.generation.partitions))
-    fresh = await freshness.wait(view.reader, ends, seconds=left())
+    ends = await parts.ends.of(range(view.generation.partitions))
+    fresh = await freshness.wait(view.watch, ends, seconds=left())
     named = await run_in_threadpool(_find, view.reader, id, key)
     if not named and not fresh:  # a 404 here would leave to be remembered what somebody wants forgotten
         message = "no memory and no event of this id is in the view, which did not get to the log's end in time; ask again"

@@ -10,7 +10,7 @@ from datetime import datetime
 from crewmem_producers.limits import BATCH_BYTES, REQUEST_BYTES
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
-from starlette.types import Message, Receive
+from starlette.types import Receive
 
 from crewmem_store.errors import RequestRefused
 
@@ -42,26 +42,12 @@ class RateLimit:
             raise RequestRefused(429, "rate_limited", message, headers={"Retry-After": str(wait)})
 
 
-async def bounded(receive: Receive, *, path: str, headers: Headers) -> Receive:
-    """A `receive` that gives the whole body at once, read here. Raises RequestRefused (413) as soon as it is too large."""
+async def read_body(receive: Receive, *, path: str, headers: Headers) -> bytes:
+    """The whole body. Raises RequestRefused (413) as soon as it is too large, ClientDisconnect."""
     limit = BATCH_BYTES if path == EVENTS_PATH else REQUEST_BYTES
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > limit:
         raise _too_large(limit)
-    body = await _read(receive, limit)
-    given = False
-
-    async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()  # what comes after a body: the caller has gone
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
-
-
-async def _read(receive: Receive, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while True:

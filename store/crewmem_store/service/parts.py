@@ -19,10 +19,12 @@ from crewmem_store import generations
 from crewmem_store.embedder import Embedder
 from crewmem_store.generations import Generation
 from crewmem_store.search import Weights
+from crewmem_store.service.freshness import LogEnds
 from crewmem_store.service.generation_embedders import GenerationEmbedders
 from crewmem_store.service.metrics import Metrics
 from crewmem_store.service.producers import ProducerReports
 from crewmem_store.service.switching import Switching
+from crewmem_store.service.view_watch import ViewWatch
 from crewmem_store.store import Rows, Store, StoreReader
 
 
@@ -32,16 +34,30 @@ class Readers:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._readers: dict[str, StoreReader] = {}
+        self._watches: dict[str, ViewWatch] = {}
+        self._stopped = False
 
     def of(self, generation: str) -> StoreReader:
         """The generation's reader, the same one for every call."""
+        return self.watch(generation).reader
+
+    def watch(self, generation: str) -> ViewWatch:
+        """The generation's reader, and what waits for it, the same ones for every call."""
         with self._lock:
-            reader = self._readers.pop(generation, None) or self._store.reader(generation)
-            self._readers[generation] = reader
-            while len(self._readers) > generations.MAX_LIVE:
-                del self._readers[next(iter(self._readers))]
-            return reader
+            watch = self._watches.pop(generation, None) or ViewWatch(self._store.reader(generation))
+            self._watches[generation] = watch
+            while len(self._watches) > generations.MAX_LIVE:
+                del self._watches[next(iter(self._watches))]
+            if self._stopped:
+                watch.stop()
+            return watch
+
+    def stop(self) -> None:
+        """Answer every call that waits for a view, and every later one, with 503. On the event loop."""
+        with self._lock:
+            self._stopped = True
+            for watch in self._watches.values():
+                watch.stop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +65,13 @@ class View:
     """One generation, from a request's start to its end."""
 
     generation: Generation
-    reader: StoreReader
+    watch: ViewWatch
     embedder: Embedder
+
+    @property
+    def reader(self) -> StoreReader:
+        """What is read of it."""
+        return self.watch.reader
 
     def partition(self, scope: Scope) -> int:
         """Where the session lies."""
@@ -72,6 +93,7 @@ class Parts:
     embedders: GenerationEmbedders
     clock: Callable[[], datetime]
     readers: Readers
+    ends: LogEnds
     producers: ProducerReports
     sealer: Sealer | None = None
     metrics: Metrics = field(default_factory=Metrics)
@@ -92,9 +114,9 @@ class Parts:
         generation = generations.active(self.registry)
         generations.check_layout(generation, partitions=self.log.partitions)
         embedder = await self.embedders.of(generation)
-        reader = await run_in_threadpool(self.readers.of, generation.name)
-        await self.switching.settled(generation, reader)
-        return View(generation, reader, embedder)
+        watch = await run_in_threadpool(self.readers.watch, generation.name)
+        await self.switching.settled(generation, watch)
+        return View(generation, watch, embedder)
 
 
 def parts_of(request: Request) -> Parts:

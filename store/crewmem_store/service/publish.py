@@ -11,6 +11,7 @@ from crewmem_producers.freshness import Mark, format_token
 from crewmem_producers.log import Position, Record
 from starlette.concurrency import run_in_threadpool
 
+from crewmem_store.service.connected import finished
 from crewmem_store.service.parts import Parts
 
 
@@ -35,4 +36,8 @@ async def publish(parts: Parts, event: Event) -> Published:
 
 async def append(parts: Parts, records: Sequence[Record]) -> list[Position]:
     """Records onto the log, sealed where there is a master key. Raises Unavailable, EventTooLarge."""
+    return await finished(_append(parts, records))
+
+
+async def _append(parts: Parts, records: Sequence[Record]) -> list[Position]:
     return await parts.log.append(records if parts.sealer is None else await parts.sealer.seal(records))

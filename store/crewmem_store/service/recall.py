@@ -61,8 +61,11 @@ async def _fresh(asked: RecallRequest, *, key: Key, parts: Parts, view: View) ->
     if asked.after is None:
         return None
     partitions = _partitions(asked, key=key, view=view) if asked.after == LATEST else set()
-    marks = await freshness.marks(asked.after, log=parts.log, partitions=partitions)
-    fresh = await freshness.wait(view.reader, marks, seconds=asked.wait_seconds)
+    marks = await freshness.marks(
+        asked.after, ends=parts.ends, log_partitions=view.generation.partitions, partitions=partitions
+    )
+    sees = await sessions.sees(key, asked.session, view.reader)
+    fresh = await freshness.wait(view.watch, marks, seconds=asked.wait_seconds, sees=sees)
     if asked.strict and not fresh:
         message = f"the view does not hold that after {asked.wait_seconds} s; ask again, or without `strict`"
         raise RequestRefused(504, "not_fresh", message)

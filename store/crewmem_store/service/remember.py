@@ -61,7 +61,7 @@ async def _arrived(parts: Parts, scope: Scope, published: Published, *, seconds:
     """The row that the event became, or the one that it repeats; None when the view does not show it in time."""
     try:
         view = await parts.view()
-        if not await freshness.wait(view.reader, [published.mark], seconds=seconds):
+        if not await freshness.wait(view.watch, [published.mark], seconds=seconds):
             return None
         return await run_in_threadpool(_survivor, view, published, scope)
     except CrewmemError as error:

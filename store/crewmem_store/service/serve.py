@@ -83,6 +83,7 @@ async def serve(
         await opened.enter_async_context(_running(app.state.parts.embedders.follow(registry)))
         port = await opened.enter_async_context(served(app, host=settings.host, port=settings.port))
         ready(f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}")
+        opened.callback(app.state.parts.readers.stop)  # first of all: what waits for freshness is answered, and not cut off
         await stop.wait()
 
 

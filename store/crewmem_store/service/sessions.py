@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from crewmem_producers.names import ALL_SESSIONS, SHARED, Scope
 from starlette.concurrency import run_in_threadpool
 
 from crewmem_store.errors import RequestRefused
 from crewmem_store.keys import Key
+from crewmem_store.service.view_watch import Sees
 from crewmem_store.store import StoreReader
 
 
@@ -29,6 +31,18 @@ async def readable(key: Key, sessions: Sequence[str] | None, reader: StoreReader
         return {allowed(key, session) for session in sessions}
     known = await run_in_threadpool(reader.scopes, key.tenant)
     return set(within(key, known))
+
+
+async def sees(key: Key, sessions: Sequence[str] | None, reader: StoreReader) -> Sees:
+    """What a call with this key may know of events: those of its tenant; with a key for some sessions only, those of the
+    sessions that the call names. An event of another one looks like an event that is not there."""
+    if ALL_SESSIONS in key.sessions:
+        return partial(_of_tenant, f"{key.tenant}/")
+    return {scope.key for scope in await readable(key, sessions, reader)}.__contains__
+
+
+def _of_tenant(prefix: str, scope_key: str | None) -> bool:
+    return scope_key is not None and scope_key.startswith(prefix)
 
 
 def within(key: Key, scopes: Iterable[str]) -> list[Scope]:

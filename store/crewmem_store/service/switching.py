@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from crewmem_store.generations import Generation
 from crewmem_store.service import freshness
+from crewmem_store.service.view_watch import ViewWatch
 from crewmem_store.store import StoreReader
 
 SETTLE_SECONDS = 5.0
@@ -29,20 +30,20 @@ class Switching:
         self._before: StoreReader | None = None
         self._settled_at = 0.0
 
-    async def settled(self, generation: Generation, reader: StoreReader) -> None:
+    async def settled(self, generation: Generation, watch: ViewWatch) -> None:
         """Returns once this generation holds what the one before it holds; at once when the last switch was long ago."""
         loop = asyncio.get_running_loop()
         if generation.name != self._answers:
             self._before = self._reader
             self._settled_at = loop.time() + SETTLE_SECONDS
-            self._answers, self._reader = generation.name, reader
+            self._answers, self._reader = generation.name, watch.reader
         left = self._settled_at - loop.time()
         if self._before is None or left <= 0:
             self._before = None
             return
         try:
             held = await run_in_threadpool(_held, self._before, generation.partitions)
-            await freshness.wait(reader, held, seconds=left)
+            await freshness.wait(watch, held, seconds=left)
         except Unavailable:
             return  # the generation before was dropped, or the store is away: then the call itself says so
 
