@@ -77,7 +77,7 @@ async def prepare(settings: ServiceSettings, embedder: SentenceEmbedder) -> str:
         await log.start()
         await registry.start()
         await generations.ensure_first(registry, embedder=embedder, partitions=log.partitions)
-        return await keys.create(registry, tenant="default", name="bench")
+        return await keys.create(registry, tenant="default", name="bench", sessions=["*"], rights=keys.ALL_RIGHTS)
     finally:
         await log.close()
         await registry.close()

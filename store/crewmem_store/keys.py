@@ -1,7 +1,9 @@
 """API keys: who may ask for what. The registry holds each key's SHA-256, never the key.
 
-A record `apikey/<sha256>` is `{tenant, name, sessions, rights, created_at, expires_at, revoked_at, declared}`.
-Once revoked, a key stays revoked.
+A record `apikey/<sha256>` is `{tenant, name, sessions, rights, created_at, expires_at, revoked_at, declared}`, and `grants`, a
+list of `{pattern, rights}`, where the patterns of `sessions` differ in their rights: `rights` then has those that all of them
+give, so that a program which does not know `grants` allows less, never more. The right `operator` is the field `operator`,
+since older programs cannot read a right that they do not know. Once revoked, a key stays revoked.
 """
 
 from __future__ import annotations
@@ -12,17 +14,18 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from enum import StrEnum
-from functools import cached_property
 from typing import Any, Self
 
 from crewmem_producers.codec import format_time
 from crewmem_producers.errors import SettingsError
 from crewmem_producers.events import utc_now
-from crewmem_producers.names import ALL_SESSIONS, check_tenant, normalise_session
+from crewmem_producers.names import ALL_SESSIONS, check_tenant
 from crewmem_producers.registry import Registry
 
 from crewmem_store.errors import InvalidKey, UnknownKey
+from crewmem_store.grants import ALL_RIGHTS as ALL_RIGHTS
+from crewmem_store.grants import OF_SESSIONS, Grant, check_rights, common, matches, parse
+from crewmem_store.grants import Right as Right
 
 PREFIX = "apikey/"
 MARK = "am_live_"
@@ -31,23 +34,12 @@ _KEY = re.compile(MARK + r"[0-9a-f]{32}")
 _MAX_NAME = 200
 
 
-class Right(StrEnum):
-    """What a key may do: READ recalls and lists, WRITE remembers, forgets and publishes, ADMIN sees the accounting."""
-
-    READ = "read"
-    WRITE = "write"
-    ADMIN = "admin"
-
-
-ALL_RIGHTS = (Right.READ, Right.WRITE, Right.ADMIN)
-
-
 @dataclass(frozen=True)
 class Key:
     """One API key as the registry holds it. `hash` is the SHA-256 of the key, hex; times are RFC 3339, UTC.
 
-    In a session pattern `*` stands for any run of characters, and every other character for itself. `declared`: a keys
-    file holds it.
+    `sessions` are its session patterns, `rights` what it may do in all of them. `grants` say which rights each pattern gives
+    where they differ; without any, each gives `rights`. `declared`: a keys file holds it.
     """
 
     hash: str
@@ -59,6 +51,7 @@ class Key:
     expires_at: str | None = None
     revoked_at: str | None = None
     declared: bool = False
+    grants: tuple[Grant, ...] = ()
 
     @classmethod
     def parse(cls, registry_key: str, value: Mapping[str, Any]) -> Self:
@@ -68,24 +61,27 @@ class Key:
             tenant=value["tenant"],
             name=value["name"],
             sessions=tuple(value["sessions"]),
-            rights=tuple(Right(right) for right in value["rights"]),
+            rights=_known(value["rights"]) + ((Right.OPERATOR,) if value.get("operator") else ()),
             created_at=value["created_at"],
             expires_at=value.get("expires_at"),
             revoked_at=value.get("revoked_at"),
             declared=bool(value.get("declared")),
+            grants=tuple(Grant(grant["pattern"], _known(grant["rights"])) for grant in value.get("grants", ())),
         )
 
-    @cached_property
-    def _pattern(self) -> re.Pattern[str]:
-        return re.compile("|".join(".*".join(map(re.escape, p.split("*"))) for p in self.sessions), re.DOTALL)
+    @property
+    def session_grants(self) -> tuple[Grant, ...]:
+        """What each session pattern gives."""
+        of_sessions = tuple(right for right in self.rights if right in OF_SESSIONS)
+        return self.grants or tuple(Grant(pattern, of_sessions) for pattern in self.sessions)
 
     def may(self, right: Right) -> bool:
-        """Whether the key has that right."""
-        return right in self.rights
+        """Whether the key has that right, READ and WRITE in some session at least."""
+        return right in self.rights or any(right in grant.rights for grant in self.grants)
 
-    def allows(self, session: str) -> bool:
-        """Whether the key may use that (normalised) session."""
-        return self._pattern.fullmatch(session) is not None
+    def allows(self, session: str, right: Right) -> bool:
+        """Whether the key may do that (READ or WRITE) in that (normalised) session."""
+        return any(right in grant.rights and matches(grant.pattern, session) for grant in self.session_grants)
 
     def lives(self, now: datetime) -> bool:
         """Neither revoked nor expired at `now` (aware)."""
@@ -93,7 +89,14 @@ class Key:
 
     def record(self) -> dict[str, Any]:
         """Its registry record."""
-        return {name: value for name, value in asdict(self).items() if name != "hash"}
+        said = {name: value for name, value in asdict(self).items() if name != "hash" and (name != "grants" or value)}
+        said["rights"] = tuple(right for right in self.rights if right is not Right.OPERATOR)
+        return said | ({"operator": True} if Right.OPERATOR in self.rights else {})
+
+
+def _known(rights: Iterable[str]) -> tuple[Right, ...]:
+    """Rights of a record; those of a newer program are left out."""
+    return tuple(Right(right) for right in rights if right in ALL_RIGHTS)
 
 
 def make_key(token_hex: Callable[[int], str] = secrets.token_hex) -> str:
@@ -111,24 +114,24 @@ async def create(
     *,
     tenant: str,
     name: str,
-    sessions: Iterable[str] = EVERY_SESSION,
-    rights: Iterable[str] = ALL_RIGHTS,
+    sessions: Iterable[str],
+    rights: Iterable[str],
     expires_at: datetime | None = None,
     key: str | None = None,
     clock: Callable[[], datetime] = utc_now,
 ) -> str:
     """Puts a key into the registry and returns it: the only time that it can be seen.
 
-    `key` is one that was made elsewhere (CREWMEM_ADMIN_KEY); such a key that is there already gets the new fields but
-    stays revoked if it was. Raises SettingsError for a malformed key, name, pattern or right, InvalidName for a tenant.
+    A session pattern may carry rights of its own, `shared:read`; the others give those of `rights`. `key` is one that was made
+    elsewhere (CREWMEM_ADMIN_KEY); such a key that is there already gets the new fields but stays revoked if it was.
+    Raises SettingsError for a malformed key, name, pattern or right, InvalidName for a tenant.
     """
     key = check_key(key or make_key())
     made = Key(
         hash=hash_key(key),
         tenant=check_tenant(tenant),
         name=check_name(name),
-        sessions=check_patterns(sessions),
-        rights=check_rights(rights),
+        **granted(sessions, rights),
         created_at=format_time(clock()),
         expires_at=format_time(expires_at) if expires_at else None,
     )
@@ -188,14 +191,16 @@ def check_key(key: str) -> str:
     return key
 
 
-def check_patterns(patterns: Iterable[str]) -> tuple[str, ...]:
-    """Session patterns, each normalised as a session's name is. Raises SettingsError."""
-    if isinstance(patterns, str):
-        raise SettingsError("session patterns are a list")
-    found = tuple(pattern if pattern == ALL_SESSIONS else normalise_session(pattern) for pattern in patterns)
-    if not found:
-        raise SettingsError("a key needs at least one session pattern (`*`: every session)")
-    return found
+def granted(sessions: Iterable[str], rights: Iterable[str]) -> dict[str, Any]:
+    """The fields `sessions`, `rights` and `grants` of a key. Raises SettingsError, InvalidName."""
+    checked = check_rights(rights)
+    grants = parse(sessions, rights=checked)
+    patterns = tuple(grant.pattern for grant in grants)
+    if len({grant.rights for grant in grants}) == 1:
+        of_key = tuple(right for right in checked if right not in OF_SESSIONS)
+        return {"sessions": patterns, "rights": grants[0].rights + of_key, "grants": ()}
+    kept = common(grants) + tuple(right for right in checked if right not in OF_SESSIONS)
+    return {"sessions": patterns, "rights": kept, "grants": grants}
 
 
 def check_name(name: str) -> str:
@@ -203,14 +208,6 @@ def check_name(name: str) -> str:
     if not isinstance(name, str) or not 1 <= len(name.strip()) <= _MAX_NAME or not name.isprintable():
         raise SettingsError(f"a key's name has 1 to {_MAX_NAME} printable characters")
     return name.strip()
-
-
-def check_rights(rights: Iterable[str]) -> tuple[Right, ...]:
-    """Raises SettingsError for a right that there is not, and for none."""
-    given = {rights} if isinstance(rights, str) else set(rights)
-    if not given or not given <= set(ALL_RIGHTS):
-        raise SettingsError(f"a key's rights are some of {', '.join(ALL_RIGHTS)}")
-    return tuple(right for right in ALL_RIGHTS if right in given)
 
 
 def _shown(reference: str) -> str:

@@ -87,7 +87,7 @@ class Stage:
         await registry.start()
         try:
             for tenant, key in KEYS.items():
-                await keys.create(registry, tenant=tenant, name=tenant, key=key)
+                await keys.create(registry, tenant=tenant, name=tenant, key=key, sessions=["*"], rights=keys.ALL_RIGHTS)
             await keys.create(registry, tenant=TENANTS[0], name="narrow", key=NARROW, sessions=["s0*"], rights=["read"])
         finally:
             await registry.close()

@@ -240,7 +240,7 @@ def test_an_erase_deletes_dead_letters_of_its_own_tenant_and_names_those_that_ma
 def test_an_erase_leaves_the_outbox_of_its_own_key_alone_when_that_is_a_key_of_another_tenant(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    key = crewmem("keys", "create", "--name", "acme", "--tenant", "acme").stdout.strip()
+    key = crewmem("keys", "create", "--name", "acme", "--session", "*", "--tenant", "acme").stdout.strip()
     monkeypatch.setenv("CREWMEM_API_KEY", key)
     path = outbox_path(load(CrewSettings))
     dead_letter(path, SESSION)

@@ -59,7 +59,7 @@ def test_topics_are_made_once_with_the_default_rules_and_rules_go_to_every_parti
     (tmp_path / "r.yaml").write_text("version: 1\nrules:\n  - name: all\n    action: keep\n")
     assert crewmem("rules", "apply", str(tmp_path / "r.yaml")).exit_code == 0
     assert asyncio.run(rules_on_the_log()) == [2, 2, 2]
-    assert crewmem("keys", "create", "--name", "k").exit_code == 0
+    assert crewmem("keys", "create", "--name", "k", "--session", "*").exit_code == 0
     assert json.loads(crewmem("keys", "list", "--json").stdout)[0]["name"] == "k"
     states = {finding["name"]: finding["state"] for finding in json.loads(crewmem("doctor", "--json").stdout)}
     assert (states["log"], states["registry"], states["store"]) == ("ok", "ok", "ok") and states["service"] == "fail"

@@ -27,13 +27,13 @@ def test_a_key_is_printed_once_and_alone_on_stdout() -> None:
 
 
 def test_a_key_has_no_admin_right_unless_asked_for() -> None:
-    made = json.loads(crewmem("keys", "create", "--name", "k", "--json").stdout)
+    made = json.loads(crewmem("keys", "create", "--name", "k", "--session", "*", "--json").stdout)
     assert made["rights"] == ["read", "write"] and made["sessions"] == ["*"] and made["tenant"] == "default"
 
 
 def test_a_revoked_key_stays_listed_as_revoked_and_cannot_be_revoked_again() -> None:
-    crewmem("keys", "create", "--name", "k")
-    crewmem("keys", "create", "--name", "other")
+    crewmem("keys", "create", "--name", "k", "--session", "*")
+    crewmem("keys", "create", "--name", "other", "--session", "*")
     ended = json.loads(crewmem("keys", "revoke", "other", "--json").stdout)
     assert ended["name"] == "other" and ended["revoked_at"] and len(ended["hash"]) == 64
     assert "revoked 'k'" in crewmem("keys", "revoke", "k").stdout
@@ -59,7 +59,7 @@ def test_a_key_that_cannot_be_is_refused(arguments: list[str]) -> None:
 
 
 def test_an_expired_key_says_so() -> None:
-    crewmem("keys", "create", "--name", "k", "--expires-in-days", "0")
+    crewmem("keys", "create", "--name", "k", "--session", "*", "--expires-in-days", "0")
     assert "expired" in crewmem("keys", "list").stdout
 
 
@@ -76,3 +76,25 @@ def test_producers_shows_what_relays_reported() -> None:
     asyncio.run(reported())
     assert json.loads(crewmem("producers", "--json").stdout)["host-a"]["depth"] == 7
     assert "2026-01-01 00:00:00" in crewmem("producers").stdout
+
+
+def test_a_key_needs_its_sessions_named_and_the_refusal_says_how() -> None:
+    refused = crewmem("keys", "create", "--name", "k")
+    assert refused.exit_code == 2 and not refused.stdout
+    assert "--session" in refused.stderr and "shared:read" in refused.stderr
+    assert json.loads(crewmem("keys", "list", "--json").stdout) == []
+
+
+def test_rights_by_session_are_made_and_listed() -> None:
+    made = crewmem("keys", "create", "--name", "k", "--session", "shared:read", "--session", "project_*:read,write")
+    assert made.exit_code == 0 and "shared:read, project_*:read,write" in made.stderr
+    assert "shared:read, project_*:read,write" in crewmem("keys", "list").stdout
+    [listed] = json.loads(crewmem("keys", "list", "--json").stdout)
+    assert listed["grants"] == [
+        {"pattern": "shared", "rights": ["read"]}, {"pattern": "project_*", "rights": ["read", "write"]},
+    ]  # fmt: skip
+
+
+def test_admin_is_no_right_of_a_session() -> None:
+    refused = crewmem("keys", "create", "--name", "k", "--session", "shared:admin")
+    assert refused.exit_code == 2 and "--right" in refused.stderr

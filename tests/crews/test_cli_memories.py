@@ -103,7 +103,7 @@ class TestWithAService:
         slip = crewmem("forget", "--session", "cli-nine", "--yes")
         assert slip.exit_code == 0 and "its events stay" not in slip.stderr
         assert "the log has nothing of a session 'cli-nine' of tenant default: is the name right?" in slip.stderr
-        key = crewmem("keys", "create", "--name", "acme", "--tenant", "acme").stdout.strip()
+        key = crewmem("keys", "create", "--name", "acme", "--session", "*", "--tenant", "acme").stdout.strip()
         monkeypatch.setenv("CREWMEM_API_KEY", key)
         crewmem("remember", "a thing", "-s", "cli-10")
         other = crewmem("forget", "--session", "cli-10", "--yes", "--json")

@@ -104,7 +104,7 @@ COMMANDS: list[tuple[str, list[list[str]]]] = [
     ("redriver", [["dlq", what, "--where", "true", "--yes"] for what in ("redrive", "discard")]),
     ("rule-maker", [["rules", "apply", "RULES"]]),
     ("eraser", [["forget", "--session", "ann", "--erase", "--yes", "--wait", "0", "--json"]]),
-    ("key-maker", [["keys", "create", "--name", "k"]]),
+    ("key-maker", [["keys", "create", "--name", "k", "--session", "*"]]),
 ]
 
 

@@ -84,7 +84,7 @@ async def test_a_rate_limit_is_by_key_and_minute(tmp_path: Path) -> None:
 async def test_a_key_that_another_process_made_just_now_is_known(stack: Stack, tmp_path: Path) -> None:
     elsewhere = SqliteRegistry(tmp_path / "log.sqlite3", namespace="crewmem")
     await elsewhere.start()
-    key = await keys.create(elsewhere, tenant="acme", name="new", clock=stack.clock)
+    key = await keys.create(elsewhere, tenant="acme", name="new", sessions=["*"], rights=["read"], clock=stack.clock)
     await elsewhere.close()
     assert (await stack.call("GET", "/v1/memory/list", key=key)).status_code == 200
 

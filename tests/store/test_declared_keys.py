@@ -41,14 +41,14 @@ async def test_a_keys_file_declares_keys_and_revokes_what_it_drops(stack: Stack,
     path, by_hand = tmp_path / "keys.yaml", await stack.key(name="by hand")
     await declare_file(stack, path, f"""
 - {{name: one, key: {KEY}, tenant: acme, sessions: ["run-*"], rights: [read]}}
-- {{name: two, key_sha256: {"ab" * 32}, expires_at: 2027-01-01T00:00:00Z}}
+- {{name: two, key_sha256: {"ab" * 32}, sessions: ["*"], expires_at: 2027-01-01T00:00:00Z}}
 """)  # fmt: skip
     assert (await stack.call("GET", "/v1/memory/list?session=run-1", key=KEY)).status_code == 200
     refused_with(await stack.call("GET", "/v1/memory/list", key=KEY), 403, "forbidden_session")
     one, two = sorted((key for key in keys.list_keys(stack.registry) if key.declared), key=lambda key: key.name)
     assert (two.tenant, two.expires_at) == ("default", "2027-01-01T00:00:00.000000Z")
 
-    await declare_file(stack, path, f"- {{name: one, key: {KEY}, tenant: acme, rights: [read]}}")
+    await declare_file(stack, path, f"- {{name: one, key: {KEY}, tenant: acme, sessions: ['*'], rights: [read]}}")
     assert (await stack.call("GET", "/v1/memory/list", key=KEY)).status_code == 200
     assert [key.name for key in keys.list_keys(stack.registry) if key.revoked_at] == ["two"]
 
@@ -61,7 +61,8 @@ async def test_a_keys_file_declares_keys_and_revokes_what_it_drops(stack: Stack,
 @pytest.mark.parametrize(
     "text",
     ["name: x", "- name: x", "- {name: x, key: short}", "- {key: " + KEY + "}", "- {name: x, key: " + KEY + ", right: [read]}",
-     "- {name: x, key: " + KEY + ", rights: [root]}", "- {name: x, key: " + KEY + ", tenant: No}", "{", "- {name: x, key: "
+     "- {name: x, key: " + KEY + ", sessions: [a], rights: [root]}", "- {name: x, sessions: [a], key: " + KEY + ", tenant: No}",
+     "- {name: x, key: " + KEY + "}", "- {name: x, key: " + KEY + ", sessions: ['a:admin']}", "{", "- {name: x, key: "
      + KEY + ", sessions: []}", "- {name: x, key: " + KEY + ", key_sha256: " + "ab" * 32 + "}"],
 )  # fmt: skip
 async def test_a_keys_file_with_a_mistake_is_refused_whole(stack: Stack, tmp_path: Path, text: str) -> None:

@@ -9,19 +9,21 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 import itertools
+import json
 import unicodedata
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from crewmem_producers.cloudevents import to_json
 from crewmem_producers.events import Event, KickoffCompleted, MemoryRemembered, TaskOutput
 from crewmem_producers.names import Scope
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.service import NOON, Stack, running_stack
+from support.service import NOON, Stack, refused_with, running_stack
 
 TENANTS = ("acme", "acme-2")
 FAMILIES = (
@@ -206,3 +208,74 @@ async def test_a_key_may_not_name_a_session_outside_its_patterns(tmp_path: Path)
             ):
                 response = await stack.call(method, path, key=key, **sent)  # type: ignore[arg-type]
                 assert (response.status_code, response.json()["error"]) == (403, "forbidden_session")
+
+
+class TestRightsBySession:
+    """One key, `shared:read` and `project_*:read,write`, and one that may only write: through every call."""
+
+    @pytest.fixture
+    async def stack(self, tmp_path: Path) -> AsyncIterator[Stack]:
+        async with running_stack(tmp_path) as running:
+            yield running
+
+    @pytest.fixture
+    async def keys_of(self, stack: Stack) -> tuple[str, str, str]:
+        owner = await stack.key()
+        for session in ("shared", "project_1", "other", "drop"):
+            await stack.remember(f"the price of {session} is 49", key=owner, session=session)
+        return (
+            owner,
+            await stack.key(sessions=["shared:read", "project_*:read,write"], rights=["read", "write"], name="mixed"),
+            await stack.key(sessions=["drop:write", "shared:read"], rights=["read"], name="writer"),
+        )
+
+    async def test_recall_and_list_show_what_the_key_may_read(self, stack: Stack, keys_of: tuple[str, str, str]) -> None:
+        _, mixed, writer = keys_of
+        for key, seen in ((mixed, {"shared", "project_1"}), (writer, {"shared"})):
+            recalled = await stack.recall("price", key=key, session="*")
+            assert {memory["session"] for memory in recalled} == seen
+            listed = (await stack.call("GET", "/v1/memory/list", key=key, params={"session": "*"})).json()
+            assert {memory["session"] for memory in listed["memories"]} == seen and listed["total"] == len(seen)
+        several = {"q": "price", "session": ["shared", "drop"]}
+        refused_with(await stack.call("POST", "/v1/memory/recall", key=writer, json=several), 403, "forbidden_session")
+        refused_with(await stack.call("GET", "/v1/memory/list?session=drop", key=writer), 403, "forbidden_session")
+        latest = {"q": "price", "session": "drop", "after": "latest"}
+        refused_with(await stack.call("POST", "/v1/memory/recall", key=writer, json=latest), 403, "forbidden_session")
+
+    async def test_remember_needs_the_right_to_write_there(self, stack: Stack, keys_of: tuple[str, str, str]) -> None:
+        _, mixed, writer = keys_of
+        for key, session in ((mixed, "shared"), (mixed, "other"), (writer, "shared"), (writer, "other")):
+            refused = await stack.call("POST", "/v1/memory/remember", key=key, json={"content": "x", "session": session})
+            refused_with(refused, 403, "forbidden_session")
+            assert f"write in session '{session}'" in refused.json()["message"]
+        await stack.remember("x", key=mixed, session="project_2")
+
+    async def test_who_may_only_write_is_not_shown_what_is_repeated(
+        self, stack: Stack, keys_of: tuple[str, str, str]
+    ) -> None:  # fmt: skip
+        *_, writer = keys_of
+        said = {"content": "The  price of drop is 49", "session": "drop", "wait_seconds": 20}
+        async with stack.consuming():
+            answer = await stack.call("POST", "/v1/memory/remember", key=writer, json=said)
+        assert answer.status_code == 202 and set(answer.json()) == {"id", "token", "session"}
+
+    async def test_an_event_is_taken_where_the_key_may_write(self, stack: Stack, keys_of: tuple[str, str, str]) -> None:
+        _, mixed, writer = keys_of
+        for key, takes in ((mixed, {"project_1"}), (writer, {"drop"})):
+            sessions = ("shared", "project_1", "other", "drop")
+            batch = [to_json(Event(body=MemoryRemembered(content="x"), scope=Scope.of("acme", one))) for one in sessions]
+            headers = {"content-type": "application/cloudevents-batch+json"}
+            answer = await stack.call("POST", "/v1/events", key=key, content=json.dumps(batch), headers=headers)
+            found = dict(zip(sessions, answer.json()["results"], strict=True))
+            assert {session for session, one in found.items() if one["status"] == "accepted"} == takes
+            assert found["other"]["error"].startswith("forbidden_session: ")
+
+    async def test_forgetting_needs_the_right_to_write_there(self, stack: Stack, keys_of: tuple[str, str, str]) -> None:
+        owner, mixed, _ = keys_of
+        memories = {memory["session"]: memory for memory in await stack.recall("price", key=owner, session="*")}
+        for name in ("id", "event_id"):
+            refused = await stack.call("DELETE", f"/v1/memory/forget/{memories['shared'][name]}", key=mixed)
+            refused_with(refused, 404, "not_found")
+        async with stack.consuming():
+            gone = await stack.call("DELETE", f"/v1/memory/forget/{memories['project_1']['id']}?wait_seconds=20", key=mixed)
+        assert gone.status_code == 200

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from crewmem_producers.errors import InvalidName, SettingsError
@@ -25,6 +26,9 @@ async def registry(tmp_path: Path) -> AsyncIterator[SqliteRegistry]:
         yield registry
 
 
+USUAL: dict[str, Any] = {"sessions": ["*"], "rights": ["read", "write"]}
+
+
 def key_for(*patterns: str) -> Key:
     return Key(hash="0" * 64, tenant="acme", name="k", sessions=patterns, rights=ALL_RIGHTS, created_at="2026-11-23T00:00:00Z")
 
@@ -37,14 +41,14 @@ async def test_a_created_key_looks_as_agreed_and_is_known_again(registry: Sqlite
 
 
 async def test_the_registry_holds_no_key_only_its_hash(registry: SqliteRegistry) -> None:
-    made = await keys.create(registry, tenant="acme", name="research", clock=clock)
+    made = await keys.create(registry, tenant="acme", name="research", **USUAL, clock=clock)
     [(name, value)] = registry.items("").items()
     assert name == f"apikey/{keys.hash_key(made)}"
     assert made not in repr(value) and made.removeprefix("am_live_") not in repr((name, value))
 
 
 async def test_a_key_expires(registry: SqliteRegistry) -> None:
-    made = await keys.create(registry, tenant="acme", name="k", expires_at=NOW + timedelta(days=1), clock=clock)
+    made = await keys.create(registry, tenant="acme", name="k", **USUAL, expires_at=NOW + timedelta(days=1), clock=clock)
     assert keys.authenticate(registry, made, NOW)
     with pytest.raises(InvalidKey):
         keys.authenticate(registry, made, NOW + timedelta(days=1))
@@ -52,19 +56,19 @@ async def test_a_key_expires(registry: SqliteRegistry) -> None:
 
 @pytest.mark.parametrize("by", ["name", "key", "hash"])
 async def test_a_revoked_key_is_refused_and_stays_so(registry: SqliteRegistry, by: str) -> None:
-    made = await keys.create(registry, tenant="acme", name="k", clock=clock)
+    made = await keys.create(registry, tenant="acme", name="k", **USUAL, clock=clock)
     await keys.revoke(registry, {"name": "k", "key": made, "hash": keys.hash_key(made)[:12]}[by], clock=clock)
     with pytest.raises(InvalidKey):
         keys.authenticate(registry, made, NOW)
-    await keys.create(registry, tenant="acme", name="k", key=made, clock=clock)
+    await keys.create(registry, tenant="acme", name="k", **USUAL, key=made, clock=clock)
     with pytest.raises(InvalidKey):
         keys.authenticate(registry, made, NOW)
     assert [key.revoked_at is not None for key in keys.list_keys(registry)] == [True]
 
 
 async def test_revoking_needs_one_key_that_is_meant(registry: SqliteRegistry) -> None:
-    first = await keys.create(registry, tenant="acme", name="twin", clock=clock)
-    await keys.create(registry, tenant="acme", name="twin", clock=clock)
+    first = await keys.create(registry, tenant="acme", name="twin", **USUAL, clock=clock)
+    await keys.create(registry, tenant="acme", name="twin", **USUAL, clock=clock)
     for reference in ("twin", "nobody", "am_live_" + "0" * 32):
         with pytest.raises(UnknownKey) as caught:
             await keys.revoke(registry, reference, clock=clock)
@@ -74,8 +78,8 @@ async def test_revoking_needs_one_key_that_is_meant(registry: SqliteRegistry) ->
 
 
 async def test_keys_are_listed_by_tenant(registry: SqliteRegistry) -> None:
-    await keys.create(registry, tenant="acme", name="one", clock=clock)
-    await keys.create(registry, tenant="other", name="two", clock=clock)
+    await keys.create(registry, tenant="acme", name="one", **USUAL, clock=clock)
+    await keys.create(registry, tenant="other", name="two", **USUAL, clock=clock)
     assert [key.name for key in keys.list_keys(registry, tenant="other")] == ["two"]
     assert len(keys.list_keys(registry)) == 2
 
@@ -98,8 +102,8 @@ async def test_keys_are_listed_by_tenant(registry: SqliteRegistry) -> None:
     ],
 )
 def test_only_the_star_of_a_pattern_is_special(pattern: str, session: str, allowed: bool) -> None:
-    assert key_for(pattern).allows(session) is allowed
-    assert key_for("nothing else", pattern).allows(session) is allowed
+    assert key_for(pattern).allows(session, Right.READ) is allowed
+    assert key_for("nothing else", pattern).allows(session, Right.WRITE) is allowed
 
 
 @pytest.mark.parametrize(
@@ -108,17 +112,17 @@ def test_only_the_star_of_a_pattern_is_special(pattern: str, session: str, allow
 )  # fmt: skip
 async def test_a_key_that_makes_no_sense_is_refused(registry: SqliteRegistry, wrong: dict[str, object]) -> None:
     with pytest.raises(SettingsError):
-        await keys.create(registry, **({"tenant": "acme", "name": "k", "clock": clock} | wrong))  # type: ignore[arg-type]
+        await keys.create(registry, **({"tenant": "acme", "name": "k", "clock": clock} | USUAL | wrong))  # type: ignore[arg-type]
     assert registry.items("") == {}
 
 
 async def test_a_tenant_that_cannot_be_is_refused(registry: SqliteRegistry) -> None:
     with pytest.raises(InvalidName):
-        await keys.create(registry, tenant="Acme Inc", name="k", clock=clock)
+        await keys.create(registry, tenant="Acme Inc", name="k", **USUAL, clock=clock)
 
 
 async def test_a_record_of_a_newer_program_is_read(registry: SqliteRegistry) -> None:
-    made = await keys.create(registry, tenant="acme", name="k", clock=clock)
+    made = await keys.create(registry, tenant="acme", name="k", **USUAL, clock=clock)
     name = f"apikey/{keys.hash_key(made)}"
     await registry.put(name, {**(registry.get(name) or {}), "colour": "blue"})
     assert keys.authenticate(registry, made, NOW).name == "k"

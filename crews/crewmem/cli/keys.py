@@ -21,7 +21,6 @@ app = typer.Typer(help="API keys of the recall service, and the master key that 
 app.command()(master_keys.master)
 app.command("rotate-master")(master_keys.rotate_master)
 app.command()(lost_keys.lost)
-_EVERY_SESSION = ["*"]
 _USUAL_RIGHTS = ["read", "write"]
 
 
@@ -29,16 +28,33 @@ _USUAL_RIGHTS = ["read", "write"]
 def create(
     name: Annotated[str, typer.Option(help="What the key is for.")],
     session: Annotated[
-        list[str], typer.Option(help="Sessions it may use, `user-*` for a pattern; repeatable.")
-    ] = _EVERY_SESSION,
-    right: Annotated[list[str], typer.Option(help="read, write or admin; repeatable.")] = _USUAL_RIGHTS,
+        list[str] | None,
+        typer.Option(
+            help="Sessions it may use, such as `shared:read` or `project_*:read,write`; `*` stands for any characters. A "
+            "pattern without rights has those of --right. Needed, repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    right: Annotated[
+        list[str],
+        typer.Option(
+            help="read, write: for patterns without rights of their own; admin: the account of its tenant; operator: that of "
+            "the deployment. Repeatable."
+        ),
+    ] = _USUAL_RIGHTS,
     tenant: Annotated[str | None, typer.Option(help="Whose memories; default: CREWMEM_TENANT.", show_default=False)] = None,
     expires_in_days: Annotated[float | None, typer.Option(min=0, help="Days until it expires.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it: the only time that it can be seen."""
+    from crewmem_store import grants
     from crewmem_store.keys import create as create_key
 
+    if not session:
+        raise typer.BadParameter(
+            "say which sessions the key may use: --session 'project_*' for some, --session shared:read to read only, "
+            "--session '*' for every session of the tenant"
+        )
     settings = load(KafkaSettings, tenant=tenant)
     expires_at = None if expires_in_days is None else _in_days(expires_in_days)
 
@@ -53,9 +69,9 @@ def create(
         made_key = {"key": key, "name": name, "tenant": settings.tenant, "sessions": session, "rights": right}
         print_json(made_key | {"expires_at": expires_at})
         return
-    note(
-        f"key {name!r} of tenant {settings.tenant}: {', '.join(right)} on sessions {', '.join(session)}; it is not shown again"
-    )
+    sessions = ", ".join(map(str, grants.parse(session, rights=right)))
+    more = "".join(f", {one}" for one in right if one not in grants.OF_SESSIONS)
+    note(f"key {name!r} of tenant {settings.tenant}: sessions {sessions}{more}; it is not shown again")
     say(key)
 
 
@@ -79,7 +95,7 @@ def list_keys(as_json: AsJson = False) -> None:
     if as_json:
         print_json([_shown(key) for key in keys])
         return
-    columns = ("name", "tenant", "rights", "sessions", "state", "created", "hash")
+    columns = ("name", "tenant", "sessions", "also", "state", "created", "hash")
     print_table(columns, [_row(key) for key in keys])
 
 
@@ -88,13 +104,16 @@ def _shown(key: Key) -> dict[str, Any]:
 
 
 def _row(key: Key) -> tuple[Any, ...]:
+    from crewmem_store.grants import OF_SESSIONS
+
     if key.revoked_at:
         state = f"revoked {key.revoked_at[:10]}"
     elif not key.lives(utc_now()):
         state = "expired"
     else:
         state = f"until {key.expires_at[:10]}" if key.expires_at else "valid"
-    return key.name, key.tenant, ", ".join(key.rights), ", ".join(key.sessions), state, key.created_at[:10], key.hash[:12]
+    sessions, also = ", ".join(map(str, key.session_grants)), ", ".join(r for r in key.rights if r not in OF_SESSIONS)
+    return key.name, key.tenant, sessions, also, state, key.created_at[:10], key.hash[:12]
 
 
 @app.command()

@@ -127,4 +127,6 @@ async def first_key(settings: ServiceSettings, registry: Registry) -> str | None
         return None
     key = kept if kept and record is None else keys.make_key()
     keep(settings.home, API_KEY_NAME, key)
-    return await keys.create(registry, tenant=settings.tenant, name="up", key=key)
+    return await keys.create(
+        registry, tenant=settings.tenant, name="up", key=key, sessions=keys.EVERY_SESSION, rights=keys.ALL_RIGHTS
+    )

@@ -3,8 +3,8 @@
     - name: research crews
       key: am_live_0123456789abcdef0123456789abcdef     # or key_sha256: its SHA-256, in hex
       tenant: acme                                      # default: CREWMEM_TENANT
-      sessions: ["project_*"]                           # default: every session
-      rights: [read, write]                             # default: read, write, admin
+      sessions: ["shared:read", "project_*"]            # patterns, each with rights of its own or those of the key
+      rights: [read, write]                             # default: read, write; admin sees the accounting
       expires_at: 2027-01-01T00:00:00Z                  # default: never
 
 A key that the file held once and holds no more is revoked when the service starts again. CREWMEM_ADMIN_KEY only adds a key:
@@ -28,7 +28,8 @@ from crewmem_producers.settings import ServiceSettings
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from crewmem_store import keys
-from crewmem_store.keys import ALL_RIGHTS, EVERY_SESSION, Key
+from crewmem_store.grants import ALL_RIGHTS, OF_SESSIONS
+from crewmem_store.keys import EVERY_SESSION, Key
 
 ADMIN_NAME = "CREWMEM_ADMIN_KEY"
 
@@ -41,8 +42,8 @@ class Entry(BaseModel):
     key: str | None = None
     key_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     tenant: str | None = None
-    sessions: list[str] = list(EVERY_SESSION)
-    rights: list[str] = list(ALL_RIGHTS)
+    sessions: list[str]
+    rights: list[str] = list(OF_SESSIONS)
     expires_at: datetime | None = None
 
 
@@ -50,7 +51,9 @@ async def declare(settings: ServiceSettings, registry: Registry, *, clock: Calla
     """Makes the registry hold what the settings declare. Raises SettingsError for a key or file that cannot be used."""
     if settings.admin_key is not None:
         key = settings.admin_key.get_secret_value()
-        await keys.create(registry, tenant=settings.tenant, name=ADMIN_NAME, key=key, clock=clock)
+        await keys.create(
+            registry, tenant=settings.tenant, name=ADMIN_NAME, sessions=EVERY_SESSION, rights=ALL_RIGHTS, key=key, clock=clock
+        )
     if settings.keys_file is not None:
         await _declare_file(settings.keys_file, registry, tenant=settings.tenant, now=clock())
 
@@ -85,8 +88,7 @@ def _key(entry: Entry, *, path: Path, tenant: str, now: datetime) -> Key:
             hash=entry.key_sha256 or keys.hash_key(keys.check_key(entry.key or "")),
             tenant=check_tenant(entry.tenant or tenant),
             name=keys.check_name(entry.name),
-            sessions=keys.check_patterns(entry.sessions),
-            rights=keys.check_rights(entry.rights),
+            **keys.granted(entry.sessions, entry.rights),
             created_at=format_time(now),
             expires_at=format_time(_aware(entry.expires_at)) if entry.expires_at else None,
             declared=True,

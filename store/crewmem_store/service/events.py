@@ -18,13 +18,14 @@ from pydantic_core import PydanticSerializationError
 from starlette.concurrency import run_in_threadpool
 
 from crewmem_store.errors import RequestRefused
-from crewmem_store.keys import Key
+from crewmem_store.keys import Key, Right
 from crewmem_store.service import responses
 from crewmem_store.service.answers import answer
 from crewmem_store.service.auth import Writer
 from crewmem_store.service.connected import finished
 from crewmem_store.service.parts import Parts, parts_of
 from crewmem_store.service.publish import append
+from crewmem_store.service.sessions import forbidden
 
 router = APIRouter(tags=["events"])
 _EVENT = {
@@ -96,8 +97,8 @@ def _judge(value: Any, key: Key) -> Judged:
     try:
         event = from_json(value, tenant=key.tenant)
         assert event.scope is not None  # every type that may be published belongs to a session
-        if not key.allows(event.scope.session):
-            return Judged(name, refusal=f"forbidden_session: this key may not use session {event.scope.session!r}")
+        if not key.allows(event.scope.session, Right.WRITE):
+            return Judged(name, refusal=f"forbidden_session: {forbidden(key, event.scope.session, Right.WRITE)}")
         return Judged(name, record=encode(event), source=event.source)
     except InvalidEvent as error:
         return Judged(name, refusal=f"{error.reason}: {error}")

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from starlette.concurrency import run_in_threadpool
 
 from crewmem_store.errors import RequestRefused
-from crewmem_store.keys import Key
+from crewmem_store.keys import Key, Right
 from crewmem_store.rows import MemoryRow
 from crewmem_store.service import freshness, responses
 from crewmem_store.service.answers import answer
@@ -120,9 +120,9 @@ def _missed(view: View, named: Named) -> Named:
 
 
 def _may(key: Key, row: MemoryRow) -> bool:
-    """Whether the key may use the row's session. A row of an erased session has no session any more."""
+    """Whether the key may write to the row's session. A row of an erased session has no session any more."""
     scope = Scope.parse(row.scope) if row.scope else None
-    return scope is not None and scope.tenant == key.tenant and key.allows(scope.session)
+    return scope is not None and scope.tenant == key.tenant and key.allows(scope.session, Right.WRITE)
 
 
 def _with_repeats(reader: StoreReader, rows: Iterable[MemoryRow]) -> Sequence[MemoryRow]:

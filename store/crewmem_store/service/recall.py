@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from crewmem_store import context, search
 from crewmem_store.errors import RequestRefused
-from crewmem_store.keys import Key
+from crewmem_store.keys import Key, Right
 from crewmem_store.rows import Vector
 from crewmem_store.search import Filters, Hit, Question
 from crewmem_store.service import freshness, responses, sessions
@@ -76,7 +76,7 @@ def _partitions(asked: RecallRequest, *, key: Key, view: View) -> set[int]:
     """Where the sessions that are asked for lie; with `*` that is everywhere, since one may be new."""
     if asked.session and ALL_SESSIONS in asked.session:
         return set(range(view.generation.partitions))
-    return {view.partition(sessions.allowed(key, session)) for session in asked.session or [SHARED]}
+    return {view.partition(sessions.allowed(key, session, Right.READ)) for session in asked.session or [SHARED]}
 
 
 async def _rows(asked: RecallRequest, *, key: Key, view: View) -> Rows:

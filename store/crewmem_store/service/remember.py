@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Response
 from starlette.concurrency import run_in_threadpool
 
 from crewmem_store.errors import RequestRefused
+from crewmem_store.keys import Right
 from crewmem_store.rows import MemoryRow
 from crewmem_store.service import freshness, responses
 from crewmem_store.service.answers import answer, memory_json
@@ -36,10 +37,13 @@ SPAN = "content"
     responses={202: {"model": responses.Accepted, "description": "Recallable soon"}, **responses.errors(400)},
 )
 async def remember(asked: RememberRequest, key: Writer, trace: Trace, parts: Annotated[Parts, Depends(parts_of)]) -> Response:
-    """Remembers `content`: 201 once it can be recalled, 202 with a token when that takes longer than `wait_seconds`."""
-    scope = allowed(key, SHARED if asked.session is None else asked.session)
+    """Remembers `content`: 201 once it can be recalled, 202 with a token when that takes longer than `wait_seconds`, and always
+    where the key may not read the session."""
+    scope = allowed(key, SHARED if asked.session is None else asked.session, Right.WRITE)
     published = await publish(parts, event_of(asked, scope, parts, traceparent=trace))
-    row = await _arrived(parts, scope, published, seconds=asked.wait_seconds)
+    row = None
+    if key.allows(scope.session, Right.READ):  # what it repeats is another's text
+        row = await _arrived(parts, scope, published, seconds=asked.wait_seconds)
     if row is None:
         place = memory_id(published.mark.partition, str(scope), published.event.id, SPAN)
         return answer({"id": place, "token": published.token, "session": scope.session}, status=202)

@@ -9,26 +9,32 @@ from crewmem_producers.names import ALL_SESSIONS, SHARED, Scope
 from starlette.concurrency import run_in_threadpool
 
 from crewmem_store.errors import RequestRefused
-from crewmem_store.keys import Key
+from crewmem_store.keys import Key, Right
 from crewmem_store.service.view_watch import Sees
 from crewmem_store.store import StoreReader
 
 
-def allowed(key: Key, session: str) -> Scope:
-    """The scope of one session. Raises InvalidName, RequestRefused (403 forbidden_session)."""
+def allowed(key: Key, session: str, right: Right) -> Scope:
+    """The scope of one session, where the key has that right. Raises InvalidName, RequestRefused (403 forbidden_session)."""
     scope = Scope.of(key.tenant, session)
-    if not key.allows(scope.session):
-        patterns = ", ".join(key.sessions)
-        raise RequestRefused(403, "forbidden_session", f"this key may not use session {scope.session!r}, only {patterns}")
+    if not key.allows(scope.session, right):
+        raise RequestRefused(403, "forbidden_session", forbidden(key, scope.session, right))
     return scope
+
+
+def forbidden(key: Key, session: str, right: Right) -> str:
+    """Why the key may not do that in the session."""
+    patterns = ", ".join(grant.pattern for grant in key.session_grants if right in grant.rights)
+    only = f"only in {patterns}" if patterns else "nor in any other"
+    return f"this key may not {right} in session {session!r}, {only}"
 
 
 async def readable(key: Key, sessions: Sequence[str] | None, reader: StoreReader) -> set[Scope]:
     """The scopes that a recall or a list asks for: `shared` when it names none; with `*`, all that the key may read."""
     if not sessions:
-        return {allowed(key, SHARED)}
+        return {allowed(key, SHARED, Right.READ)}
     if ALL_SESSIONS not in sessions:
-        return {allowed(key, session) for session in sessions}
+        return {allowed(key, session, Right.READ) for session in sessions}
     known = await run_in_threadpool(reader.scopes, key.tenant)
     return set(within(key, known))
 
@@ -46,6 +52,6 @@ def _of_tenant(prefix: str, scope_key: str | None) -> bool:
 
 
 def within(key: Key, scopes: Iterable[str]) -> list[Scope]:
-    """Those of the scopes that the key may read: of its tenant, and of a session that it may use."""
+    """Those of the scopes that the key may read: of its tenant, and of a session that it may read."""
     parsed = (Scope.parse(scope) for scope in scopes)
-    return [scope for scope in parsed if scope.tenant == key.tenant and key.allows(scope.session)]
+    return [scope for scope in parsed if scope.tenant == key.tenant and key.allows(scope.session, Right.READ)]
