@@ -30,6 +30,7 @@ from crewmem_consumers.outage import Outage
 from crewmem_consumers.owned import OwnedPartitions
 from crewmem_consumers.partition_worker import Limits
 from crewmem_consumers.patience import Patience, Stopped, is_set_within
+from crewmem_consumers.right_of_way import RightOfWay
 from crewmem_consumers.split import SPLITTER
 from crewmem_consumers.sqlite_worker import SqliteWorker
 from crewmem_consumers.steps import Checkpoint, no_checkpoint
@@ -108,6 +109,7 @@ class Consumer:
         self._checkpoint = checkpoint
         self._sources: dict[str, Source] = {}
         self._sessions = SessionBudget()
+        self._right_of_way = RightOfWay()
         self._only = only
         self._dropped = DroppedTables(registry=parts.registry, store=parts.store)
         self._failed: asyncio.Queue[tuple[str, BaseException]] = asyncio.Queue()
@@ -214,6 +216,8 @@ class Consumer:
             is_active=lambda: self._is_active(generation.name),
             newer_schemas=partial(self._redriver, generation),
             sessions=self._sessions,
+            right_of_way=self._right_of_way,
+            low_rank=self._only_builds,
         )
         if self._broker is None:
             return SqliteWorker(owned)
@@ -257,6 +261,11 @@ class Consumer:
     def _must_go_on(self, name: str) -> bool:
         """Whether a process that cannot consume this generation is of no use."""
         return self._only == name or self._is_active(name)
+
+    @property
+    def _only_builds(self) -> bool:
+        """Whether this process does nothing that others wait for: nothing answers here, and no group waits for a heartbeat."""
+        return self._only is not None and self._broker is None
 
     def _is_active(self, name: str) -> bool:
         return generations.is_active(self._parts.registry, name)

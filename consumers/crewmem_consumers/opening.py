@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import ParamSpec, TypedDict, TypeVar, Unpack
+from typing import TypedDict, Unpack
 
+from crewmem_producers.broker_wait import NO_WAIT, BrokerWait
 from crewmem_producers.connect import open_dead_letter_log, open_keyring, open_log, open_registry
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import EventLog
@@ -23,9 +24,6 @@ from filelock import FileLock, Timeout
 
 from crewmem_consumers.errors import ConsumerRunning
 from crewmem_consumers.patience import Patience
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +51,12 @@ class Given(TypedDict, total=False):
 
 @asynccontextmanager
 async def opened(
-    settings: ConsumerSettings, *, patience: Patience | None = None, **given: Unpack[Given]
+    settings: ConsumerSettings, *, patience: Patience | None = None, wait: BrokerWait = NO_WAIT, **given: Unpack[Given]
 ) -> AsyncIterator[Collaborators]:
     """Opens what is not given; embedders when they are asked for. Raises LogRefused, StoreRefused; with `patience` Stopped,
-    without it Unavailable."""
+    without it Unavailable, once brokers were waited for as `wait` says."""
     log, registry, store = given.get("log"), given.get("registry"), given.get("store")
-    there = patience.until_done if patience else _at_once
+    there = patience.until_done if patience else wait.until_answered
     closing: list[Callable[[], Awaitable[None]]] = []
     try:
         dead_letter_log = open_dead_letter_log(settings)
@@ -84,10 +82,6 @@ async def opened(
     finally:
         for close in reversed(closing):
             await close()
-
-
-async def _at_once(work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-    return await work(*args, **kwargs)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from crewmem_consumers.letters import DeadLetters
 from crewmem_consumers.newer_schemas import NewerSchemas
 from crewmem_consumers.partition_log import PartitionLog
 from crewmem_consumers.partition_worker import Limits, Opened, PartitionWorker
+from crewmem_consumers.right_of_way import RightOfWay
 from crewmem_consumers.steps import Checkpoint
 from crewmem_consumers.summaries import Summaries, Summariser
 
@@ -45,11 +46,14 @@ class OwnedPartitions:
         is_active: Callable[[], bool] = lambda: True,
         newer_schemas: Callable[[int], NewerSchemas] | None = None,
         sessions: SessionBudget | None = None,
+        right_of_way: RightOfWay | None = None,
+        low_rank: bool = False,
     ) -> None:
         """`on_failure(generation, error)` is told once when a worker must not go on. `siblings` are the other live
         generations, whose vectors and LLM summaries of the same text are taken over; `is_active` says whether this is the one
         that answers. `newer_schemas` makes what redrives a partition's dead letters that can be read now;
-        `sessions` is what the process keeps of sessions."""
+        `sessions` is what the process keeps of sessions; its `right_of_way` belongs to the generation that answers, and with
+        `low_rank` threads that work for another one have a lower rank too."""
         self.generation = generation
         self.log = log
         self._store = store
@@ -65,6 +69,8 @@ class OwnedPartitions:
         self._is_active = is_active
         self._newer_schemas = newer_schemas
         self._sessions = sessions or SessionBudget()
+        self._right_of_way = right_of_way or RightOfWay()
+        self._low_rank = low_rank
         self._workers: dict[int, PartitionWorker] = {}
         self._redriving: dict[int, NewerSchemas] = {}
         self._summaries: dict[int, Summaries] = {}
@@ -91,6 +97,8 @@ class OwnedPartitions:
             on_room=on_room,
             on_processed=lambda processed: self._health.metrics.processed(processed.outcomes),
             in_background=lambda: not self._is_active(),
+            right_of_way=self._right_of_way,
+            low_rank=self._low_rank,
             prepare=self._keyring.prepare,
         )
         self._workers[partition] = worker

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from crewmem_consumers.outage import Outage
 from crewmem_consumers.pace import Pace
 from crewmem_consumers.partition_log import PartitionLog
 from crewmem_consumers.patience import Patience, Stopped
+from crewmem_consumers.right_of_way import RightOfWay
 from crewmem_consumers.work_thread import WorkThread
 
 T = TypeVar("T")
@@ -34,6 +36,8 @@ IDLE_SECONDS = 1.0
 """How often an idle partition looks after its store: makes durable what was written, optimises when that is due."""
 
 QUEUE_BYTES = 32 * 1024 * 1024
+BACKGROUND_QUEUE_BYTES = 4 * 1024 * 1024
+"""Of a generation that is built: it may stand at its borders for long, and every partition of the process has such a queue."""
 REFUSALS = (StoreRefused, LogRefused)
 
 
@@ -88,9 +92,12 @@ class PartitionWorker:
         on_room: Callable[[], None] = lambda: None,
         on_processed: Callable[[Processed], None] = lambda processed: None,
         in_background: Callable[[], bool] = lambda: False,
+        right_of_way: RightOfWay | None = None,
+        low_rank: bool = False,
         prepare: Callable[[Sequence[LoggedRecord]], Awaitable[None]] = _as_it_is,
     ) -> None:
-        """`open_partition` runs on the worker's thread, which gives way to others while its work is `in_background`.
+        """`open_partition` runs on the worker's thread. While its work is `in_background` it gives way to the generation that
+        answers, as the process's `right_of_way` says, and with `low_rank` its thread to everything else on the machine.
 
         `prepare(records)` is awaited on the loop before they are processed: it has the keys at hand that open them.
         `on_ready(position)` says from where records are wanted; `on_room()` that a full queue has room again.
@@ -102,6 +109,9 @@ class PartitionWorker:
         self._prepare = prepare
         self._limits = limits
         self._on_ready, self._on_room, self._on_processed = on_ready, on_room, on_processed
+        self._in_background = in_background
+        self._right_of_way = right_of_way or RightOfWay()
+        self._gave_way_seconds = 0.0
         self._queue: deque[tuple[float, LoggedRecord]] = deque()
         self._queued_bytes = 0
         self._in_hand: Sequence[LoggedRecord] = ()
@@ -113,7 +123,8 @@ class PartitionWorker:
         # says that this store must not be used at all.
         self._outage = Outage(f"{status.generation} partition {partition}", logger=logger)
         self._patience = Patience(stop=self._stopping, say=self._say, worth=lambda error: not isinstance(error, REFUSALS))
-        self._thread = WorkThread(f"{status.generation}-p{partition}", in_background=in_background)
+        name = f"{status.generation}-p{partition}"
+        self._thread = WorkThread(name, in_background=lambda: low_rank and in_background())
         self._pace = Pace(most=min(limits.batch_records, MAX_RECORDS), in_background=in_background)
         self._task: asyncio.Task[None] | None = None
         self._opened: Opened | None = None
@@ -131,7 +142,8 @@ class PartitionWorker:
 
     @property
     def full(self) -> bool:
-        return len(self._queue) >= self._limits.queue_records or self._queued_bytes >= QUEUE_BYTES
+        most = BACKGROUND_QUEUE_BYTES if self._in_background() else QUEUE_BYTES
+        return len(self._queue) >= self._limits.queue_records or self._queued_bytes >= most
 
     def offer(self, records: Sequence[LoggedRecord]) -> None:
         """Takes records, in order; those before `expected` were seen already. Look at `full` before reading more."""
@@ -158,6 +170,27 @@ class PartitionWorker:
         """Runs `work` on the worker's thread, between batches: it never runs beside a write."""
         return await self._thread.run(work)
 
+    async def _in_turn(self, work: Callable[[Callable[[], bool]], T]) -> T:
+        """Run `work(stopping)` on the worker's thread, by the right of way: `stopping` waits where others go first."""
+        stopping, building = self._stop_asked.is_set, self._in_background()
+
+        def in_turn() -> T:
+            if not building:
+                with self._right_of_way.answering():
+                    return work(stopping)
+            with self._right_of_way.building(stopping) as border:
+
+                def timed_border() -> bool:
+                    began = time.monotonic()
+                    stop = border()
+                    self._gave_way_seconds += time.monotonic() - began
+                    return stop
+
+                timed_border()
+                return work(timed_border)
+
+        return await self.on_thread(in_turn)
+
     @property
     def store(self) -> PartitionStore | None:
         """The partition as it was opened, for `on_thread` only; None until then."""
@@ -173,7 +206,7 @@ class PartitionWorker:
                         self.status.in_doubt = False  # a doubt that comes meanwhile is another one
                         await self._patience.until_done(self._verify, pipeline)
                     await self._patience.until_done(self._process, pipeline, batch)
-                await self._patience.until_done(self.on_thread, pipeline.idle)
+                await self._patience.until_done(self._idle, pipeline)
         except Stopped:
             pass
         except REFUSALS as error:
@@ -186,7 +219,7 @@ class PartitionWorker:
     async def _adopt(self) -> Pipeline:
         """Opens the partition and says where to read on."""
         if self._opened is None:
-            self._opened = await self.on_thread(self._open_partition)
+            self._opened = await self._in_turn(lambda stopping: self._open_partition())
         pipeline = self._opened.pipeline
         position = await self._verify(pipeline) or await self._log.first()
         self.status.position = self.expected = position
@@ -209,12 +242,18 @@ class PartitionWorker:
         finally:
             self._thread.close()
 
+    async def _idle(self, pipeline: Pipeline) -> None:
+        if self._in_background():
+            await self._in_turn(lambda stopping: pipeline.idle())
+        else:  # it hardly does anything: nobody gives way to it
+            await self.on_thread(pipeline.idle)
+
     async def _process(self, pipeline: Pipeline, batch: Sequence[LoggedRecord]) -> None:
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began, self._gave_way_seconds = loop.time(), 0.0
         await self._prepare(batch)
         try:
-            processed = await self.on_thread(lambda: pipeline.process(batch, stopping=self._stop_asked.is_set))
+            processed = await self._in_turn(lambda stopping: pipeline.process(batch, stopping=stopping))
         except KeyMissing:  # for long, it may be: what was erased before it leaves the files meanwhile
             await self.on_thread(pipeline.idle)
             raise
@@ -224,7 +263,7 @@ class PartitionWorker:
         if self.status.position <= batch[-1].offset:
             raise Stopped
         self._done_at = loop.time()
-        self._pace.took(len(batch), self._done_at - began)
+        self._pace.took(len(batch), self._done_at - began - self._gave_way_seconds)
         self._in_hand = ()
         self._note_head()
 

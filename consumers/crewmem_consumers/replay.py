@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar, Unpack
 
+from crewmem_producers.broker_wait import NO_WAIT, BrokerWait
 from crewmem_producers.codec import format_time
 from crewmem_producers.errors import Unavailable
 from crewmem_producers.settings import ConsumerSettings
@@ -73,20 +74,23 @@ async def replay(
     activate: bool = True,
     progress: Callable[[Progress], None] = lambda progress: None,
     checkpoint: Checkpoint = no_checkpoint,
+    wait: BrokerWait = NO_WAIT,
     **given: Unpack[Given],
 ) -> Replayed:
     """Builds a generation from the log, with the newest rules, until it is where the old one is; then activates it.
 
     The embedder is that of the generation that answers, unless it is to `move_to` the one of another name. Events whose own
     time is before `since` are dropped by rule `since`. Cancel it to stop: it goes on where it was when it is called again,
-    also after a crash. `progress` is called with each look; what is away once it has begun is waited for.
+    also after a crash. `progress` is called with each look; what is away once it has begun is waited for, and before that
+    brokers are, as long as `wait` says.
 
     Raises TooManyGenerations, GenerationBehind, StoreRefused, what opening raises, and Unavailable.
     """
-    async with opened(settings, **given) as parts:
+    async with opened(settings, wait=wait, **given) as parts:
         embedder = given.get("embedder")
         rights = WritingRights.of(settings)
-        planned = await plan(
+        planned = await wait.until_answered(
+            plan,
             parts,
             rights=rights,
             wanted=move_to or (embedder.name if embedder else None),

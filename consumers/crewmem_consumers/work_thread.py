@@ -1,4 +1,4 @@
-"""The thread of a worker; it gives way to all others of the machine while nobody waits for what it does."""
+"""The thread of a worker; where nothing else of its process waits for it, it gives way to everything else on the machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ NICENESS = 10
 
 
 class WorkThread:
-    """Runs one thing after the other. `in_background()` says whether a generation is built, or kept, that answers nobody."""
+    """Runs one thing after the other. `in_background()` says whether the thread has a lower rank.
+
+    For a process that only builds. Beside a generation that answers a lower rank does harm: see `right_of_way`.
+    """
 
     def __init__(self, name: str, *, in_background: Callable[[], bool] = lambda: False) -> None:
         self._name = name

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from crewmem_producers.broker_wait import NO_WAIT, BrokerWait
 from crewmem_producers.data_keys import DataKeyMaker
 from crewmem_producers.errors import SettingsError
 from crewmem_producers.keyring import Keyring
@@ -30,22 +31,22 @@ def sqlite_path(settings: KafkaSettings) -> Path:
     return settings.home / FILE_NAME
 
 
-def open_log(settings: KafkaSettings) -> EventLog:
+def open_log(settings: KafkaSettings, *, wait: BrokerWait = NO_WAIT) -> EventLog:
     """The events' log; the caller awaits `start()`. Raises MissingExtra without aiokafka, SettingsError."""
-    return _open(settings, events_topic(settings.namespace))
+    return _open(settings, events_topic(settings.namespace), wait)
 
 
-def open_dead_letter_log(settings: KafkaSettings) -> EventLog:
+def open_dead_letter_log(settings: KafkaSettings, *, wait: BrokerWait = NO_WAIT) -> EventLog:
     """The dead letters' log; the caller awaits `start()`. Raises MissingExtra without aiokafka, SettingsError."""
-    return _open(settings, dead_letter_topic(settings.namespace))
+    return _open(settings, dead_letter_topic(settings.namespace), wait)
 
 
-def open_registry(settings: KafkaSettings) -> Registry:
+def open_registry(settings: KafkaSettings, *, wait: BrokerWait = NO_WAIT) -> Registry:
     """The registry; the caller awaits `start()`. Raises MissingExtra without aiokafka, SettingsError."""
     if settings.kafka_bootstrap:
         from crewmem_producers.registry_kafka import KafkaRegistry
 
-        return KafkaRegistry(settings)
+        return KafkaRegistry(settings, wait=wait)
     return SqliteRegistry(sqlite_path(settings), namespace=settings.namespace)
 
 
@@ -113,9 +114,9 @@ def _held(source: MasterSource) -> MasterKeys:
     return masters
 
 
-def _open(settings: KafkaSettings, topic: str) -> EventLog:
+def _open(settings: KafkaSettings, topic: str, wait: BrokerWait) -> EventLog:
     if settings.kafka_bootstrap:
         from crewmem_producers.log_kafka import KafkaLog
 
-        return KafkaLog(settings, topic=topic)
+        return KafkaLog(settings, topic=topic, wait=wait)
     return SqliteLog(sqlite_path(settings), topic=topic)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection
 from contextlib import closing
 
+from crewmem_producers.broker_wait import NO_WAIT, BrokerWait
 from crewmem_producers.connect import sqlite_path
 from crewmem_producers.data_keys import PREFIX
 from crewmem_producers.errors import RegistryUnavailable, Unavailable
@@ -14,7 +15,7 @@ from crewmem_producers.settings import KafkaSettings
 from crewmem_producers.started import started
 
 
-async def left(settings: KafkaSettings, key_ids: Collection[str]) -> str | None:
+async def left(settings: KafkaSettings, key_ids: Collection[str], *, wait: BrokerWait = NO_WAIT) -> str | None:
     """A sentence that says what is still there of these data keys, which were erased; None when nothing is.
 
     On Kafka the registry's topic is read from its start; a SQLite file's write-ahead log is emptied. Raises
@@ -22,7 +23,7 @@ async def left(settings: KafkaSettings, key_ids: Collection[str]) -> str | None:
     """
     if settings.kafka_bootstrap is None:
         return await asyncio.to_thread(_emptied, settings)
-    there = await _on_kafka(settings, key_ids)
+    there = await _on_kafka(settings, key_ids, wait)
     if not there:
         return None
     return (
@@ -31,7 +32,7 @@ async def left(settings: KafkaSettings, key_ids: Collection[str]) -> str | None:
     )
 
 
-async def _on_kafka(settings: KafkaSettings, key_ids: Collection[str]) -> int:
+async def _on_kafka(settings: KafkaSettings, key_ids: Collection[str], wait: BrokerWait) -> int:
     # Loaded only where there is a broker.
     from crewmem_producers.log_kafka import KafkaLog
     from crewmem_producers.topics import registry_topic
@@ -39,7 +40,7 @@ async def _on_kafka(settings: KafkaSettings, key_ids: Collection[str]) -> int:
     names = {f"{PREFIX}{id}".encode() for id in key_ids}
     found = 0
     try:
-        async with started(KafkaLog(settings, topic=registry_topic(settings.namespace))) as log:
+        async with started(KafkaLog(settings, topic=registry_topic(settings.namespace), wait=wait)) as log:
             async for records in pages(log, 0):
                 found += sum(record.key in names and b'"wrapped"' in (record.value or b"") for record in records)
     except Unavailable as error:

@@ -9,6 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import ClusterAuthorizationFailedError, KafkaConnectionError, TopicAuthorizationFailedError
 
+from crewmem_producers.broker_wait import NO_WAIT, BrokerWait
 from crewmem_producers.errors import LogRefused, LogUnavailable
 from crewmem_producers.kafka import answering
 from crewmem_producers.limits import RECORD_BYTES
@@ -29,12 +30,16 @@ class KafkaAppender:
 
     After an error the producer is given up and the next append makes a new one: an idempotent producer that missed an
     acknowledgement can be unable to go on, and tries for ever without a broker.
+
+    With `wait` an outage is waited out before anything is sent; what was sent is repeated by the same idempotent producer
+    only, for as long as `wait` says, so that no record is written twice.
     """
 
-    def __init__(self, *, topic: str, options: dict[str, Any], seconds: float) -> None:
+    def __init__(self, *, topic: str, options: dict[str, Any], seconds: float, wait: BrokerWait = NO_WAIT) -> None:
         self._topic = topic
         self._options = options
         self._seconds = seconds
+        self._wait = wait
         self._producer: AIOKafkaProducer | None = None
         self._making = asyncio.Lock()
         self._given_up: set[asyncio.Task[None]] = set()
@@ -68,8 +73,10 @@ class KafkaAppender:
 
     async def _sent(self, records: Sequence[Record]) -> list[Any]:
         futures: list[asyncio.Future[Any]] = []
-        async with answering("acknowledge", seconds=self._seconds, but=_FORBIDDEN):
-            producer = await self._ready()
+        producer = await self._wait.until_answered(self._connected)
+        seconds = max(self._seconds, self._wait.seconds)
+        waiting = self._wait.saying(f"Kafka has not acknowledged what was written to {self._topic}")
+        async with answering("acknowledge", seconds=seconds, but=_FORBIDDEN), waiting:
             try:
                 for record in records:
                     futures.append(await producer.send(self._topic, **_arguments(record)))
@@ -79,6 +86,10 @@ class KafkaAppender:
                 for future in futures:
                     future.cancel()
                 raise
+
+    async def _connected(self) -> AIOKafkaProducer:
+        async with answering("let this producer connect", seconds=self._seconds, but=_FORBIDDEN):
+            return await self._ready()
 
     async def _ready(self) -> AIOKafkaProducer:
         async with self._making:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from crewmem_producers.broker_wait import NO_WAIT, BrokerWait
 from crewmem_producers.errors import LogRefused, LogUnavailable
 from crewmem_producers.kafka import TIMEOUT_SECONDS, client_options
 from crewmem_producers.kafka_admin import kafka_admin
@@ -14,12 +15,16 @@ from crewmem_producers.settings import KafkaSettings
 
 
 class KafkaLog:
-    """One topic. Every call is over within `timeout_seconds`; after an outage the next call connects anew."""
+    """One topic. Every call is over within `timeout_seconds`; after an outage the next call connects again. With `wait` a call
+    that a broker did not answer is tried again for as long as that says."""
 
-    def __init__(self, settings: KafkaSettings, *, topic: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self, settings: KafkaSettings, *, topic: str, timeout_seconds: float = TIMEOUT_SECONDS, wait: BrokerWait = NO_WAIT
+    ) -> None:  # fmt: skip
         self._settings = settings
         self._topic = topic
         self._seconds = timeout_seconds
+        self._wait = wait
         self._partitions = 0
         self._appender: KafkaAppender | None = None
         self._reader: KafkaReader | None = None
@@ -32,15 +37,18 @@ class KafkaLog:
     async def start(self) -> None:
         """Looks for the topic. Raises LogUnavailable, LogRefused when it is not there or the user is refused, SettingsError."""
         options = client_options(self._settings)
-        async with kafka_admin(self._settings, seconds=self._seconds) as admin:
-            found = await admin.partitions_of(self._topic)
+        found = await self._wait.until_answered(self._found)
         if found is None:
             raise LogRefused(
                 f"Kafka shows no topic {self._topic}: run `crewmem topics create`, or give this user the right to it"
             )
         self._partitions = found
-        self._appender = KafkaAppender(topic=self._topic, options=options, seconds=self._seconds)
+        self._appender = KafkaAppender(topic=self._topic, options=options, seconds=self._seconds, wait=self._wait)
         self._reader = KafkaReader(topic=self._topic, partitions=found, options=options, seconds=self._seconds)
+
+    async def _found(self) -> int | None:
+        async with kafka_admin(self._settings, seconds=self._seconds) as admin:
+            return await admin.partitions_of(self._topic)
 
     async def append(self, records: Sequence[Record]) -> list[Position]:
         """Appends in order and returns the positions once all in-sync replicas have the records.
@@ -54,15 +62,15 @@ class KafkaLog:
 
     async def read(self, partition: int, offset: int, *, limit: int = 500) -> list[LoggedRecord]:
         """Up to `limit` records from `offset` on, fewer when they are large; empty at the end. Raises LogUnavailable."""
-        return await self._reading.read(partition, offset, limit=limit)
+        return await self._wait.until_answered(self._reading.read, partition, offset, limit=limit)
 
     async def first(self) -> dict[int, int]:
         """Offset of the first record of each partition. Raises LogUnavailable."""
-        return await self._reading.first()
+        return await self._wait.until_answered(self._reading.first)
 
     async def end(self) -> dict[int, int]:
         """Offset that the next record of each partition will get. Raises LogUnavailable."""
-        return await self._reading.end()
+        return await self._wait.until_answered(self._reading.end)
 
     async def close(self) -> None:
         """Frees the connections; safe to call twice."""

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 
+from crewmem_producers.broker_wait import NO_WAIT, BrokerWait
 from crewmem_producers.errors import LogRefused, LogUnavailable, RegistryUnavailable
 from crewmem_producers.following import FOLLOW_SECONDS, Follower
 from crewmem_producers.kafka import TIMEOUT_SECONDS
@@ -25,9 +26,11 @@ class KafkaRegistry:
     """The newest record of a key is its value, but for an erasure, which nothing but another one takes the place of."""
 
     def __init__(
-        self, settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS, follow_seconds: float = FOLLOW_SECONDS
-    ) -> None:
-        self._log = KafkaLog(settings, topic=registry_topic(settings.namespace), timeout_seconds=timeout_seconds)
+        self, settings: KafkaSettings, *, timeout_seconds: float = TIMEOUT_SECONDS, follow_seconds: float = FOLLOW_SECONDS,
+        wait: BrokerWait = NO_WAIT,
+    ) -> None:  # fmt: skip
+        topic = registry_topic(settings.namespace)
+        self._log = KafkaLog(settings, topic=topic, timeout_seconds=timeout_seconds, wait=wait)
         self._view = RegistryView()
         self._next = 0
         self._overwritten: dict[str, Value] = {}

@@ -72,6 +72,9 @@ class KafkaSettings(CommonSettings):
     kafka_key_password: SecretStr | None = Field(None, description="password of the client key")
     kafka_partitions: int = Field(12, ge=1, le=1000, description="partitions of a new events topic; fixed afterwards")
     kafka_replication: int = Field(-1, ge=-1, description="replicas of a new topic; -1: the brokers' default")
+    kafka_wait_seconds: float = Field(
+        60.0, ge=0, le=3600, description="how long a command waits for brokers that do not answer; services wait without end"
+    )
     master_key: SecretStr | None = Field(
         None, description="master keys that open what is sealed, the first is current; default: the one that `up` made"
     )

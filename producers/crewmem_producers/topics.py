@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from crewmem_producers.broker_wait import NO_WAIT, BrokerWait
 from crewmem_producers.errors import LogRefused, LogUnavailable
 from crewmem_producers.limits import RECORD_BYTES
 from crewmem_producers.setting_sources import PREFIX
@@ -62,12 +63,12 @@ def topics(settings: KafkaSettings) -> list[Topic]:
     ]  # fmt: skip
 
 
-async def ensure_topics(settings: KafkaSettings) -> list[str]:
+async def ensure_topics(settings: KafkaSettings, *, wait: BrokerWait = NO_WAIT) -> list[str]:
     """Makes the topics that are not there and checks the others; gives one sentence for each setting that is not as wished.
 
     Raises LogRefused for what crewmem cannot work with, LogUnavailable, SettingsError, MissingExtra.
     """
-    return await _each_topic(settings, make=True)
+    return await wait.until_answered(_each_topic, settings, make=True)
 
 
 async def check_topics(settings: KafkaSettings) -> list[str]:

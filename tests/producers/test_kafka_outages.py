@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from crewmem_producers.broker_wait import BrokerWait
 from crewmem_producers.errors import LogUnavailable, RegistryUnavailable
 from crewmem_producers.log import Position
 from crewmem_producers.log_kafka import KafkaLog
@@ -145,6 +146,51 @@ async def test_a_registry_says_once_that_it_cannot_follow_and_follows_again(
             await asyncio.sleep(0.1)
     await writer.close()
     await reader.close()
+
+
+async def test_with_a_wait_every_call_outlasts_an_outage_which_is_said_once_and_nothing_is_written_twice(
+    broker: Broker, settings: KafkaSettings
+) -> None:
+    said: list[str] = []
+    wait = BrokerWait(seconds=120, say=said.append)
+    log = KafkaLog(settings, topic=events_topic(settings.namespace), timeout_seconds=3, wait=wait)
+    registry = KafkaRegistry(settings, timeout_seconds=3, wait=wait)
+    broker.kill()
+    starts = [asyncio.create_task(part.start()) for part in (log, registry)]
+    async with asyncio.timeout(60):
+        while not said:
+            await asyncio.sleep(0.1)
+    await asyncio.to_thread(broker.start)
+    await asyncio.gather(*starts)
+    assert len(said) == 1 and said[0].startswith("waiting up to 120 s: ")
+    await log.append([record(0)])
+    await registry.put("active", {"generation": "g1"})
+    broker.kill()
+    calls = [
+        asyncio.create_task(call)  # type: ignore[arg-type]
+        for call in (
+            *(log.append([record(n)]) for n in range(1, 6)), log.read(0, 0), log.first(), log.end(),
+            registry.put("active", {"generation": "g2"}),
+        )
+    ]  # fmt: skip
+    async with asyncio.timeout(60):
+        while len(said) < 2:
+            await asyncio.sleep(0.1)
+    await asyncio.to_thread(broker.start)
+    await asyncio.gather(*calls)
+    assert sorted(values(await read_all(log, 0))) == [f"body {n}".encode() for n in range(6)]
+    assert registry.get("active") == {"generation": "g2"}
+    await registry.close()
+    await log.close()
+
+
+async def test_a_wait_ends_with_the_remedy() -> None:
+    said: list[str] = []
+    settings = KafkaSettings(kafka_bootstrap=f"127.0.0.1:{free_port()}")
+    log = KafkaLog(settings, topic="crewmem.events.v1", timeout_seconds=3, wait=BrokerWait(seconds=0.5, say=said.append))
+    with pytest.raises(LogUnavailable, match=r"waited 0.5 s: check the brokers with `crewmem doctor`"):
+        await log.start()
+    assert len(said) == 1
 
 
 async def _refused(log: KafkaLog, number: int) -> None:

@@ -101,7 +101,7 @@ async def _restore(settings: StoreSettings, place: str) -> Restored:
     from crewmem_store.connect import open_files
 
     if settings.kafka_bootstrap:
-        for warning in await ensure_topics(settings):
+        for warning in await ensure_topics(settings, wait=parts.broker_wait(settings.kafka_wait_seconds)):
             note(warning, style="yellow")
     async with parts.event_log(settings) as log, _deployment(settings, log) as deployment:
         with progress_bar() as show:

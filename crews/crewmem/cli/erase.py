@@ -76,7 +76,7 @@ async def erase(settings: CrewSettings, store_settings: StoreSettings, session: 
 
 
 async def _in_the_registry(settings: CrewSettings, erasure: Erasure) -> list[str]:
-    left = await erased_bytes.left(settings, erasure.keys)
+    left = await erased_bytes.left(settings, erasure.keys, wait=parts.broker_wait(settings.kafka_wait_seconds))
     return [left] if left else []
 
 

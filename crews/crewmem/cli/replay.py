@@ -79,12 +79,13 @@ def _say(done: Replayed) -> None:
 async def _replay(settings: ConsumerSettings, *, move_to: str | None, since: datetime | None, activate: bool) -> Replayed:
     from crewmem_consumers.replay import replay as run
 
-    async with parts.existing_log(settings) as log:
-        with progress_bar() as show:
+    parts.check_log_exists(settings)
+    with progress_bar() as show:
 
-            def show_step(step: Step) -> None:
-                who = "" if step.here else " by the consumers that run"
-                away = f", waiting: {step.waits_for}" if step.waits_for else ""
-                show(f"building {step.generation}{who}{away}", step.done, step.total)
+        def show_step(step: Step) -> None:
+            who = "" if step.here else " by the consumers that run"
+            away = f", waiting: {step.waits_for}" if step.waits_for else ""
+            show(f"building {step.generation}{who}{away}", step.done, step.total)
 
-            return await run(settings, move_to=move_to, since=since, activate=activate, progress=show_step, log=log)
+        wait = parts.broker_wait(settings.kafka_wait_seconds)
+        return await run(settings, move_to=move_to, since=since, activate=activate, progress=show_step, wait=wait)

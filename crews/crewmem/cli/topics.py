@@ -41,7 +41,7 @@ def create(as_json: AsJson = False) -> None:
 async def _create(settings: KafkaSettings) -> tuple[list[str], int, bool]:
     from crewmem_producers.topics import ensure_topics
 
-    warnings = await ensure_topics(settings)
+    warnings = await ensure_topics(settings, wait=parts.broker_wait(settings.kafka_wait_seconds))
     async with parts.event_log(settings) as log:
         applied = await apply_default_rules(log, source=settings.source)
         return warnings, log.partitions, bool(applied)
