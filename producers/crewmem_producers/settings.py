@@ -203,6 +203,8 @@ class ServiceSettings(StoreSettings):
     rate_limit_per_minute: int | None = Field(
         None, ge=1, description="requests of a key in a minute of the clock, in each process of the service; unset: no limit"
     )
+    recall_threads: int = Field(2, ge=1, le=64, description="recalls that are computed at once, in turns of their tenants")
+    queue_per_tenant: int = Field(64, ge=1, description="calls of one tenant that may wait for their turn; more get 429")
     recency_weight: float = Field(0.05, ge=0, le=1, description="what being new adds to a memory's rank, at most")
     recency_half_life_days: float = Field(30.0, gt=0, le=36_500, description="days after which half of that is left")
     importance_weight: float = Field(0.1, ge=0, le=1, description="what its importance (0 to 1) moves a memory's rank")

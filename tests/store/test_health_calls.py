@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -176,3 +177,16 @@ async def test_two_services_on_one_store_answer_alike(stack: Stack) -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://two") as client:
         response = await client.get("/v1/memory/recall?q=acme", headers={"Authorization": f"Bearer {key}"})
     assert response.json() == (await stack.call("GET", "/v1/memory/recall?q=acme", key=key)).json()
+
+
+@pytest.mark.parametrize("path", ["/health/ready", "/metrics"])
+async def test_probes_that_ask_at_the_same_time_cost_one_look(stack: Stack, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends, asked = stack.log.end, list[int]()
+
+    async def counted() -> dict[int, int]:
+        asked.append(1)
+        return await ends()
+
+    monkeypatch.setattr(stack.log, "end", counted)
+    answers = await asyncio.gather(*(stack.call("GET", path, key=None) for _ in range(50)))
+    assert {answer.status_code for answer in answers} == {200} and len(asked) <= 3

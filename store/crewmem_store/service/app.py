@@ -21,12 +21,15 @@ from crewmem_store.service import accounting, events, forget, health, listing, r
 from crewmem_store.service.answers import handle_errors
 from crewmem_store.service.auth import AuthMiddleware
 from crewmem_store.service.docs import without_422
+from crewmem_store.service.fair_pool import FairPool
 from crewmem_store.service.freshness import LogEnds
 from crewmem_store.service.generation_embedders import GenerationEmbedders
 from crewmem_store.service.parts import Parts, Readers
 from crewmem_store.service.producers import ProducerReports
 from crewmem_store.store import Store
 
+INTAKE_THREADS = 2
+"""Checking a batch is work for the interpreter, of which one thread runs at a time: more of them only hold more memory."""
 _DESCRIPTION = "Durable shared memory for crews: remember, recall, forget, list. Every error is `{error, message}`."
 _ROUTERS = (remember.router, recall.router, forget.router, listing.router, events.router, accounting.router, health.router)
 
@@ -54,8 +57,12 @@ def create_app(
     app.state.parts = parts = Parts(
         settings=settings, log=log, registry=registry, store=store, clock=clock,
         embedders=GenerationEmbedders(EmbedderShelf(opens, ready=embedder)), readers=Readers(store), ends=LogEnds(log),
+        reads=FairPool(threads=settings.recall_threads, queue=settings.queue_per_tenant, what="recall"),
+        intake=FairPool(threads=INTAKE_THREADS, queue=settings.queue_per_tenant, what="intake"),
+
         producers=ProducerReports(registry, clock=clock), sealer=open_sealer(settings, registry),
     )  # fmt: skip
+    app.state.probes = health.Probes(parts)
     for router in _ROUTERS:
         app.include_router(router)
     handle_errors(app)

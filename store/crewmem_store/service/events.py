@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, RELAY_HEADER, from_json
@@ -15,7 +16,6 @@ from crewmem_producers.limits import BATCH_EVENTS
 from crewmem_producers.log import Record
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic_core import PydanticSerializationError
-from starlette.concurrency import run_in_threadpool
 
 from crewmem_store.errors import RequestRefused
 from crewmem_store.keys import Key, Right
@@ -64,7 +64,7 @@ class Judged:
 async def events(request: Request, key: Writer, parts: Annotated[Parts, Depends(parts_of)]) -> Response:
     """Takes up to 500 CloudEvents and answers for each, in order, once the log has acknowledged those that are accepted."""
     _check_content_type(request)
-    judged = await run_in_threadpool(_judge_all, await request.body(), key)
+    judged = await parts.intake.run(key, partial(_judge_all, await request.body(), key))
     taken = [one.record for one in judged if one.record is not None]
     marks = iter([Mark(*position) for position in await append(parts, taken)] if taken else [])
     sources = {one.source for one in judged}

@@ -6,6 +6,7 @@ An id of another tenant, or of a session that the key may not use, is unknown: t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 from crewmem_producers.events import Event, MemoryForgotten, SpanRef
@@ -13,7 +14,6 @@ from crewmem_producers.freshness import Mark, format_token
 from crewmem_producers.limits import FORGOTTEN_SPANS, MEMORY_ID_CHARACTERS
 from crewmem_producers.names import Scope, memory_id, partition_of
 from fastapi import APIRouter, Depends, Path, Query, Response
-from starlette.concurrency import run_in_threadpool
 
 from crewmem_store.errors import RequestRefused
 from crewmem_store.keys import Key, Right
@@ -51,11 +51,11 @@ async def forget(
     named = await _named(id, key=key, parts=parts, view=view, left=left)
     if not named:
         raise RequestRefused(404, "not_found", "no memory and no event of this id can be forgotten with this key")
-    marks = await _append_all(parts, named, traceparent=trace)
+    marks = await _append_all(parts, named, key=key, traceparent=trace)
     content: dict[str, Any] = {"deleted": True, "id": id}
     if await freshness.wait(view.watch, marks, seconds=left()):
-        missed = await run_in_threadpool(_missed, view, named)
-        marks = await _append_all(parts, missed, traceparent=trace)
+        missed = await parts.reads.run(key, partial(_missed, view, named))
+        marks = await _append_all(parts, missed, key=key, traceparent=trace)
         if await freshness.wait(view.watch, marks, seconds=left()):
             return answer(content)
     return answer({**content, "deleted": False, "token": format_token(marks)}, status=202)
@@ -65,31 +65,31 @@ Named = dict[Scope, list[SpanRef]]
 """What is to be forgotten: the spans, by scope."""
 
 
-async def _append_all(parts: Parts, named: Named, *, traceparent: str | None) -> list[Mark]:
+async def _append_all(parts: Parts, named: Named, *, key: Key, traceparent: str | None) -> list[Mark]:
     """An event a scope; several where it names more than one event takes."""
     return [
-        await _append(parts, scope, spans[start : start + FORGOTTEN_SPANS], traceparent=traceparent)
+        await _append(parts, scope, spans[start : start + FORGOTTEN_SPANS], key=key, traceparent=traceparent)
         for scope, spans in named.items()
         for start in range(0, len(spans), FORGOTTEN_SPANS)
     ]
 
 
-async def _append(parts: Parts, scope: Scope, spans: list[SpanRef], *, traceparent: str | None) -> Mark:
+async def _append(parts: Parts, scope: Scope, spans: list[SpanRef], *, key: Key, traceparent: str | None) -> Mark:
     body, source = MemoryForgotten(spans=spans), parts.settings.source
     event = Event(body=body, scope=scope, time=parts.clock(), source=source, traceparent=traceparent)
-    return (await publish(parts, event)).mark
+    return (await publish(parts, event, key=key)).mark
 
 
 async def _named(id: str, *, key: Key, parts: Parts, view: View, left: Callable[[], float]) -> Named:
     """What the id means; when it is not in the view, then in the view as of the log's end now. Raises RequestRefused (504)."""
     if len(id) > MEMORY_ID_CHARACTERS:
         return {}  # no memory and no event has such an id
-    named = await run_in_threadpool(_find, view.reader, id, key)
+    named = await parts.reads.run(key, partial(_find, view.reader, id, key))
     if named:
         return named
     ends = await parts.ends.of(range(view.generation.partitions))
     fresh = await freshness.wait(view.watch, ends, seconds=left())
-    named = await run_in_threadpool(_find, view.reader, id, key)
+    named = await parts.reads.run(key, partial(_find, view.reader, id, key))
     if not named and not fresh:  # a 404 here would leave to be remembered what somebody wants forgotten
         message = "no memory and no event of this id is in the view, which did not get to the log's end in time; ask again"
         raise RequestRefused(504, "not_fresh", message)

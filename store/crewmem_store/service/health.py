@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Annotated
+from functools import partial
 
 from crewmem_producers.errors import CrewmemError
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 
 from crewmem_store.service import progress, responses
 from crewmem_store.service.answers import answer
 from crewmem_store.service.metrics import CONTENT_TYPE
-from crewmem_store.service.parts import Parts, View, parts_of
+from crewmem_store.service.parts import Parts, View
+from crewmem_store.service.shared_call import SharedCall
 
 router = APIRouter(tags=["operation"])
 OK = "ok"
+
+
+class Probes:
+    """What probes ask, computed once for all that ask at the same time: they need no key, so anybody may ask often."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.ready = SharedCall(partial(_ready, parts))
+        self.metrics = SharedCall(partial(_metrics, parts))
+
+
+def _probes(request: Request) -> Probes:
+    probes = request.app.state.probes
+    assert isinstance(probes, Probes)
+    return probes
 
 
 @router.get("/health/live", response_model=responses.Live)
@@ -28,11 +43,15 @@ async def live() -> Response:
 @router.get(
     "/health/ready", response_model=responses.Ready, responses={503: {"model": responses.NotReady, "description": "Not ready"}}
 )
-async def ready(parts: Annotated[Parts, Depends(parts_of)]) -> Response:
+async def ready(request: Request) -> Response:
     """Whether recalls can be answered: 200, or 503 with what is away.
 
     A generation that does not answer now is only mentioned when its embedder cannot be had.
     """
+    return await _probes(request).ready()
+
+
+async def _ready(parts: Parts) -> Response:
     checks = {"log": await _said(parts.log.end()), "store": await _said(_look(parts))}
     bad = [f"{name}: {said}" for name, said in checks.items() if said != OK]
     checks |= {f"embedder of {name}": said for name, said in parts.embedders.failed.items()}
@@ -43,8 +62,12 @@ async def ready(parts: Annotated[Parts, Depends(parts_of)]) -> Response:
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-async def metrics(parts: Annotated[Parts, Depends(parts_of)]) -> Response:
+async def metrics(request: Request) -> Response:
     """Prometheus text. What cannot be read now is left out, and `/health/ready` says why."""
+    return await _probes(request).metrics()
+
+
+async def _metrics(parts: Parts) -> Response:
     try:
         view = await parts.view()
         measured = await progress.measure(parts.log, view.reader, now=parts.clock())

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
-from starlette.concurrency import run_in_threadpool
 
+from crewmem_store.keys import Key
 from crewmem_store.search import current
 from crewmem_store.service import responses, sessions
 from crewmem_store.service.answers import answer, memory_json
 from crewmem_store.service.auth import Reader
-from crewmem_store.service.parts import Parts, parts_of
+from crewmem_store.service.parts import Parts, View, parts_of
 from crewmem_store.service.requests import ListQuery
 
 router = APIRouter(tags=["memory"])
@@ -22,10 +24,11 @@ async def list_memories(
     asked: Annotated[ListQuery, Query()], key: Reader, parts: Annotated[Parts, Depends(parts_of)]
 ) -> Response:
     """The memories that a recall could give, neither expired nor superseded; `total` counts all of them."""
-    view = await parts.view()
-    scopes = await sessions.readable(key, asked.session, view.reader)
-    rows = (await run_in_threadpool(view.rows, scopes)).rows
-    now = parts.clock()
+    return await parts.reads.run(key, partial(_page, asked, key, await parts.view(), parts.clock()))
+
+
+def _page(asked: ListQuery, key: Key, view: View, now: datetime) -> Response:
+    rows = view.rows(sessions.readable(key, asked.session, view.reader)).rows
     found = sorted((row for row in rows if current(row, now=now)), key=lambda row: (row.created_at, row.offset, row.id))
     page = found[::-1][asked.offset : asked.offset + asked.limit]
     return answer({"memories": [memory_json(row) for row in page], "total": len(found)})

@@ -19,6 +19,7 @@ from crewmem_store import generations
 from crewmem_store.embedder import Embedder
 from crewmem_store.generations import Generation
 from crewmem_store.search import Weights
+from crewmem_store.service.fair_pool import FairPool
 from crewmem_store.service.freshness import LogEnds
 from crewmem_store.service.generation_embedders import GenerationEmbedders
 from crewmem_store.service.metrics import Metrics
@@ -95,6 +96,10 @@ class Parts:
     readers: Readers
     ends: LogEnds
     producers: ProducerReports
+    reads: FairPool
+    """Where what tenants ask of the store is computed."""
+    intake: FairPool
+    """Where what tenants publish is checked and encoded."""
     sealer: Sealer | None = None
     metrics: Metrics = field(default_factory=Metrics)
     switching: Switching = field(default_factory=Switching)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from crewmem_producers.codec import encode
 from crewmem_producers.events import Event
 from crewmem_producers.freshness import Mark, format_token
 from crewmem_producers.log import Position, Record
-from starlette.concurrency import run_in_threadpool
 
+from crewmem_store.keys import Key
 from crewmem_store.service.connected import finished
 from crewmem_store.service.parts import Parts
 
@@ -28,9 +29,9 @@ class Published:
         return format_token([self.mark])
 
 
-async def publish(parts: Parts, event: Event) -> Published:
+async def publish(parts: Parts, event: Event, *, key: Key) -> Published:
     """Returns once the log has it durably, sealed where there is a master key. Raises Unavailable, EventTooLarge."""
-    [position] = await append(parts, [await run_in_threadpool(encode, event)])
+    [position] = await append(parts, [await parts.intake.run(key, partial(encode, event))])
     return Published(event, Mark(position.partition, offset=position.offset))
 
 

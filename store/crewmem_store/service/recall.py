@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime
+from functools import partial
+from time import perf_counter
 from typing import Annotated, Any
 
 from crewmem_producers.freshness import LATEST
 from crewmem_producers.names import ALL_SESSIONS, SHARED
 from fastapi import APIRouter, Depends, Query, Response
-from starlette.concurrency import run_in_threadpool
 
 from crewmem_store import context, search
 from crewmem_store.errors import RequestRefused
@@ -45,14 +45,22 @@ async def recall(asked: RecallRequest, *, key: Key, parts: Parts) -> Response:
     """What both forms of the call do: one generation answers, as fresh as `after` asks, within what the key may read."""
     view = await parts.view()
     fresh = await _fresh(asked, key=key, parts=parts, view=view)
+    began = perf_counter()
+    response = await parts.reads.run(key, partial(_compute, asked, key, parts, view, fresh))
+    parts.metrics.recall_seconds.observe(perf_counter() - began)
+    return response
+
+
+def _compute(asked: RecallRequest, key: Key, parts: Parts, view: View, fresh: bool | None) -> Response:
+    """All that a recall computes, in one turn: the question is encoded while the rows are read."""
     now = parts.clock()
-    with parts.metrics.recall_seconds.time():
-        vector, rows = await asyncio.gather(
-            run_in_threadpool(_embed, view, asked.q), _rows(asked, key=key, view=view)
-        )  # fmt: skip
-        question = _question(asked, vector, now)
-        hits = await run_in_threadpool(search.recall, rows, question, weights=parts.weights)
-        content = await run_in_threadpool(_content, asked, hits, view=view, now=now)
+    reading = parts.reads.beside(partial(_rows, asked, key, view))
+    try:
+        vector = _embed(view, asked.q)
+    finally:
+        rows = reading.result()  # the turn ends when both have
+    hits = search.recall(rows, _question(asked, vector, now), weights=parts.weights)
+    content = _content(asked, hits, view=view, now=now)
     return answer(content if fresh is None else {**content, "fresh": fresh})
 
 
@@ -64,7 +72,7 @@ async def _fresh(asked: RecallRequest, *, key: Key, parts: Parts, view: View) ->
     marks = await freshness.marks(
         asked.after, ends=parts.ends, log_partitions=view.generation.partitions, partitions=partitions
     )
-    sees = await sessions.sees(key, asked.session, view.reader)
+    sees = await sessions.sees(key, asked.session, view.reader, parts.reads)
     fresh = await freshness.wait(view.watch, marks, seconds=asked.wait_seconds, sees=sees)
     if asked.strict and not fresh:
         message = f"the view does not hold that after {asked.wait_seconds} s; ask again, or without `strict`"
@@ -79,9 +87,8 @@ def _partitions(asked: RecallRequest, *, key: Key, view: View) -> set[int]:
     return {view.partition(sessions.allowed(key, session, Right.READ)) for session in asked.session or [SHARED]}
 
 
-async def _rows(asked: RecallRequest, *, key: Key, view: View) -> Rows:
-    scopes = await sessions.readable(key, asked.session, view.reader)
-    return await run_in_threadpool(view.rows, scopes)
+def _rows(asked: RecallRequest, key: Key, view: View) -> Rows:
+    return view.rows(sessions.readable(key, asked.session, view.reader))
 
 
 def _embed(view: View, text: str) -> Vector:

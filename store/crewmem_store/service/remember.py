@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Annotated, Any
 
 from crewmem_producers.codec import clamped, format_time
@@ -10,10 +11,9 @@ from crewmem_producers.errors import CrewmemError
 from crewmem_producers.events import Event
 from crewmem_producers.names import SHARED, Scope, memory_id
 from fastapi import APIRouter, Depends, Response
-from starlette.concurrency import run_in_threadpool
 
 from crewmem_store.errors import RequestRefused
-from crewmem_store.keys import Right
+from crewmem_store.keys import Key, Right
 from crewmem_store.rows import MemoryRow
 from crewmem_store.service import freshness, responses
 from crewmem_store.service.answers import answer, memory_json
@@ -40,10 +40,10 @@ async def remember(asked: RememberRequest, key: Writer, trace: Trace, parts: Ann
     """Remembers `content`: 201 once it can be recalled, 202 with a token when that takes longer than `wait_seconds`, and always
     where the key may not read the session."""
     scope = allowed(key, SHARED if asked.session is None else asked.session, Right.WRITE)
-    published = await publish(parts, event_of(asked, scope, parts, traceparent=trace))
+    published = await publish(parts, event_of(asked, scope, parts, traceparent=trace), key=key)
     row = None
     if key.allows(scope.session, Right.READ):  # what it repeats is another's text
-        row = await _arrived(parts, scope, published, seconds=asked.wait_seconds)
+        row = await _arrived(parts, key, scope, published, seconds=asked.wait_seconds)
     if row is None:
         place = memory_id(published.mark.partition, str(scope), published.event.id, SPAN)
         return answer({"id": place, "token": published.token, "session": scope.session}, status=202)
@@ -61,13 +61,13 @@ def event_of(asked: RememberRequest, scope: Scope, parts: Parts, *, traceparent:
     return Event(body=asked.body(), scope=scope, time=time, source=parts.settings.source, traceparent=traceparent)
 
 
-async def _arrived(parts: Parts, scope: Scope, published: Published, *, seconds: float) -> MemoryRow | None:
+async def _arrived(parts: Parts, key: Key, scope: Scope, published: Published, *, seconds: float) -> MemoryRow | None:
     """The row that the event became, or the one that it repeats; None when the view does not show it in time."""
     try:
         view = await parts.view()
         if not await freshness.wait(view.watch, [published.mark], seconds=seconds):
             return None
-        return await run_in_threadpool(_survivor, view, published, scope)
+        return await parts.reads.run(key, partial(_survivor, view, published, scope))
     except CrewmemError as error:
         # The log has it: that the view cannot be looked at now takes nothing back.
         logger.warning("a remembered memory is on the log, and the view cannot be looked at: %s", error)

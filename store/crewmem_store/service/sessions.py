@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from crewmem_producers.names import ALL_SESSIONS, SHARED, Scope
-from starlette.concurrency import run_in_threadpool
 
 from crewmem_store.errors import RequestRefused
 from crewmem_store.keys import Key, Right
+from crewmem_store.service.fair_pool import FairPool
 from crewmem_store.service.view_watch import Sees
 from crewmem_store.store import StoreReader
 
@@ -29,22 +29,22 @@ def forbidden(key: Key, session: str, right: Right) -> str:
     return f"this key may not {right} in session {session!r}, {only}"
 
 
-async def readable(key: Key, sessions: Sequence[str] | None, reader: StoreReader) -> set[Scope]:
-    """The scopes that a recall or a list asks for: `shared` when it names none; with `*`, all that the key may read."""
+def readable(key: Key, sessions: Sequence[str] | None, reader: StoreReader) -> set[Scope]:
+    """The scopes that a recall or a list asks for: `shared` when it names none; with `*`, all that the key may read. Blocks."""
     if not sessions:
         return {allowed(key, SHARED, Right.READ)}
     if ALL_SESSIONS not in sessions:
         return {allowed(key, session, Right.READ) for session in sessions}
-    known = await run_in_threadpool(reader.scopes, key.tenant)
-    return set(within(key, known))
+    return set(within(key, reader.scopes(key.tenant)))
 
 
-async def sees(key: Key, sessions: Sequence[str] | None, reader: StoreReader) -> Sees:
+async def sees(key: Key, sessions: Sequence[str] | None, reader: StoreReader, reads: FairPool) -> Sees:
     """What a call with this key may know of events: those of its tenant; with a key for some sessions only, those of the
     sessions that the call names. An event of another one looks like an event that is not there."""
-    if ALL_SESSIONS in key.sessions:
+    if any(grant.pattern == ALL_SESSIONS and Right.READ in grant.rights for grant in key.session_grants):
         return partial(_of_tenant, f"{key.tenant}/")
-    return {scope.key for scope in await readable(key, sessions, reader)}.__contains__
+    scopes = await reads.run(key, partial(readable, key, sessions, reader))
+    return {scope.key for scope in scopes}.__contains__
 
 
 def _of_tenant(prefix: str, scope_key: str | None) -> bool:
