@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     from crewmem_producers.events import Event as Event
     from crewmem_producers.events import MemoryRemembered as MemoryRemembered
     from crewmem_producers.names import Scope as Scope
-    from crewmem_producers.publisher import Publisher as Publisher
 
     from crewmem.crew_memory import CrewMemory as CrewMemory
     from crewmem.installing import install as install
     from crewmem.installing import uninstall as uninstall
     from crewmem.memory_crew import MemoryCrew as MemoryCrew
     from crewmem.memstore import Memstore as Memstore
+    from crewmem.publishing import Publisher as Publisher
     from crewmem.runs import Run as Run
     from crewmem.runs import last_run as last_run
     from crewmem.sessions import AGENT_ROLE as AGENT_ROLE
+    from crewmem.sessions import propagate as propagate
     from crewmem.sessions import session as session
     from crewmem.tools import RecallTool as RecallTool
     from crewmem.tools import RememberTool as RememberTool
@@ -42,9 +43,9 @@ _PUBLIC = {
     "crewmem.crew_memory": ("CrewMemory",),
     "crewmem.tools": ("RecallTool", "RememberTool"),
     "crewmem.memstore": ("Memstore",),
-    "crewmem.sessions": ("AGENT_ROLE", "session"),
+    "crewmem.sessions": ("AGENT_ROLE", "propagate", "session"),
     "crewmem.runs": ("Run", "last_run"),
-    "crewmem_producers.publisher": ("Publisher",),
+    "crewmem.publishing": ("Publisher",),
     "crewmem_producers.events": ("Event", "MemoryRemembered"),
     "crewmem_producers.names": ("Scope",),
 }

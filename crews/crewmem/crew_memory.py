@@ -10,9 +10,9 @@ from crewai.memory.unified_memory import Memory
 from crewmem_producers.compat import UTC, iso_time
 from pydantic import PrivateAttr
 
-from crewmem.errors import RequestRefused
+from crewmem.errors import InvalidName, RequestRefused
 from crewmem.memstore import Memstore
-from crewmem.sessions import PlainSession, resolve
+from crewmem.sessions import AGENT_ROLE, PlainSession, resolve_call
 
 RESULT = "\nResult: "
 """What precedes the result in the text that CrewAI saves after a task; before it stand prompt and role."""
@@ -24,8 +24,8 @@ MOST = 100
 class CrewMemory(Memory):
     """A CrewAI `Memory` whose records are memories of one session.
 
-    `session` as for Memstore (not AGENT_ROLE or a function), else the `with crewmem.session(...)` block around the call
-    that makes it, else CREWMEM_SESSION; fixed from then on. The other arguments are Memstore's.
+    `session`: a name or a list, else that of the kickoff or `with crewmem.session(...)` block around the call that makes
+    it, else CREWMEM_SESSION; fixed from then on. The other arguments are Memstore's.
     Raises SessionMissing, SettingsError, InvalidName, UnsupportedCrewAI.
     """
 
@@ -34,9 +34,11 @@ class CrewMemory(Memory):
 
     def __init__(self, session: PlainSession | None = None, *, read_only: bool = False, **settings: Any) -> None:
         memstore = Memstore(**settings)
-        found = resolve(session, crew=None, inputs={}, default=memstore.settings.session)
-        if found.by_role:
+        if session is AGENT_ROLE:
             raise RequestRefused("CrewMemory is asked without an agent: use install(session=AGENT_ROLE) instead")
+        found = resolve_call(session, default=memstore.settings.session, required=True)
+        if not found.write:
+            raise InvalidName("'*' is every session, and no session to write to: name the session of this CrewMemory")
         super().__init__(read_only=read_only)
         self._session, self._memstore = list(found.read), memstore
 

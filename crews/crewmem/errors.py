@@ -1,7 +1,8 @@
 """The errors that a crew's project meets, and the command line's own; `crewmem_producers.errors` has the rest of the tree.
 
 CrewmemError
-├── SessionMissing       a kickoff without a session
+├── SessionMissing       a kickoff or a tool without a session, or a thread that lost its own
+│   └── SessionFailed    the session function raised, or returned what is not a session
 ├── NotFresh             the view did not reach the token in time (`recall(strict=True)`)
 ├── RequestRefused       the service refused the arguments (400, 413)
 │   └── NotFound         no such memory (404)
@@ -61,6 +62,7 @@ __all__ = [
     "RequestRefused",
     "RightRefused",
     "ServiceUnavailable",
+    "SessionFailed",
     "SessionMissing",
     "SettingsError",
     "TokenTimeout",
@@ -72,6 +74,10 @@ __all__ = [
 
 class SessionMissing(CrewmemError, LookupError):
     """No session was given, and guessing one would mix customers. The message names the ways to give one."""
+
+
+class SessionFailed(SessionMissing):
+    """The session function raised, or returned what is not a session; its own exception is the cause. Fix the function."""
 
 
 class NotFresh(CrewmemError, TimeoutError):

@@ -2,7 +2,8 @@
 
 EXECUTION_START, INPUT and EXECUTION_END run on the kickoff's own path in every form of kickoff, each exactly once;
 PRE_MODEL_CALL runs before each LLM call, with the messages of that call: what is put there reaches this call's agent
-and nobody else, whatever crews share the agent, and no template is applied to it any more.
+and nobody else, whatever crews share the agent, and no template is applied to it any more. The hooks of steps and tool
+calls say which agent calls what runs now.
 """
 
 from __future__ import annotations
@@ -12,21 +13,20 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 
 from crewai.hooks import HookAborted, InterceptionPoint, get_hooks, register_hook, unregister_hook
 from crewai.utilities.crew.crew_context import get_crew_context
 from crewmem_producers.errors import CrewmemError, restored
 
+from crewmem.agent_roles import agent_calls
 from crewmem.connection import Connection
 from crewmem.kickoff import Kickoff, Options
+from crewmem.session_context import enter_kickoff, running_kickoff
 
 logger = logging.getLogger("crewmem")
 
 Configuration = tuple[Options, Connection]
-
-_current: ContextVar[Kickoff | None] = ContextVar("crewmem_kickoff", default=None)
 
 
 class _Configurations:
@@ -81,17 +81,14 @@ def _on_start(context: Any) -> None:
     crew = context.crew
     if crew is None:  # a flow: its crews start themselves
         return
-    outer = _current.get()
-    if outer is not None and outer.crew is crew:  # left behind by a kickoff that was cancelled or interrupted
-        outer = None
-    _current.set(outer)
     if (found := _configurations.find(crew)) is not None:
         options, connection = found
-        _current.set(Kickoff(crew=crew, options=options, connection=connection, inputs=dict(context.inputs or {}), outer=outer))
+        inputs = {} if context.inputs is None else context.inputs  # the callbacks' own dict: what they name is seen at once
+        enter_kickoff(Kickoff(crew=crew, options=options, connection=connection, inputs=inputs))
 
 
 def _on_input(context: Any) -> None:
-    kickoff = _current.get()
+    kickoff = running_kickoff()
     if kickoff is None or kickoff.crew is not context.crew:
         return
     kickoff.begin(dict(context.inputs or {}))
@@ -103,7 +100,7 @@ def _on_input(context: Any) -> None:
 
 
 def _on_model_call(context: Any) -> None:
-    kickoff, crew = _current.get(), get_crew_context()
+    kickoff, crew = running_kickoff(), get_crew_context()
     if kickoff is None or context.agent is None or crew is None or crew.id != str(kickoff.crew.id):
         return
     block = kickoff.block_for(context.agent)
@@ -112,11 +109,24 @@ def _on_model_call(context: Any) -> None:
 
 
 def _on_end(context: Any) -> None:
-    kickoff = _current.get()
+    kickoff = running_kickoff()
     if kickoff is None or kickoff.crew is not context.crew:
         return
-    _current.set(kickoff.outer)
     kickoff.end(output=context.output, error=context.error)
+
+
+def _on_step(context: Any) -> None:
+    """A task begins, or has its output: what the task's guardrails and callbacks call, its agent calls."""
+    kickoff = running_kickoff()
+    if kickoff is not None and context.kind == "task":
+        agent_calls(kickoff.execution_id, kickoff.roles.of_step(context))
+
+
+def _on_tool_call(context: Any) -> None:
+    """A tool is called, or has answered. What runs inside a delegation, the coworker calls."""
+    kickoff = running_kickoff()
+    if kickoff is not None and context.agent is not None:
+        agent_calls(kickoff.execution_id, kickoff.roles.of_tool_call(context))
 
 
 def put_block(messages: list[Any], block: str) -> None:
@@ -170,5 +180,9 @@ _HOOKS: dict[InterceptionPoint, Callable[[Any], None]] = {
     InterceptionPoint.EXECUTION_START: _safe(_on_start),
     InterceptionPoint.INPUT: _safe(_on_input),
     InterceptionPoint.PRE_MODEL_CALL: _before_model_call,
+    InterceptionPoint.PRE_STEP: _safe(_on_step),
+    InterceptionPoint.POST_STEP: _safe(_on_step),
+    InterceptionPoint.PRE_TOOL_CALL: _safe(_on_tool_call),
+    InterceptionPoint.POST_TOOL_CALL: _safe(_on_tool_call),
     InterceptionPoint.EXECUTION_END: _safe(_on_end),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -10,19 +11,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from crewmem_producers.errors import CrewmemError, InvalidName, TransportRefused, Unavailable
+from crewmem_producers.errors import CrewmemError, TransportRefused, Unavailable
 from crewmem_producers.events import Event, KickoffBody, new_event_id, utc_now
 from crewmem_producers.freshness import LATEST
 from crewmem_producers.limits import WAIT_SECONDS
 from crewmem_producers.names import Scope
 from crewmem_producers.settings import CrewSettings
 
+from crewmem.agent_roles import AgentRoles, caller, session_of_role
 from crewmem.connection import Connection
+from crewmem.errors import SessionMissing
 from crewmem.kickoff_events import Ended, bodies_by_role, body_of
 from crewmem.kickoff_sending import send
 from crewmem.recall_block import Block, make_block
 from crewmem.recalling import recall_request, warn_if_behind
 from crewmem.runs import Run, report
+from crewmem.session_context import Place, SessionBlock, count_kickoff, current, current_block, uncount_kickoff
 from crewmem.sessions import INPUT_NAME, Session, Sessions, resolve
 from crewmem.tracing import traceparent
 from crewmem.usage import usage_since, usage_so_far
@@ -53,9 +57,12 @@ class _Recalled:
     milliseconds: float
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Kickoff:
-    """Used by the threads that run a crew's tasks. Raises CrewmemError only where the crew shall stop."""
+    """Used by the threads that run a crew's tasks. Raises CrewmemError only where the crew shall stop.
+
+    `block`, `outer` and `process` say where it began, as `session_context` asks for.
+    """
 
     crew: Any
     options: Options
@@ -63,35 +70,65 @@ class Kickoff:
     inputs: Mapping[str, Any]
     clock: Callable[[], datetime] = utc_now
     execution_id: str = field(default_factory=new_event_id)
-    outer: Kickoff | None = None
     sessions: Sessions | None = None
+    block: SessionBlock | None = field(default_factory=current_block)
+    outer: Place | None = field(default_factory=current)
+    process: int = field(default_factory=os.getpid)
+    _early: Sessions | None = None
     _recalled: dict[str, _Recalled] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    roles: AgentRoles = field(init=False)
     _before: list[Any] = field(default_factory=list)
     _usage: dict[int, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.roles = AgentRoles(self.crew)
         # A crew that is kicked off again still holds the outputs of its last run.
         self._before = [task.output for task in self.crew.tasks]
         self._usage = usage_so_far(self.crew)
 
     def begin(self, inputs: Mapping[str, Any]) -> None:
-        """Decides the session, from then on fixed. Raises SessionMissing, InvalidName."""
+        """Decide the session, from then on fixed. Raise SessionMissing, InvalidName."""
         self.inputs = inputs
-        self.sessions = resolve(self.options.session, crew=self.crew, inputs=inputs, default=self.options.settings.session)
+        sessions = self._resolved()
+        if self._early not in (None, sessions):
+            raise SessionMissing(
+                "a before_kickoff callback used memory before the kickoff's session was known, and so used another one: name "
+                "the session before that, or pass session=... to that call."
+            )
+        self.sessions = sessions
+        count_kickoff(self)
+
+    def declared(self) -> Sessions:
+        """Return the sessions, also for a before_kickoff callback, before they are fixed. Raise what `begin` raises."""
+        if self.sessions is None:
+            self._early = self._resolved()
+            return self._early
+        return self.sessions
+
+    def of_call(self) -> Sessions:
+        """Return the sessions of a call inside: with AGENT_ROLE those of the calling agent. Raise what `begin` raises."""
+        sessions = self.declared()
+        if not sessions.by_role:
+            return sessions
+        role = caller(self.execution_id)
+        if role is None:
+            raise SessionMissing("session=AGENT_ROLE, and no agent makes this call: pass the role's name as session.")
+        return sessions.of_role(role)
+
+    def _resolved(self) -> Sessions:
+        default = self.options.settings.session
+        return resolve(self.options.session, crew=self.crew, inputs=self.inputs, default=default, own=self)
 
     def block_for(self, agent: Any) -> str | None:
-        """What this agent's prompt gets; the first agent of a session recalls for all. Raises TransportRefused if strict."""
-        role = str(getattr(agent, "role", "")).strip()
+        """Return what this agent's prompt gets; the first agent of a session recalls for all. Raise TransportRefused if
+        strict."""
         if self.sessions is None or not self.options.recall:
             return None
         if self.options.agents is not None and self.options.agents.isdisjoint(names_of(agent)):
             return None
-        try:
-            read = self.sessions.of_role(role).read
-        except InvalidName as error:
-            logger.error("no memory for this agent: its role is no session's name: %s", error)
-            return None
+        role = self.roles.of_agent(agent)
+        read = self.sessions.of_role(role).read
         key = role if self.sessions.by_role else ""
         with self._lock:
             if key not in self._recalled:
@@ -101,7 +138,8 @@ class Kickoff:
         return block.text if block is not None else None
 
     def end(self, *, output: Any = None, error: BaseException | None = None) -> None:
-        """Publishes, waits for the log, reports. Raises what publishing raises with CREWMEM_DURABILITY=log, or if strict."""
+        """Publish, wait for the log, report. Raise what publishing raises with CREWMEM_DURABILITY=log, or if strict."""
+        uncount_kickoff(self)
         if self.sessions is None and not self._begun_late(error):
             return
         started = time.perf_counter()
@@ -109,12 +147,13 @@ class Kickoff:
         options = self.options
         sent = send(events, publisher=self.connection.publisher, settings=options.settings, strict=options.strict)
         read = self.sessions.read if self.sessions is not None else ()
+        written = [event.scope.session for event in events if event.scope]
         blocks = {name: found.block for name, found in self._recalled.items() if found.block is not None}
         report(
             Run(
                 execution_id=self.execution_id,
                 crew=self.crew.name,
-                sessions=read or tuple(dict.fromkeys([*self._recalled, *(e.scope.session for e in events if e.scope)])),
+                sessions=read or tuple(dict.fromkeys([*map(session_of_role, self._recalled), *written])),
                 memories=tuple(memory for block in blocks.values() for memory in block.memories),
                 blocks={name: block.text for name, block in blocks.items()},
                 tokens=sum(block.tokens for block in blocks.values()),
@@ -138,6 +177,7 @@ class Kickoff:
             self.begin(self.inputs)
         except CrewmemError as missing:
             logger.warning("the failed kickoff is not published: %s", missing)
+        uncount_kickoff(self)
         return self.sessions is not None
 
     def _recall(self, sessions: tuple[str, ...], role: str | None) -> _Recalled:
@@ -163,7 +203,7 @@ class Kickoff:
 
     def _query(self, role: str | None) -> str:
         """The task descriptions (a role's own, when it has any) and the inputs that are text."""
-        tasks = [task for task in self.crew.tasks if role and task.agent and str(task.agent.role).strip() == role]
+        tasks = [task for task in self.crew.tasks if role and task.agent and self.roles.of_agent(task.agent) == role]
         parts = [str(task.description).strip() for task in tasks or self.crew.tasks]
         parts += [text for name, text in self.inputs.items() if isinstance(text, str) and name != INPUT_NAME]
         query = "\n".join(dict.fromkeys(part for part in parts if part))[:MAX_QUERY_CHARACTERS] or "everything"
@@ -197,13 +237,8 @@ class Kickoff:
         memories = {name: found.block.memories for name, found in self._recalled.items() if found.block is not None}
         if not self.sessions.by_role:
             return [self._event(self.sessions.write, body_of(ended, memories.get("", ())))]
-        events = []
-        for role, body in bodies_by_role(ended, memories).items():
-            try:
-                events.append(self._event(self.sessions.of_role(role).write, body))
-            except InvalidName as error:
-                logger.error("an agent's outputs are not published: its role is no session's name: %s", error)
-        return events
+        bodies = bodies_by_role(ended, memories, role_of=self.roles.of_output)
+        return [self._event(self.sessions.of_role(role).write, body) for role, body in bodies.items()]
 
     def _event(self, session: str, body: KickoffBody) -> Event:
         settings = self.options.settings

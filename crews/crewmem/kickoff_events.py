@@ -6,7 +6,7 @@ cut here to what an event takes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,24 +39,25 @@ def body_of(ended: Ended, recalled: Iterable[Mapping[str, Any]]) -> KickoffBody:
     return _body(ended, _tasks(ended), recalled, final=True, failed=ended.error is not None)
 
 
-def bodies_by_role(ended: Ended, recalled: Mapping[str, Iterable[Mapping[str, Any]]]) -> dict[str, KickoffBody]:
-    """One body for each role that has outputs; what the crew put out as a whole goes to the last task's role, a failure
-    to the failing task's. `recalled` by role."""
-    tasks = _tasks(ended)
-    roles = list(dict.fromkeys(task.agent_role or "" for task in tasks))
-    last = _failing_role(ended, roles) if ended.error else (tasks[-1].agent_role or "" if tasks else None)
-    if last is not None and last not in roles:
-        roles.append(last)
+def bodies_by_role(
+    ended: Ended, recalled: Mapping[str, Iterable[Mapping[str, Any]]], *, role_of: Callable[[int], str]
+) -> dict[str, KickoffBody]:
+    """Return a body for each role that has outputs; what the crew put out as a whole goes to the last task's role, a failure
+    to the failing task's. `recalled` by role; `role_of` gives the role of a task's index."""
+    tasks = [(role_of(task.index), task) for task in _tasks(ended)]
+    roles = list(dict.fromkeys(role for role, _ in tasks))
+    last = tasks[-1][0] if tasks else None
+    if ended.failed_index is not None:
+        last = role_of(ended.failed_index)
     return {
         role: _body(
             ended,
-            [task for task in tasks if (task.agent_role or "") == role],
+            [task for its, task in tasks if its == role],
             recalled.get(role, ()),
             final=role == last,
             failed=ended.error is not None and role == last,
         )
         for role in roles
-        if role
     }
 
 
@@ -95,12 +96,6 @@ def _task(task: Any, index: int, output: Any) -> TaskOutput:
     # TaskOutput.name falls back to the description, which is never published: take the task's own.
     values = {"key": _label(task.key) or "", "name": _label(task.name), "agent_role": _label(str(role).strip()) or None}
     return TaskOutput(index=index, **values, raw="" if output is None else output.raw or "", json=_json(output))
-
-
-def _failing_role(ended: Ended, roles: Sequence[str]) -> str | None:
-    if ended.failed_index is not None and (agent := ended.crew.tasks[ended.failed_index].agent) is not None:
-        return str(agent.role).strip()
-    return roles[-1] if roles else None
 
 
 def _recalled(memory: Mapping[str, Any]) -> Recalled | None:

@@ -38,7 +38,9 @@ Memories = list[Memory]
 class Memstore:
     """Remember, recall, forget and list, over the REST API. Safe to share between threads; nothing is opened before use.
 
-    The session of a call is its argument, else the `with crewmem.session(...)` block, else CREWMEM_SESSION, else `shared`.
+    The session of a call is its argument, else the `session` that the Memstore was made with, else that of the kickoff or
+    `with crewmem.session(...)` block around the call, else CREWMEM_SESSION, else `shared`. A thread that has none raises
+    SessionMissing while another session is open in the process (`crewmem.propagate`).
     The methods that start with `a` are for asyncio: they run the same call in a worker thread.
 
     When the service is away, `remember` uses the outbox and `recall` gives `[]`, each with a warning; with `strict` both
@@ -55,6 +57,7 @@ class Memstore:
         **settings: Any,
     ) -> None:
         self.settings = load(CrewSettings, api_key=api_key, base_url=base_url, **settings)
+        self._session: str | None = settings.get("session")
         self._connection = connect(self.settings)
         self._strict = strict
         # What an earlier process left in the outbox is sent by this one, and nothing overtakes it.
@@ -231,7 +234,7 @@ class Memstore:
         return answer
 
     def _sessions(self, session: PlainSession | None) -> Sessions:
-        return resolve_call(session, default=self.settings.session)
+        return resolve_call(self._session if session is None else session, default=self.settings.session)
 
     def _drained(self) -> bool:
         """Whether nothing of ours waits in the outbox: what comes later must not overtake it."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from crewai.tools import BaseTool
 from crewmem_producers.events import utc_now
+from crewmem_producers.names import ALL_SESSIONS
 from pydantic import BaseModel, Field, PrivateAttr
 
-from crewmem.errors import RequestRefused
+from crewmem.errors import RequestRefused, SessionMissing
 from crewmem.memstore import Memstore
 from crewmem.recall_block import make_block
-from crewmem.sessions import PlainSession
+from crewmem.sessions import PlainSession, Sessions, resolve_call
+
+logger = logging.getLogger("crewmem")
 
 
 class RecallInput(BaseModel):
@@ -27,7 +31,9 @@ class RememberInput(BaseModel):
 
 
 class _MemoryTool(BaseTool):
-    """`session`: as for Memstore. The other arguments are Memstore's."""
+    """`session`: a name or a list (recalls from all, remembers in the first); without it that of the kickoff or block in which
+    the tool is called, with AGENT_ROLE the calling agent's, else CREWMEM_SESSION. There is no other default: without any the
+    call raises SessionMissing, which CrewAI tells the agent, and which is logged. The other arguments are Memstore's."""
 
     name: str = ""
     description: str = ""
@@ -39,6 +45,13 @@ class _MemoryTool(BaseTool):
         self._session = session
         self._memstore = Memstore(**settings)
 
+    def _sessions(self) -> Sessions:
+        try:
+            return resolve_call(self._session, default=self._memstore.settings.session, required=True)
+        except SessionMissing as error:
+            logger.error("the tool %s is not used: %s", self.name, error)
+            raise
+
 
 class RecallTool(_MemoryTool):
     """Looks memories up, and gives the agent the same block of text that kickoffs get: at most CREWMEM_TOP_K memories of at
@@ -49,9 +62,9 @@ class RecallTool(_MemoryTool):
     args_schema: type[BaseModel] = RecallInput
 
     def _run(self, query: str) -> str:
-        settings = self._memstore.settings
+        settings, sessions = self._memstore.settings, self._sessions()
         try:
-            found = self._memstore.recall(query, self._session, top_k=settings.top_k, threshold=settings.threshold)
+            found = self._memstore.recall(query, sessions.read, top_k=settings.top_k, threshold=settings.threshold)
         except RequestRefused as error:
             return f"Refused: {error}"
         block = make_block(found, now=utc_now(), top_k=settings.top_k, max_tokens=settings.max_tokens)
@@ -66,8 +79,9 @@ class RememberTool(_MemoryTool):
     args_schema: type[BaseModel] = RememberInput
 
     def _run(self, content: str) -> str:
+        sessions = self._sessions()
         try:
-            self._memstore.remember(content, self._session)
+            self._memstore.remember(content, sessions.write or ALL_SESSIONS)
         except RequestRefused as error:
             return f"Refused: {error}"
         return "Remembered."
