@@ -140,7 +140,8 @@ def running_kickoff() -> Any:
 
 
 def count_kickoff(kickoff: RunningKickoff) -> None:
-    """Count a kickoff, whose sessions are decided, as open. Drop it with `uncount_kickoff`; a lost one drops itself."""
+    """Count a kickoff, whose sessions are decided, as open until `uncount_kickoff`, or until it is collected: one that was
+    cancelled is not uncounted."""
     _open.add(kickoff)
 
 

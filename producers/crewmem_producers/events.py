@@ -188,11 +188,11 @@ operators and by consumers, each where it belongs."""
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One immutable happening. `time` is aware, UTC; `scope` is None only for control events, and for a `session.forgotten`
-    that names its session by `record_key` alone."""
+    """One immutable happening. `time` is aware, UTC; `scope` is None for control events, for a `session.forgotten`
+    that names its session by `record_key` alone, and for what `crewmem.Publisher` shall publish in the session around it."""
 
     body: Body
-    scope: Scope | None
+    scope: Scope | None = None
     id: str = field(default_factory=new_event_id)
     time: datetime = field(default_factory=utc_now)
     source: str = ""

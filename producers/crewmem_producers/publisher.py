@@ -112,7 +112,11 @@ class Publisher:
             raise InvalidEvent(
                 f"{event.type} is not published by programs: {', '.join(sorted(PUBLISHABLE))} are", reason="unknown_type"
             )
-        if event.scope is None or event.scope.tenant != self._settings.tenant:
+        if event.scope is None:
+            raise InvalidEvent(
+                f"event {event.id} has no scope: pass Event(scope=Scope.of(tenant, session))", reason="wrong_key"
+            )
+        if event.scope.tenant != self._settings.tenant:
             raise InvalidEvent(
                 f"event {event.id} is of another tenant than CREWMEM_TENANT ({self._settings.tenant})", reason="wrong_key"
             )

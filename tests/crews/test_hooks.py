@@ -4,53 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import crewmem
 import httpx
 import pytest
 from crewai import Agent, Crew, Task
-from crewai.flow.flow import Flow, start
 from crewai.hooks import InterceptionPoint, get_hooks
 from crewmem.hooks import put_block
 from crewmem.recall_block import HEADING
 from opentelemetry import trace
 from support.crews import ScriptedLLM, two_agent_crew
 from support.fake_service import FakeService, memory
-
-
-def stream_sync(crew: Crew, inputs: dict[str, Any]) -> None:
-    stream = crew.kickoff(inputs)
-    list(stream)
-
-
-async def stream_async(crew: Crew, inputs: dict[str, Any]) -> None:
-    stream = await crew.akickoff(inputs)
-    async for _ in stream:
-        pass
-
-
-def flow(crew: Crew, inputs: dict[str, Any]) -> None:
-    class OneStep(Flow[dict[str, Any]]):
-        @start()
-        def run(self) -> str:
-            return str(crew.kickoff(inputs))
-
-    OneStep().kickoff()
-
-
-FORMS: dict[str, tuple[bool, Callable[[Crew, dict[str, Any]], Any]]] = {
-    "kickoff": (False, lambda crew, inputs: crew.kickoff(inputs)),
-    "kickoff_async": (False, lambda crew, inputs: asyncio.run(crew.kickoff_async(inputs))),
-    "akickoff": (False, lambda crew, inputs: asyncio.run(crew.akickoff(inputs))),
-    "kickoff_for_each": (False, lambda crew, inputs: crew.kickoff_for_each([inputs])),
-    "kickoff_for_each_async": (False, lambda crew, inputs: asyncio.run(crew.kickoff_for_each_async([inputs]))),
-    "akickoff_for_each": (False, lambda crew, inputs: asyncio.run(crew.akickoff_for_each([inputs]))),
-    "streaming": (True, stream_sync),
-    "async streaming": (True, lambda crew, inputs: asyncio.run(stream_async(crew, inputs))),
-    "in a flow": (False, flow),
-}
+from support.kickoff_forms import FORMS
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import crewmem
+import pytest
 from crewai import Agent, Crew, Task
 from crewmem import RecallTool, RememberTool
+from crewmem.errors import SessionMissing
 from crewmem.recall_block import CHARACTERS_PER_TOKEN, HEADING
 from support.crews import ScriptedLLM
 from support.fake_service import FakeService, memory
@@ -33,3 +36,24 @@ def test_an_outage_tells_the_agent_that_nothing_is_found(service: FakeService) -
     tool = RecallTool(session="s")
     service.stop()
     assert tool.run(query="Acme") == "Nothing found."
+
+
+def test_a_tool_without_a_session_raises_and_says_so_in_the_log(service: FakeService, caplog: pytest.LogCaptureFixture) -> None:
+    for use in (lambda: RememberTool().run(content="a fact"), lambda: RecallTool().run(query="Acme")):
+        caplog.clear()
+        with pytest.raises(SessionMissing, match="session="):
+            use()
+        assert "is not used" in caplog.text
+    assert service.calls == []
+
+
+def test_a_tool_takes_the_session_of_the_block_or_the_setting(service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    with crewmem.session("block"):
+        RememberTool().run(content="a fact")
+    monkeypatch.setenv("CREWMEM_SESSION", "setting")
+    RememberTool().run(content="a fact")
+    RememberTool(session=["mine", "shared"]).run(content="a fact")
+    RecallTool(session=["mine", "shared"]).run(query="Acme")
+    assert [body["session"] for body in service.remembered()] == ["block", "setting", "mine"]
+    assert [call["session"] for call in service.recalls()] == [["mine", "shared"]]
+    assert RememberTool(session="*").run(content="a fact").startswith("Refused:")

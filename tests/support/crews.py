@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import Any
 
@@ -42,3 +43,17 @@ def two_agent_crew(llm: BaseLLM, **options: Any) -> Crew:
     research = Task(description="Research {topic}", expected_output="findings", agent=researcher, name="research")
     write = Task(description="Write it down", expected_output="a summary", agent=writer)
     return Crew(name="research", agents=[researcher, writer], tasks=[research, write], **options)
+
+
+def acting(*steps: tuple[str, dict[str, Any]], marker: str = "", answer: str = "Acme charges 49 dollars.") -> Any:
+    """An `answer` for ScriptedLLM that calls these tools, one after another, in each task whose prompt holds `marker`."""
+
+    def decide(prompt: str) -> str:
+        _, _, since = prompt.partition("Current Task:")  # before it stands what CrewAI says of observations
+        done = since.count("\nObservation:")
+        if marker not in prompt or done >= len(steps):
+            return f"Thought: I now know the final answer\nFinal Answer: {answer}"
+        name, arguments = steps[done]
+        return f"Thought: I use a tool\nAction: {name}\nAction Input: {json.dumps(arguments)}"
+
+    return decide
