@@ -61,7 +61,7 @@ def stored(draft: Draft, *, partition: int, offset: int, embedder: str) -> Memor
         agent_role=draft.agent_role, task_key=draft.task_key, content=draft.content, text=draft.text,
         source_hash=draft.source_hash, vector=draft.vector, expires_at=expires_at(draft), importance=_importance(draft),
         key=key_of(draft), metadata=_metadata(draft.event), parent=_parent(draft.event), embedder=embedder,
-        summariser=SUMMARISER, made_by=made_by(draft.decision.keep),
+        summariser=SUMMARISER, made_by=made_by(draft.decision.keep), writer=draft.event.writer,
     )  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def tombstone(draft: Draft, outcome: Outcome, *, partition: int, offset: int, du
         id=memory_id(partition, scope, draft.event.id, draft.span.name), scope=scope, event_id=draft.event.id,
         span=draft.span.name, offset=offset, created_at=draft.event.time, outcome=outcome, duplicate_of=duplicate_of,
         kind=kind_of(draft), crew=draft.crew, agent_role=draft.agent_role, task_key=draft.task_key,
-        parent=_parent(draft.event),
+        parent=_parent(draft.event), writer=draft.event.writer,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from crewmem_producers import limits
+from crewmem_producers import limits, writer
 from crewmem_producers.compat import UTC, iso_time
 from crewmem_producers.compression import pack, unpack
 from crewmem_producers.errors import EventTooLarge, InvalidEvent, InvalidName, NewerSchema
@@ -95,6 +95,8 @@ def encode(event: Event, *, partition: int | None = None) -> Record:
     ]
     if event.traceparent:
         headers.append(("traceparent", event.traceparent.encode()))
+    if event.writer:
+        headers.append((writer.HEADER, event.writer.encode()))
     key = event.key.encode() if event.key else None
     return Record(key=key, value=value, headers=tuple(headers), partition=partition)
 
@@ -129,7 +131,7 @@ def decode(record: LoggedRecord | Record, *, upcasters: Mapping[tuple[str, int],
     return Event(
         body=body, scope=scope, id=event_id, time=time, source=headers.get("ce_source", "")[: limits.SOURCE_CHARACTERS],
         traceparent=trace if trace and TRACEPARENT.fullmatch(trace) else None,
-        record_key=_record_key(record) if nameless else None,
+        record_key=_record_key(record) if nameless else None, writer=writer.parse(headers.get(writer.HEADER)),
     )  # fmt: skip
 
 

@@ -189,7 +189,8 @@ operators and by consumers, each where it belongs."""
 @dataclass(frozen=True, slots=True)
 class Event:
     """One immutable happening. `time` is aware, UTC; `scope` is None for control events, for a `session.forgotten`
-    that names its session by `record_key` alone, and for what `crewmem.Publisher` shall publish in the session around it."""
+    that names its session by `record_key` alone, and for what `crewmem.Publisher` shall publish in the session around it.
+    `writer` is the API key that wrote it (see `writer.of_key`), if one did."""
 
     body: Body
     scope: Scope | None = None
@@ -198,6 +199,7 @@ class Event:
     source: str = ""
     traceparent: str | None = None
     record_key: str | None = None
+    writer: str | None = None
 
     @property
     def type(self) -> str:

@@ -101,7 +101,7 @@ def _untouched(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
 def as_decided_from(row: MemoryRow) -> MemoryRow:
     """The row as a `PartitionView` shows it: without the columns that nothing is decided from."""
     return replace(
-        row, content=None, summary=None, metadata={}, agent_role=None, importance=0.5, summariser="", made_by=""
+        row, content=None, summary=None, metadata={}, agent_role=None, importance=0.5, summariser="", made_by="", writer=None
     )  # fmt: skip
 
 

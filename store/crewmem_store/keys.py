@@ -21,6 +21,7 @@ from crewmem_producers.errors import SettingsError
 from crewmem_producers.events import utc_now
 from crewmem_producers.names import ALL_SESSIONS, check_tenant
 from crewmem_producers.registry import Registry
+from crewmem_producers.writer import of_key
 
 from crewmem_store.errors import InvalidKey, UnknownKey
 from crewmem_store.grants import ALL_RIGHTS as ALL_RIGHTS
@@ -68,6 +69,11 @@ class Key:
             declared=bool(value.get("declared")),
             grants=tuple(Grant(grant["pattern"], _known(grant["rights"])) for grant in value.get("grants", ())),
         )
+
+    @property
+    def writer(self) -> str:
+        """How events that this key writes name it."""
+        return of_key(self.hash, self.name)
 
     @property
     def session_grants(self) -> tuple[Grant, ...]:

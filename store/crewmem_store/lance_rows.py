@@ -26,7 +26,7 @@ _MEMORY_COLUMNS: dict[str, Any] = {
     "vector": None, "created_at": _TIME, "expires_at": _TIME, "importance": pa.float64(), "key": pa.string(),
     "superseded_at": _TIME, "metadata": pa.string(), "event_id": pa.string(), "span": pa.string(), "parent": pa.string(),
     "offset": pa.int64(), "outcome": pa.string(), "duplicate_of": pa.string(), "embedder": pa.string(),
-    "summariser": pa.string(), "made_by": pa.string(),
+    "summariser": pa.string(), "made_by": pa.string(), "writer": pa.string(),
 }  # fmt: skip
 _LEDGER_COLUMNS: dict[str, Any] = {
     "offset": pa.int64(), "ce_id": pa.string(), "type": pa.string(), "scope_key": pa.string(), "crc": pa.int64(),
@@ -36,7 +36,7 @@ _LEDGER_COLUMNS: dict[str, Any] = {
 
 MEMORY = tuple(_MEMORY_COLUMNS)
 LEDGER = tuple(_LEDGER_COLUMNS)
-NOT_DECIDED_FROM = frozenset({"content", "summary", "metadata", "agent_role", "importance", "summariser", "made_by"})
+NOT_DECIDED_FROM = frozenset({"content", "summary", "metadata", "agent_role", "importance", "summariser", "made_by", "writer"})
 DECIDED_FROM = tuple(name for name in MEMORY if name not in NOT_DECIDED_FROM)
 """The columns of a `PartitionView`: what `effects.as_decided_from` leaves."""
 MADE = ("id", "offset", "span", "text", "content", "summary", "source_hash", "vector", "embedder", "summariser", "made_by")

@@ -41,7 +41,8 @@ class MemoryRow:
     A row with `text` None is a tombstone: born one (`outcome` is not STORED) or forgotten later; it is never recalled.
     `vector` is float32 of shape (d,), L2-normalised, of `text`. Times are aware, UTC. `importance` is 0 to 1.
     `scope` is `str(Scope)`. `outcome` is what was decided at insertion and never changes. `made_by` names what made `content`
-    and `text` of the event, beside the embedder: equal records and equal `made_by` give equal ones.
+    and `text` of the event, beside the embedder: equal records and equal `made_by` give equal ones. `writer` is the API key
+    that wrote the event, as its header says; None of an event without one.
     """
 
     id: str
@@ -70,6 +71,7 @@ class MemoryRow:
     embedder: str = ""
     summariser: str = ""
     made_by: str = ""
+    writer: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

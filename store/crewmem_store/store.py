@@ -102,8 +102,8 @@ class PartitionView(Protocol):
 
     def rows(self, scope: str) -> Sequence[MemoryRow]:
         """Every row of the scope, tombstones included (also those that an Erase left under its record key), by offset
-        and span. `content`, `summary`, `metadata`, `agent_role`, `importance`, `summariser` and `made_by` are left out:
-        nothing is decided from them."""
+        and span. `content`, `summary`, `metadata`, `agent_role`, `importance`, `summariser`, `made_by` and `writer` are
+        left out: nothing is decided from them."""
 
     def ledger(self, ce_id: str) -> Sequence[LedgerRow]:
         """The ledger rows of that event id, by offset."""

@@ -150,6 +150,16 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
+def test_the_key_that_wrote_an_event_is_named(crewmem: Crewmem) -> None:
+    for arguments in (["events", "show", "KICKOFF"], ["rules", "explain", "KICKOFF"]):
+        assert "written by CREWMEM_ADMIN_KEY (" in crewmem(*arguments).stdout
+    [told] = json.loads(crewmem("rules", "explain", "KICKOFF", "--json").stdout)
+    assert told["writer"]["name"] == "CREWMEM_ADMIN_KEY" and len(told["writer"]["key"]) == 12
+    assert "unsigned" in crewmem("events", "show", "0/1").stdout, "a program that writes to the log itself has no key"
+    found = json.loads(crewmem("recall", "the price", "-s", SESSION, "--explain").stdout)["memories"]
+    assert {memory["writer"]["name"] for memory in found} == {"CREWMEM_ADMIN_KEY"}
+
+
 def test_markup_in_a_memory_is_text(crewmem: Crewmem) -> None:
     printed = crewmem("list", "-s", SESSION).stdout
     assert "[bold]x[/bold]" in printed and "[red]49[/red]" in printed and "\\x1b]52;c;aGFjaw==" in printed

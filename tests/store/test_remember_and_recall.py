@@ -15,7 +15,7 @@ from support.service import NOON, Stack, running_stack
 
 MEMORY = {
     "id", "content", "session", "metadata", "created_at", "expires_at", "superseded_at", "kind", "text", "summary", "crew",
-    "agent_role", "parent", "key", "importance", "event_id", "span",
+    "agent_role", "parent", "key", "importance", "event_id", "span", "writer",
 }  # fmt: skip
 
 

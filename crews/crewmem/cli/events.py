@@ -10,6 +10,7 @@ import typer
 from crewmem_producers.display import visible_line
 from crewmem_producers.events import utc_now
 from crewmem_producers.settings import StoreSettings, load
+from crewmem_producers.writer import shown
 
 from crewmem.cli import parts
 from crewmem.cli.console import note, print_json, print_table, say
@@ -50,7 +51,8 @@ def _print_record(record: dict[str, Any]) -> None:
     if not record["on_log"]:
         say(f"{place}: the log has this record no more", style="bold")
         return
-    said = f"{record['type'] or 'a record'} {record['event_id'] or ''} at {place}, logged {record['logged_at']}"
+    said = f"{record['type'] or 'a record'} {record['event_id'] or ''} at {place}, logged {record['logged_at']}, "
+    said += f"written by {shown(record['writer'])}"
     say(visible_line(said), style="bold")
     headers = [("(key)", record["key"]), *record["headers"]]
     print_table(("header", ""), headers)
@@ -90,6 +92,8 @@ def _memory(memory: dict[str, Any]) -> str:
         said.append(f"at {memory['superseded_at']}")
     if memory.get("duplicate_of"):
         said.append(f"of {memory['duplicate_of']}")
+    if memory["state"] == "current":
+        said.append(f"written by {shown(memory['writer'])}")
     if memory.get("duplicates"):
         said.append(f"repeated by {', '.join(one['event_id'] for one in memory['duplicates'])}")
     return " ".join(said) + (f": {memory['text']}" if memory.get("text") else "")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from crewmem_producers import writer
 from crewmem_producers.codec import decode
 from crewmem_producers.events import RulesApplied
 from crewmem_producers.keyring import Keyring
@@ -32,7 +33,8 @@ class Explained:
     """What became of one record of the log.
 
     `reason` and `detail` are there where no rule was asked, as for a dead letter. `spans` says what was decided of each
-    piece; `contents` maps the id of each memory that was made and not forgotten to its text.
+    piece; `contents` maps the id of each memory that was made and not forgotten to its text. `writer` is the API key that
+    wrote it, where it has spans and one did.
     """
 
     partition: int
@@ -46,6 +48,7 @@ class Explained:
     rules_sha256: str | None
     spans: tuple[Explanation, ...]
     contents: Mapping[str, str]
+    writer: dict[str, str] | None = None
 
     def json(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,11 +65,12 @@ async def explain(
     explained = []
     for partition, row in found:
         spans: tuple[Explanation, ...] = ()
+        written_by = None
         if row.spans:
-            spans = await explain_spans(
-                row, await _record(log, partition, row), reader=reader, generation=generation, keyring=keyring
-            )
-        explained.append(_explained(partition, row, spans, contents))
+            record = await _record(log, partition, row)
+            written_by = writer.as_json(writer.parse(record.header(writer.HEADER)))
+            spans = await explain_spans(row, record, reader=reader, generation=generation, keyring=keyring)
+        explained.append(replace(_explained(partition, row, spans, contents), writer=written_by))
     return explained
 
 

@@ -6,6 +6,7 @@ import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from crewmem_producers import writer
 from crewmem_producers.codec import format_time
 from crewmem_producers.events import SessionForgotten
 from crewmem_producers.keyring import Keyring
@@ -41,7 +42,7 @@ class MemoryStories:
         told = {
             "id": id, "state": self._state(row), "kind": row.kind, "key": row.key, "text": row.text, "summary": row.summary,
             "created_at": _time(row.created_at), "expires_at": _time(row.expires_at), "superseded_at": _time(row.superseded_at),
-            "duplicate_of": row.duplicate_of,
+            "duplicate_of": row.duplicate_of, "writer": writer.as_json(row.writer),
             "duplicates": [{"id": one.id, "event_id": one.event_id, "offset": one.offset} for one in duplicates],
         }  # fmt: skip
         return told | {"forgotten_by": await self._forgotten_by(row, entry) if told["state"] == "forgotten" else None}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from crewmem_producers.log import Position
 from crewmem_producers.settings import KafkaSettings, StoreSettings, load
+from crewmem_producers.writer import shown
 
 from crewmem.cli import parts
 from crewmem.cli.applied import apply_rules
@@ -92,7 +93,8 @@ def explain(
         return
     for record in explained:
         when = f", {record.time:%Y-%m-%d %H:%M:%S} UTC" if record.time else ""
-        say(f"{record.type or 'record'} at {record.partition}/{record.offset}{when}: {record.outcome}", style="bold")
+        by = f", written by {shown(record.writer)}" if record.spans else ""
+        say(f"{record.type or 'record'} at {record.partition}/{record.offset}{when}{by}: {record.outcome}", style="bold")
         if record.reason or record.detail:
             say(": ".join(part for part in (record.reason, record.detail) if part))
         _print_spans(record)

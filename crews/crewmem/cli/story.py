@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from crewmem_producers import codec
+from crewmem_producers import codec, writer
 from crewmem_producers.errors import InvalidEvent, KeyErased, KeyMissing
 from crewmem_producers.events import RulesApplied
 from crewmem_producers.keyring import Keyring
@@ -86,6 +86,7 @@ async def _record(position: Position, sources: Sources) -> dict[str, Any]:
     return {
         "position": position._asdict(), "on_log": record is not None, "logged_at": logged,
         "event_id": record.header("ce_id") if record else None, "type": record.header("ce_type") if record else None,
+        "writer": writer.as_json(writer.parse(record.header(writer.HEADER))) if record else None,
         "key": record.key.decode("utf-8", "replace") if record and record.key else None,
         "headers": described(record, keyring=sources.keyring)["headers"] if record else [],
         "body": _body(record, sources.keyring) if record else None, "generations": generations,

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from crewmem_producers import writer
 from crewmem_producers.codec import format_time
 from crewmem_producers.errors import CrewmemError, InvalidEvent, InvalidName, LogRefused, Unavailable
 from crewmem_producers.names import Scope
@@ -61,6 +62,7 @@ def memory_json(row: MemoryRow) -> dict[str, Any]:
         "importance": row.importance,
         "event_id": row.event_id,
         "span": row.span,
+        "writer": writer.as_json(row.writer),
     }
 
 

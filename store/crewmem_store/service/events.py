@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
 from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, RELAY_HEADER, from_json
-from crewmem_producers.codec import encode
+from crewmem_producers.codec import clamped, encode
 from crewmem_producers.errors import InvalidEvent
 from crewmem_producers.events import PUBLISHABLE
 from crewmem_producers.freshness import Mark, format_token
@@ -64,7 +65,7 @@ class Judged:
 async def events(request: Request, key: Writer, parts: Annotated[Parts, Depends(parts_of)]) -> Response:
     """Takes up to 500 CloudEvents and answers for each, in order, once the log has acknowledged those that are accepted."""
     _check_content_type(request)
-    judged = await parts.intake.run(key, partial(_judge_all, await request.body(), key))
+    judged = await parts.intake.run(key, partial(_judge_all, await request.body(), key, parts.clock()))
     taken = [one.record for one in judged if one.record is not None]
     marks = iter([Mark(*position) for position in await append(parts, taken)] if taken else [])
     sources = {one.source for one in judged}
@@ -78,7 +79,7 @@ def _check_content_type(request: Request) -> None:
         raise RequestRefused(400, "invalid_request", f"send content-type: {BATCH_CONTENT_TYPE}, not {given or 'none'}")
 
 
-def _judge_all(body: bytes, key: Key) -> list[Judged]:
+def _judge_all(body: bytes, key: Key, now: datetime) -> list[Judged]:
     """Raises RequestRefused for what is no batch; an event that cannot be taken is refused alone."""
     try:
         batch = json.loads(body)
@@ -88,10 +89,10 @@ def _judge_all(body: bytes, key: Key) -> list[Judged]:
         raise RequestRefused(400, "invalid_request", "the body is a JSON array of CloudEvents")
     if len(batch) > BATCH_EVENTS:
         raise RequestRefused(413, "too_large", f"a batch has at most {BATCH_EVENTS} events, this one {len(batch)}")
-    return [_judge(value, key) for value in batch]
+    return [_judge(value, key, now) for value in batch]
 
 
-def _judge(value: Any, key: Key) -> Judged:
+def _judge(value: Any, key: Key, now: datetime) -> Judged:
     event_id = value.get("id") if isinstance(value, dict) else None
     name = event_id if isinstance(event_id, str) else None
     try:
@@ -99,6 +100,7 @@ def _judge(value: Any, key: Key) -> Judged:
         assert event.scope is not None  # every type that may be published belongs to a session
         if not key.allows(event.scope.session, Right.WRITE):
             return Judged(name, refusal=f"forbidden_session: {forbidden(key, event.scope.session, Right.WRITE)}")
+        event = replace(event, writer=key.writer, time=clamped(event.time, logged_at=now))
         return Judged(name, record=encode(event), source=event.source)
     except InvalidEvent as error:
         return Judged(name, refusal=f"{error.reason}: {error}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from crewmem_producers.codec import encode
@@ -30,7 +30,9 @@ class Published:
 
 
 async def publish(parts: Parts, event: Event, *, key: Key) -> Published:
-    """Returns once the log has it durably, sealed where there is a master key. Raises Unavailable, EventTooLarge."""
+    """Returns once the log has it durably, sealed where there is a master key, with `key` as its writer. Raises Unavailable,
+    EventTooLarge."""
+    event = replace(event, writer=key.writer)
     [position] = await append(parts, [await parts.intake.run(key, partial(encode, event))])
     return Published(event, Mark(position.partition, offset=position.offset))
 

@@ -54,6 +54,15 @@ class Accepted(_Response):
     """The session's normalised name."""
 
 
+class KeyName(_Response):
+    """An API key, as far as others may know it."""
+
+    key: str
+    """The first 12 hex digits of its SHA-256."""
+    name: str
+    """Its name, at most 60 characters."""
+
+
 class Memory(_Response):
     """One memory."""
 
@@ -91,6 +100,8 @@ class Memory(_Response):
     """The event that it was made from; `forget` takes it too."""
     span: str
     """Which piece of that event it is."""
+    writer: KeyName | None
+    """The API key that wrote the event; null where none did, as for a program that writes to Apache Kafka itself."""
 
 
 class RecalledMemory(Memory):
