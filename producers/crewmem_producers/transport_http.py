@@ -11,12 +11,15 @@ from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, RELAY_HEADER, to_b
 from crewmem_producers.errors import ServiceUnavailable, SettingsError, TransportRefused
 from crewmem_producers.events import Event
 from crewmem_producers.freshness import parse_token
+from crewmem_producers.http_answer import fetch
 from crewmem_producers.limits import BATCH_BYTES
 from crewmem_producers.transport import Delivered, Fate, Refused, RelayReport
 
 CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 30.0
-"""The service answers after the log has acknowledged."""
+ANSWER_SECONDS = 35.0
+"""For the whole post, connection included: the service answers after the log has acknowledged."""
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+"""Ten times what is said of the events of a batch."""
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 """Hosts that are this machine: no proxy is asked for them."""
@@ -28,12 +31,18 @@ class HttpTransport:
     """Posts in order; keeps one connection. The key is asked for anew for every connection, so that a new one is found."""
 
     def __init__(
-        self, *, base_url: str, api_key: Callable[[], str | None], transport: httpx.AsyncBaseTransport | None = None
+        self,
+        *,
+        base_url: str,
+        api_key: Callable[[], str | None],
+        transport: httpx.AsyncBaseTransport | None = None,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
-        """`transport` replaces the network, as httpx means it."""
+        """`transport` replaces the network, as httpx means it. `answer_seconds` are for a whole post."""
         self._url = f"{base_url.rstrip('/')}/v1/events"
         self._api_key = api_key
         self._transport = transport
+        self._answer_seconds = answer_seconds
         self._client: httpx.AsyncClient | None = None
         self._header = ""
 
@@ -80,7 +89,10 @@ class HttpTransport:
     async def _post(self, content: bytes) -> httpx.Response:
         headers = {"content-type": BATCH_CONTENT_TYPE} | ({RELAY_HEADER: self._header} if self._header else {})
         try:
-            return await self._connected().post(self._url, content=content, headers=headers)
+            return await fetch(
+                self._connected(), "POST", self._url, content=content, headers=headers,
+                timeout_seconds=self._answer_seconds, max_bytes=MAX_ANSWER_BYTES,
+            )  # fmt: skip
         except (httpx.TransportError, OSError) as error:
             raise ServiceUnavailable(f"{self._url} does not answer: {error or type(error).__name__}") from error
         except SettingsError as error:
@@ -93,7 +105,7 @@ class HttpTransport:
             key = self._api_key()
             self._client = httpx.AsyncClient(
                 headers={"authorization": f"Bearer {key}"} if key else {},
-                timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+                timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
                 transport=self._transport,
                 trust_env=httpx.URL(self._url).host not in LOOPBACK,
             )

@@ -7,15 +7,16 @@ import threading
 from typing import Any
 
 import crewmem
-import httpx
 import pytest
 from crewai import Agent, Crew, Task
 from crewai.hooks import InterceptionPoint, get_hooks
+from crewmem.client import Client
 from crewmem.hooks import put_block
 from crewmem.recall_block import HEADING
 from opentelemetry import trace
 from support.crews import ScriptedLLM, two_agent_crew
-from support.fake_service import FakeService, memory
+from support.dripping import dripping
+from support.fake_service import KEY, FakeService, memory
 from support.kickoff_forms import FORMS
 
 
@@ -86,19 +87,25 @@ def test_a_view_that_stays_behind_the_log_is_a_warning(installed: FakeService, c
 def test_a_kickoff_grants_its_whole_recall_the_time_that_is_set(
     installed: FakeService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    granted: list[httpx.Timeout] = []
-    request = httpx.Client.request
+    granted: list[float] = []
+    call = Client.call
 
-    def watched(self: httpx.Client, *args: Any, **options: Any) -> httpx.Response:
-        granted.append(options["timeout"])
-        return request(self, *args, **options)
+    def watched(self: Client, *args: Any, **options: Any) -> dict[str, Any]:
+        granted.append(options["timeout_seconds"])
+        return call(self, *args, **options)
 
-    monkeypatch.setattr(httpx.Client, "request", watched)
+    monkeypatch.setattr(Client, "call", watched)
     crewmem.install(session="s", recall_timeout_seconds=4.0)
     two_agent_crew(ScriptedLLM("x")).kickoff({"topic": "prices"})
-    (asked,), (timeout,) = installed.recalls(), granted
-    assert timeout.connect + timeout.read == 4.0
-    assert asked["wait_seconds"] < timeout.read, "there is time left for the answer"
+    (asked,) = installed.recalls()
+    assert granted == [4.0] and asked["wait_seconds"] < 4.0, "there is time left for the answer"
+
+
+def test_a_service_that_answers_a_byte_at_a_time_does_not_hold_a_kickoff() -> None:
+    with dripping(b"{" + b" " * 10_000_000) as service:
+        crewmem.install(session="s", base_url=service.base_url, api_key=KEY, recall_timeout_seconds=0.3, publish=False)
+        assert two_agent_crew(ScriptedLLM("done")).kickoff({"topic": "prices"}).raw == "done"
+        assert service.answering() == 0, "each answer was given up"
 
 
 def test_what_was_recalled_never_sticks_to_a_later_run_or_to_the_agents(installed: FakeService) -> None:

@@ -41,7 +41,7 @@ def test_wrong_settings_raise_at_install() -> None:
 
 
 def relays() -> int:
-    return sum(thread.name.startswith("crewmem") for thread in threading.enumerate())
+    return sum(thread.name == "crewmem-relay" for thread in threading.enumerate())
 
 
 def test_what_was_installed_can_be_taken_back(service: FakeService) -> None:
@@ -51,7 +51,7 @@ def test_what_was_installed_can_be_taken_back(service: FakeService) -> None:
     memstore = crewmem.Memstore()
     assert relays() == 1
     crewmem.uninstall()
-    assert relays() == 0
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("crewmem")]
     for crew in (own, two_agent_crew(ScriptedLLM())):
         crew.kickoff({"topic": "prices"})
     assert [event["session"] for event in service.kickoffs()] == ["own"] and len(service.recalls()) == 1

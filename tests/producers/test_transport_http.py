@@ -11,6 +11,7 @@ from crewmem_producers.transport import Delivered, Refused
 from crewmem_producers.transport_http import HttpTransport
 from crewmem_store.service.server import served
 from producers.conformance_transport import TransportConformance
+from support.dripping import HEAD, dripping
 from support.events import remembered
 from support.events_server import KEY, EventsServer
 from support.service import Stack, running_stack
@@ -193,3 +194,21 @@ async def test_a_key_that_cannot_be_read_is_a_refused_caller_and_not_an_outage(s
     with pytest.raises(TransportRefused, match="cannot be read"):
         await transport.send([remembered("x")])
     await transport.close()
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nx-slow: ", HEAD], ids=["headers", "body"])
+async def test_an_answer_that_comes_a_byte_at_a_time_does_not_hold_the_relay(head: bytes) -> None:
+    with dripping(b"a" * 1_000_000, head=head) as server:
+        transport = HttpTransport(base_url=server.base_url, api_key=lambda: KEY, answer_seconds=0.3)
+        with pytest.raises(ServiceUnavailable, match="0\\.3 s"):
+            await transport.send([remembered("a fact")])
+        assert server.asked == 1 and server.answering() == 0
+        await transport.close()
+
+
+async def test_an_answer_without_end_is_not_kept() -> None:
+    with dripping(b"a" * 200_000_000, size=65_536, pause_seconds=0) as server:
+        transport = HttpTransport(base_url=server.base_url, api_key=lambda: KEY)
+        with pytest.raises(ServiceUnavailable, match="longer than"):
+            await transport.send([remembered("a fact")])
+        await transport.close()
