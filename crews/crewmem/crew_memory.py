@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
+from itertools import islice
 from typing import Any, Literal
 
 from crewai.memory.types import MemoryMatch, MemoryRecord, ScopeInfo
 from crewai.memory.unified_memory import Memory
-from crewmem_producers.compat import UTC, iso_time
+from crewai.memory.utils import join_scope_paths
+from crewmem_producers import limits
 from pydantic import PrivateAttr
 
-from crewmem.errors import InvalidName, RequestRefused
+from crewmem.errors import InvalidName, NotFound, RequestRefused
+from crewmem.memory_records import (
+    ROOT,
+    SCOPE,
+    child_scopes,
+    count_categories,
+    key_of,
+    metadata_of,
+    record_of,
+    scope_info,
+    tree_of,
+    within,
+)
 from crewmem.memstore import Memstore
 from crewmem.sessions import AGENT_ROLE, PlainSession, resolve_call
 
 RESULT = "\nResult: "
 """What precedes the result in the text that CrewAI saves after a task; before it stand prompt and role."""
-SCOPE, CATEGORIES = "scope", "categories"
-"""Metadata in which CrewAI's scope paths and categories are kept."""
-MOST = 100
 
 
 class CrewMemory(Memory):
@@ -57,21 +69,36 @@ class CrewMemory(Memory):
         agent_role: str | None = None,
         root_scope: str | None = None,
     ) -> MemoryRecord | None:
-        """One memory; None when read-only. In an outage it is delivered later."""
+        """Store one memory; None when read-only. In an outage it is delivered later."""
         if self.read_only:
             return None
-        kept = dict(metadata or {}) | ({"source": source} if source else {})
-        kept |= ({SCOPE: scope} if scope and scope != "/" else {}) | ({CATEGORIES: categories} if categories else {})
-        answer = self._memstore.remember(content, self._session, metadata=kept, importance=importance, speaker=agent_role)
-        return _record({"content": content, "metadata": kept, "importance": importance} | answer)
+        path = self._path(scope, root_scope)
+        kept = metadata_of(metadata, scope=path, categories=categories, source=source)
+        key = key_of(content, scope=path, source=source)
+        answer = self._memstore.remember(
+            content, self._session, metadata=kept, importance=importance, speaker=agent_role, key=key
+        )  # fmt: skip
+        return record_of({"content": content, "metadata": kept, "importance": importance} | answer)
 
     def remember_many(self, contents: list[str], *args: Any, **options: Any) -> list[MemoryRecord]:
-        """One memory each."""
-        records = [self.remember(content, *args, **options) for content in contents]
+        """Store one memory each; blank ones hold nothing and are left out.
+
+        Raise RequestRefused for one that is refused, after the others are stored.
+        """
+        records, refused = [], []
+        for content in contents:
+            if isinstance(content, str) and not content.strip():
+                continue
+            try:
+                records.append(self.remember(content, *args, **options))
+            except RequestRefused as error:
+                refused.append(error)
+        if refused:
+            raise refused[0]
         return [record for record in records if record is not None]
 
     def extract_memories(self, content: str) -> list[str]:
-        """The result in what CrewAI saves after a task; prompts are not kept. Consumers do the rest of the work."""
+        """Return the result in what CrewAI saves after a task; prompts are not kept. Consumers do the rest of the work."""
         _, found, result = content.partition(RESULT)
         text = result if found else content
         return [text] if text.strip() else []
@@ -86,11 +113,21 @@ class CrewMemory(Memory):
         source: str | None = None,
         include_private: bool = False,
     ) -> list[MemoryMatch]:
-        """The best `limit` memories; `score` is the cosine. In an outage none."""
-        narrowed = bool(categories) or (scope or "/") != "/"
-        found = self._memstore.recall(query, self._session, top_k=MOST if narrowed else min(limit, MOST))
-        matches = [MemoryMatch(record=_record(memory), score=memory.get("score") or 0.0) for memory in found]
-        return [match for match in matches if _within(match.record, scope, categories)][:limit]
+        """Return the best `limit` memories, at most 100; `score` is the cosine. None for a blank query, and in an outage.
+
+        With `scope` or `categories` they are chosen among the best 100 of the session and the best 100 of that very scope.
+        """
+        if limit <= 0 or not query.strip():
+            return []
+        path = self._path(scope)
+        narrowed = bool(categories) or path != ROOT
+        found = self._memstore.recall(query, self._session, top_k=limits.TOP_K if narrowed else min(limit, limits.TOP_K))
+        if path != ROOT:
+            found += self._memstore.recall(query, self._session, top_k=limits.TOP_K, metadata={SCOPE: path})
+        unique = {memory["id"]: memory for memory in found}.values()
+        matches = [MemoryMatch(record=record_of(memory), score=memory.get("score") or 0.0) for memory in unique]
+        inside = [match for match in matches if within(match.record, path, categories)]
+        return (sorted(inside, key=lambda match: -match.score) if path != ROOT else inside)[:limit]
 
     def forget(
         self,
@@ -100,59 +137,76 @@ class CrewMemory(Memory):
         metadata_filter: dict[str, Any] | None = None,
         record_ids: list[str] | None = None,
     ) -> int:
-        """Forgets the named records. Raises RequestRefused for anything broader, which other crews would miss."""
+        """Forget the named records; return how many there were. Raise RequestRefused for anything broader, which other crews
+        would miss."""
         if not record_ids or scope or categories or older_than or metadata_filter:
             raise RequestRefused("shared memory is forgotten by record id only; `crewmem forget` can do more")
-        return sum(bool(self._memstore.forget(record)["deleted"]) for record in record_ids)
+        return sum(self._forgotten(record) for record in record_ids)
 
     def update(self, record_id: str, *args: Any, **options: Any) -> MemoryRecord:
-        """Raises RequestRefused: memories do not change; remember with a `key` supersedes."""
+        """Raise RequestRefused: memories do not change; remember with a `key` supersedes."""
         raise RequestRefused(f"memory {record_id} cannot be changed: Memstore.remember(..., key=...) replaces what a key said")
 
     def list_records(self, scope: str | None = None, limit: int = 200, offset: int = 0) -> list[MemoryRecord]:
-        """The session's memories, newest first, at most 100 a call."""
-        page = self._memstore.list(self._session, limit=min(limit, MOST), offset=offset)
-        return [record for record in map(_record, page["memories"]) if _within(record, scope, None)]
+        """Return the memories of a scope, newest first. `offset` of them are left out."""
+        return list(islice(self._records(scope), max(offset, 0), max(offset, 0) + max(limit, 0)))
 
     def list_scopes(self, path: str | None = None) -> list[str]:
-        """None: a session is not divided further."""
-        return []
+        """Return the scopes right below `path`. Reads the whole session, as `info`, `tree` and `list_categories` do."""
+        return child_scopes(self._records(path), self._path(path))
 
     def list_categories(self, path: str | None = None) -> dict[str, int]:
-        """None are counted."""
-        return {}
+        """Return how many memories of a scope have each category."""
+        return count_categories(self._records(path))
 
     def info(self, path: str | None = None) -> ScopeInfo:
-        """How many memories the session holds."""
-        return ScopeInfo(path=path or "/", record_count=self._memstore.list(self._session, limit=1)["total"])
+        """Return what a scope holds, with those below it."""
+        return scope_info(list(self._records(path)), self._path(path))
 
     def tree(self, path: str | None = None, max_depth: int = 3) -> str:
-        """One line: the session."""
-        return f"{path or '/'} ({self.info(path).record_count} records)"
+        """Return the scopes below `path` as indented lines."""
+        return tree_of(list(self._records(path)), self._path(path), max_depth)
 
     def reset(self, scope: str | None = None) -> None:
-        """Raises RequestRefused: other crews share this memory."""
+        """Raise RequestRefused: other crews share this memory."""
         raise RequestRefused("shared memory is not reset from a crew; `crewmem forget` erases what you name")
 
     def reset_all(self) -> None:
-        """Raises RequestRefused."""
+        """Raise RequestRefused."""
         self.reset()
 
+    def drain_writes(self) -> None:
+        """Do nothing: what `remember` gave back is kept already, by the service or in the outbox."""
 
-def _record(memory: dict[str, Any]) -> MemoryRecord:
-    metadata = dict(memory.get("metadata") or {})
-    try:
-        created = iso_time(str(memory.get("created_at"))).astimezone(UTC)
-    except ValueError:  # a 202 has no time yet
-        created = datetime.now(UTC)
-    return MemoryRecord(
-        id=str(memory["id"]), content=memory["content"], scope=metadata.get(SCOPE, "/"),
-        categories=metadata.get(CATEGORIES, []), metadata=metadata, importance=memory.get("importance") or 0.5,
-        created_at=created, last_accessed=created, source=metadata.get("source"),
-    )  # fmt: skip
+    def close(self) -> None:
+        """Close what this process has open to this service; the next use opens it again."""
+        self._memstore.close()
 
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> CrewMemory:
+        """Return a memory of the same session; both share the connection."""
+        return self.model_copy()
 
-def _within(record: MemoryRecord, scope: str | None, categories: list[str] | None) -> bool:
-    root = (scope or "/").rstrip("/")
-    inside = not root or record.scope == root or record.scope.startswith(root + "/")
-    return inside and (not categories or bool(set(categories) & set(record.categories)))
+    def _path(self, scope: str | None, root_scope: str | None = None) -> str:
+        """The whole path of a scope. Raise RequestRefused for one that is not text."""
+        if scope is not None and not isinstance(scope, str):
+            raise RequestRefused(f"a scope is a path such as /sales/eu, not {scope!r}")
+        return join_scope_paths(self.root_scope if root_scope is None else root_scope, scope)
+
+    def _records(self, scope: str | None) -> Iterator[MemoryRecord]:
+        """Those of a scope, newest first; each once, though memories arrive while the pages are read."""
+        path, seen, offset = self._path(scope), set[str](), 0
+        while True:
+            page = self._memstore.list(self._session, limit=limits.PAGE, offset=offset)["memories"]
+            for record in map(record_of, page):
+                if record.id not in seen and within(record, path):
+                    yield record
+                seen.add(record.id)
+            if len(page) < limits.PAGE:
+                return
+            offset += len(page)
+
+    def _forgotten(self, record_id: str) -> bool:
+        try:
+            return bool(self._memstore.forget(record_id)["deleted"])
+        except NotFound:
+            return False

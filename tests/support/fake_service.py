@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 KEY = "am_live_" + "0" * 32
 
@@ -76,13 +77,30 @@ class FakeService:
             if path == "/v1/memory/recall":
                 wanted = body["session"] if isinstance(body["session"], list) else [body["session"]]
                 found = [memory for name in wanted for memory in self.memories.get(name, [])]
+                asked = body.get("metadata", {}).items()
+                found = [memory for memory in found if asked <= memory.get("metadata", {}).items()] if asked else found
+                found = found[: body.get("top_k", 5)]
                 block = {"context": "the block"} if body.get("format") == "context" else {}
                 return 200, {"memories": found, "count": len(found), "query": body["q"], "fresh": not self.behind} | block
             if path == "/v1/memory/remember":
                 return 201, {"id": "0-1", "created_at": "2026-11-23T00:00:00Z"} | body
             if path.startswith("/v1/memory/list"):
-                return 200, {"memories": [], "total": 0}
+                return 200, self._page(parse_qs(urlsplit(path).query))
+            if path.startswith("/v1/memory/forget/"):
+                return self._forgotten(unquote(path.rpartition("/")[2]))
         return 404, {"error": "not_found", "message": path}
+
+    def _page(self, query: dict[str, list[str]]) -> dict[str, Any]:
+        found = [memory for name in query.get("session", ["shared"]) for memory in self.memories.get(name, [])]
+        offset, limit = int(query.get("offset", ["0"])[0]), int(query.get("limit", ["20"])[0])
+        return {"memories": found[offset : offset + limit], "total": len(found)}
+
+    def _forgotten(self, id: str) -> tuple[int, Any]:
+        for found in self.memories.values():
+            for one in [memory for memory in found if memory["id"] == id]:
+                found.remove(one)
+                return 200, {"deleted": True, "id": id}
+        return 404, {"error": "not_found", "message": id}
 
 
 class _Handler(BaseHTTPRequestHandler):
