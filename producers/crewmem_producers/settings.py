@@ -201,8 +201,13 @@ class ServiceSettings(StoreSettings):
     admin_key: SecretStr | None = Field(None, description="a first API key with every right (am_live_ and 32 hex digits)")
     keys_file: Path | None = Field(None, description="YAML file of API keys, the declarative way")
     rate_limit_per_minute: int | None = Field(
-        None, ge=1, description="requests of a key in a minute of the clock, in each process of the service; unset: no limit"
+        None, ge=1, description="calls, and events, of a key in a minute, in each process of the service; unset: no limit"
     )
+    wrong_keys_per_minute: int = Field(60, ge=1, description="wrong API keys of an address that get 401; more get 429")
+    trusted_proxies: list[str] = Field([], description="addresses of proxies whose X-Forwarded-For says who calls")
+    max_connections: int = Field(1_000, ge=10, description="connections of the service at once; an idle one makes room")
+    calls_per_tenant: int = Field(256, ge=1, description="calls of one tenant in progress at once; more get 429")
+    body_memory_mb: int = Field(256, ge=64, description="memory for bodies of calls, MB; a tenant gets a quarter of it")
     recall_threads: int = Field(2, ge=1, le=64, description="recalls that are computed at once, in turns of their tenants")
     queue_per_tenant: int = Field(64, ge=1, description="calls of one tenant that may wait for their turn; more get 429")
     recency_weight: float = Field(0.05, ge=0, le=1, description="what being new adds to a memory's rank, at most")

@@ -68,17 +68,46 @@ async def test_the_scheme_may_be_written_in_any_case(stack: Stack) -> None:
     assert response.status_code == 200
 
 
-async def test_a_rate_limit_is_by_key_and_minute(tmp_path: Path) -> None:
+async def test_a_rate_limit_is_by_key_and_fills_again_within_a_minute(tmp_path: Path) -> None:
     async with running_stack(tmp_path, rate_limit_per_minute=2) as stack:
-        stack.clock.pass_(seconds=15)
         one, other = await stack.key(), await stack.key()
         answers = [await stack.call("GET", "/v1/memory/list", key=one) for _ in range(3)]
         assert [answer.status_code for answer in answers[:2]] == [200, 200]
         refused_with(answers[2], 429, "rate_limited")
-        assert answers[2].headers["Retry-After"] == "45"
+        assert answers[2].headers["Retry-After"] == "30"
         assert (await stack.call("GET", "/v1/memory/list", key=other)).status_code == 200
-        stack.clock.pass_(seconds=45)
-        assert (await stack.call("GET", "/v1/memory/list", key=one)).status_code == 200
+        stack.clock.pass_(seconds=30)
+        statuses = [(await stack.call("GET", "/v1/memory/list", key=one)).status_code for _ in range(2)]
+        assert statuses == [200, 429]
+
+
+async def test_wrong_keys_of_an_address_are_limited_and_hinder_no_right_one(tmp_path: Path) -> None:
+    async with running_stack(tmp_path, wrong_keys_per_minute=3) as stack:
+        right = await stack.key()
+        for _ in range(3):
+            refused_with(await stack.call("GET", "/v1/memory/list", key=KEY), 401, "invalid_api_key")
+        limited = await stack.call("GET", "/v1/memory/list", key=KEY)
+        refused_with(limited, 429, "too_many_wrong_keys")
+        assert limited.headers["Retry-After"] == "20"
+        assert (await stack.call("GET", "/v1/memory/list", key=right)).status_code == 200
+
+
+async def test_what_is_refused_leaves_a_line_and_a_count_and_never_the_key(
+    stack: Stack, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = await stack.key(rights=[Right.READ])
+    for _ in range(40):
+        await stack.call("GET", "/v1/memory/list", key=KEY)
+    await stack.call("GET", "/v1/memory/list", key=None)
+    await stack.call("POST", "/v1/memory/remember", key=reader, json={"content": "a"})
+    lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("refused ")]
+    assert [line.split(" to ")[0] for line in lines] == [
+        "refused 401 invalid_api_key", "refused 401 missing_api_key", "refused 403 forbidden_right"
+    ]  # fmt: skip
+    assert keys.hash_key(KEY)[:8] in lines[0] and keys.hash_key(reader)[:8] in lines[2] and "/v1/memory/remember" in lines[2]
+    assert KEY not in caplog.text and reader not in caplog.text
+    metrics = (await stack.call("GET", "/metrics", key=None)).text
+    assert 'crewmem_refused_total{code="invalid_api_key"} 40.0' in metrics
 
 
 async def test_a_key_that_another_process_made_just_now_is_known(stack: Stack, tmp_path: Path) -> None:

@@ -199,3 +199,28 @@ async def test_a_header_that_is_no_report_hinders_nothing(stack: Stack, header: 
     response = await post(stack, [event("a")], key=await stack.key(), header=header)
     assert response.json()["results"][0]["status"] == "accepted"
     assert stack.registry.items("producer/") == {}
+
+
+async def test_a_rate_limit_counts_events_and_not_batches(tmp_path: Path) -> None:
+    async with running_stack(tmp_path, rate_limit_per_minute=5) as stack:
+        key, other = await stack.key(), await stack.key()
+        accepted = 0
+        for _ in range(5):
+            response = await post(stack, [event(f"note {number}") for number in range(3)], key=key)
+            if response.status_code == 200:
+                accepted += len(response.json()["results"])
+            else:
+                refused_with(response, 429, "rate_limited")
+                assert int(response.headers["Retry-After"]) == 12
+        assert accepted == 3
+        assert (await post(stack, [event("acme")], key=other)).status_code == 200
+
+
+async def test_a_batch_over_the_rate_limit_goes_from_a_full_bucket_and_is_owed(tmp_path: Path) -> None:
+    async with running_stack(tmp_path, rate_limit_per_minute=5) as stack:
+        key, batch = await stack.key(), [event(f"note {number}") for number in range(20)]
+        assert (await post(stack, batch, key=key)).status_code == 200
+        assert (await post(stack, batch, key=key)).headers["Retry-After"] == str(20 * 12)
+        assert (await stack.call("GET", "/v1/memory/list", key=key)).status_code == 200
+        stack.clock.pass_(seconds=20 * 12)
+        assert (await post(stack, batch, key=key)).status_code == 200

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 
 from crewmem_store.errors import InvalidKey, RequestRefused, StoreRefused, UnknownGeneration
 from crewmem_store.rows import MemoryRow
+from crewmem_store.service.refusals import Refusals
 
 logger = logging.getLogger(__name__)
 
@@ -113,11 +114,13 @@ _HTTP_MESSAGES = {
 """What the framework answers by itself, before any call is reached."""
 
 
-def handle_errors(app: FastAPI) -> None:
+def handle_errors(app: FastAPI, refusals: Refusals) -> None:
     """Every error of the app leaves it as `{error, message}`, and none as 422."""
 
     @app.exception_handler(CrewmemError)
     async def ours(request: Request, error: CrewmemError) -> Response:
+        key = getattr(request.state, "key", None)
+        refusals.note(error, request.scope, key_hash=key.hash if key else None)
         return of_error(error)
 
     @app.exception_handler(RequestValidationError)

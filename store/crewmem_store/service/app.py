@@ -20,12 +20,15 @@ from crewmem_store.embedder_shelf import EmbedderShelf, OpenEmbedder
 from crewmem_store.service import accounting, events, forget, health, listing, recall, remember
 from crewmem_store.service.answers import handle_errors
 from crewmem_store.service.auth import AuthMiddleware
+from crewmem_store.service.buckets import RateLimit
 from crewmem_store.service.docs import without_422
 from crewmem_store.service.fair_pool import FairPool
 from crewmem_store.service.freshness import LogEnds
 from crewmem_store.service.generation_embedders import GenerationEmbedders
+from crewmem_store.service.metrics import Metrics
 from crewmem_store.service.parts import Parts, Readers
 from crewmem_store.service.producers import ProducerReports
+from crewmem_store.service.refusals import Refusals
 from crewmem_store.store import Store
 
 INTAKE_THREADS = 2
@@ -54,18 +57,20 @@ def create_app(
     opens = open_embedder or partial(embedders.open_embedder, threads=settings.embedder_threads)
     # FastAPI's own page takes its scripts from a CDN; this one serves them from its package.
     app = FastAPIOffline(redoc_url=None, title="crewmem", version="1", description=_DESCRIPTION, static_url="/docs-assets")
+    metrics = Metrics()
     app.state.parts = parts = Parts(
         settings=settings, log=log, registry=registry, store=store, clock=clock,
         embedders=GenerationEmbedders(EmbedderShelf(opens, ready=embedder)), readers=Readers(store), ends=LogEnds(log),
         reads=FairPool(threads=settings.recall_threads, queue=settings.queue_per_tenant, what="recall"),
         intake=FairPool(threads=INTAKE_THREADS, queue=settings.queue_per_tenant, what="intake"),
+        rate=RateLimit(settings.rate_limit_per_minute, clock=clock), refusals=Refusals(metrics.refused), metrics=metrics,
 
         producers=ProducerReports(registry, clock=clock), sealer=open_sealer(settings, registry),
     )  # fmt: skip
     app.state.probes = health.Probes(parts)
     for router in _ROUTERS:
         app.include_router(router)
-    handle_errors(app)
+    handle_errors(app, parts.refusals)
     app.add_middleware(AuthMiddleware, parts=parts)
     app.openapi = without_422(app)  # type: ignore[method-assign]
     return app

@@ -66,6 +66,7 @@ async def events(request: Request, key: Writer, parts: Annotated[Parts, Depends(
     """Takes up to 500 CloudEvents and answers for each, in order, once the log has acknowledged those that are accepted."""
     _check_content_type(request)
     judged = await parts.intake.run(key, partial(_judge_all, await request.body(), key, parts.clock()))
+    parts.rate.events(key.hash, len(judged))
     taken = [one.record for one in judged if one.record is not None]
     marks = iter([Mark(*position) for position in await append(parts, taken)] if taken else [])
     sources = {one.source for one in judged}

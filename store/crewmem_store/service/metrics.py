@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from crewmem_store.service.progress import PartitionProgress
@@ -22,6 +22,9 @@ class Metrics:
             "crewmem_recall_seconds", "How long a recall took, waiting for freshness left out.",
             buckets=_BUCKETS, registry=self._registry,
         )  # fmt: skip
+
+        self.refused = Counter("crewmem_refused", "Calls that were refused, by the code of their error.", ["code"],
+                               registry=self._registry)  # fmt: skip
 
     def text(self, progress: Sequence[PartitionProgress], *, outbox_events: Mapping[str, int]) -> bytes:
         """The exposition: what was counted, and how far the active generation is just now."""

@@ -19,11 +19,13 @@ from crewmem_store import generations
 from crewmem_store.embedder import Embedder
 from crewmem_store.generations import Generation
 from crewmem_store.search import Weights
+from crewmem_store.service.buckets import RateLimit
 from crewmem_store.service.fair_pool import FairPool
 from crewmem_store.service.freshness import LogEnds
 from crewmem_store.service.generation_embedders import GenerationEmbedders
 from crewmem_store.service.metrics import Metrics
 from crewmem_store.service.producers import ProducerReports
+from crewmem_store.service.refusals import Refusals
 from crewmem_store.service.switching import Switching
 from crewmem_store.service.view_watch import ViewWatch
 from crewmem_store.store import Rows, Store, StoreReader
@@ -100,6 +102,8 @@ class Parts:
     """Where what tenants ask of the store is computed."""
     intake: FairPool
     """Where what tenants publish is checked and encoded."""
+    rate: RateLimit
+    refusals: Refusals
     sealer: Sealer | None = None
     metrics: Metrics = field(default_factory=Metrics)
     switching: Switching = field(default_factory=Switching)

@@ -81,7 +81,15 @@ async def serve(
                 "take their text from there"
             )
         await opened.enter_async_context(_running(app.state.parts.embedders.follow(registry)))
-        port = await opened.enter_async_context(served(app, host=settings.host, port=settings.port))
+        port = await opened.enter_async_context(
+            served(
+                app,
+                host=settings.host,
+                port=settings.port,
+                max_connections=settings.max_connections,
+                trusted_proxies=settings.trusted_proxies,
+            )
+        )
         ready(f"http://{f'[{settings.host}]' if ':' in settings.host else settings.host}:{port}")
         opened.callback(app.state.parts.readers.stop)  # first of all: what waits for freshness is answered, and not cut off
         await stop.wait()
