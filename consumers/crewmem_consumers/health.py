@@ -34,6 +34,8 @@ class PartitionStatus:
     in_doubt: bool = False
     """Whether the log may have become another one: the worker compares it with its ledger before it goes on."""
     refused: str | None = None
+    stalled_seconds: float | None = None
+    """For how long nothing has moved here though records wait and nothing is known to be away; None while all is well."""
     llm_backlog: int = 0
     """Memories whose LLM summary is still to be made."""
     llm_waits_for: str | None = None
@@ -61,6 +63,7 @@ class PartitionStatus:
             "oldest_unprocessed_seconds": round(self.oldest_seconds(now), 3),
             "waits_for": _said(self.waits),
             "refused": self.refused,
+            "stalled_seconds": None if self.stalled_seconds is None else round(self.stalled_seconds),
             "llm_backlog": self.llm_backlog,
             "llm_waits_for": self.llm_waits_for,
         }
@@ -97,7 +100,7 @@ class Health:
     def ready(self) -> bool:
         """Whether everything that this process owns moves on."""
         return self.starting is None and not self.waits and not any(
-            status.waits or status.refused for status in self.partitions.values()
+            status.waits or status.refused or status.stalled_seconds is not None for status in self.partitions.values()
         )  # fmt: skip
 
     def report(self) -> dict[str, Any]:
@@ -126,6 +129,7 @@ class Health:
         )
         waiting = Counter(away.part for waits in (self.waits, *(one.waits for one in statuses)) for away in waits.values())
         waiting["llm"] += sum(status.llm_waits_for is not None for status in statuses)
+        self.metrics.stalled(sum(one.stalled_seconds is not None for one in statuses))
         self.metrics.waiting(waiting, llm_backlog=sum(status.llm_backlog for status in statuses))
 
 

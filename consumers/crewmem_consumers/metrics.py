@@ -31,6 +31,10 @@ class Metrics:
             "crewmem_waiting", "How many of this process's partitions and tasks wait for that part of the surroundings",
             ["part"], registry=self.registry,
         )  # fmt: skip
+        self._stalled = Gauge(
+            "crewmem_stalled_partitions", "Partitions of this process that stand still though records wait there",
+            registry=self.registry,
+        )  # fmt: skip
         self._llm_backlog = Gauge(
             "crewmem_llm_backlog", "Memories whose LLM summary is still to be made", registry=self.registry
         )
@@ -57,6 +61,10 @@ class Metrics:
         """Over all partitions that this process owns."""
         self._lag.set(records)
         self._oldest.set(oldest_seconds)
+
+    def stalled(self, partitions: int) -> None:
+        """Over all partitions that this process owns."""
+        self._stalled.set(partitions)
 
     def waiting(self, parts: Mapping[str, int], *, llm_backlog: int) -> None:
         """Part of the surroundings -> how many wait for it; those that are left out are there."""

@@ -12,6 +12,7 @@ from crewmem_producers.errors import LogUnavailable, RegistryUnavailable
 from crewmem_producers.log import EventLog
 from crewmem_producers.registry import Registry
 from crewmem_store.errors import LogMismatch
+from crewmem_store.stalls import Stalls, Standing
 
 from crewmem_consumers.health import Health, PartitionStatus
 from crewmem_consumers.outage import Outage
@@ -31,13 +32,15 @@ class Monitor:
     """
 
     def __init__(
-        self, *, log: EventLog, registry: Registry, health: Health, on_mismatch: Callable[[str, LogMismatch], None]
-    ) -> None:
+        self, *, log: EventLog, registry: Registry, health: Health, on_mismatch: Callable[[str, LogMismatch], None],
+        stalls: Stalls | None = None,
+    ) -> None:  # fmt: skip
         self._log = log
         self._registry = registry
         self._health = health
         self._on_mismatch = on_mismatch
         self._outage = Outage("the consumer", logger=logger)
+        self._stalls = stalls or Stalls()
         self._short: Counter[tuple[str, int]] = Counter()
 
     async def watch(self, *, look_seconds: float = LOOK_SECONDS) -> None:
@@ -61,10 +64,12 @@ class Monitor:
             self._outage.say(error)
             for status in self._health.partitions.values():
                 status.in_doubt = True
+            self._stalls.look({})  # what stands still now does so for a reason that is said
             return
         self._health.waits_for("log", None)
         self._outage.say(None)
         self._check_lengths()
+        self._find_stalls()
 
     async def _look_at_registry(self) -> None:
         """Its last known state holds while it is away; whoever follows it has the log line."""
@@ -81,6 +86,21 @@ class Monitor:
         found = await self._log.read(status.partition, status.position, limit=1)
         if found and status.head_timestamp_ms is None:
             status.head_timestamp_ms = found[0].timestamp_ms
+
+    def _find_stalls(self) -> None:
+        """A partition that does not open stands still too; one that waits for what is away, or was refused, has said so."""
+        standing = {
+            place: Standing(status.position, waiting=status.lag != 0 and not status.waits and not status.refused)
+            for place, status in self._health.partitions.items()
+        }
+        stalled = self._stalls.look(standing)
+        for place, status in self._health.partitions.items():
+            before, status.stalled_seconds = status.stalled_seconds, stalled.get(place)
+            if before is None and status.stalled_seconds is not None:
+                logger.error(
+                    "%s partition %d stands still at %s of %s for %.0f s: restart this consumer, and report it with its log",
+                    status.generation, status.partition, status.position, status.end, status.stalled_seconds,
+                )  # fmt: skip
 
     def _check_lengths(self) -> None:
         for place, status in self._health.partitions.items():

@@ -12,6 +12,7 @@ from crewmem_consumers.monitor import SHORT_LOOKS, Monitor
 from crewmem_producers.errors import LogUnavailable, RegistryUnavailable, StoreUnavailable
 from crewmem_producers.log import LoggedRecord
 from crewmem_store.errors import LogMismatch
+from crewmem_store.stalls import STALLED_SECONDS, Stalls
 
 
 class Ends:
@@ -163,3 +164,52 @@ async def test_a_log_that_was_away_may_be_another_one() -> None:
     log.away = True
     await monitor.look()
     assert status.in_doubt
+
+
+def stalling(*, position: int | None) -> tuple[Monitor, Health, Ends, PartitionStatus, list[float]]:
+    """The last is the time: a test moves it."""
+    now = [0.0]
+    monitor, health, log, status = watched(10, position=position)
+    monitor._stalls = Stalls(clock=lambda: now[0])
+    return monitor, health, log, status, now
+
+
+def stalled(health: Health) -> float | None:
+    health.measure()
+    return health.metrics.registry.get_sample_value("crewmem_stalled_partitions")
+
+
+@pytest.mark.parametrize("position", [4, None])
+async def test_a_partition_that_stands_still_is_said_in_health_and_metrics_and_once_in_the_log(
+    caplog: pytest.LogCaptureFixture, position: int | None
+) -> None:
+    monitor, health, _, status, now = stalling(position=position)
+    await monitor.look()
+    assert (health.ready, stalled(health)) == (True, 0)
+    now[0] = STALLED_SECONDS
+    for _ in range(3):
+        await monitor.look()
+    assert (health.ready, stalled(health)) == (False, 1)
+    assert health.report()["generations"]["g1"]["0"]["stalled_seconds"] == STALLED_SECONDS
+    assert [one.levelname for one in caplog.records] == ["ERROR"] and "g1 partition 0 stands still" in caplog.text
+    status.position = 9
+    await monitor.look()
+    assert (health.ready, stalled(health)) == (True, 0)
+
+
+async def test_a_partition_that_waits_for_what_is_away_is_not_said_to_stand_still_too() -> None:
+    monitor, health, log, status, now = stalling(position=4)
+    await monitor.look()
+    now[0] = STALLED_SECONDS
+    status.waits_for("work", StoreUnavailable("the bucket does not answer"))
+    await monitor.look()
+    assert stalled(health) == 0
+    status.waits_for("work", None)
+    await monitor.look()
+    assert stalled(health) == 0, "its time begins when it could go on"
+    log.away = True
+    now[0] += STALLED_SECONDS
+    await monitor.look()
+    log.away = False
+    await monitor.look()
+    assert stalled(health) == 0, "so it does when the log is back"

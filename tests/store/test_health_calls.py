@@ -15,6 +15,7 @@ from crewmem_producers.errors import LogUnavailable, StoreUnavailable
 from crewmem_store import generations
 from crewmem_store.generations import Generation, save
 from crewmem_store.service.app import create_app
+from crewmem_store.stalls import STALLED_SECONDS
 from support.service import Stack, refused_with, running_stack
 
 
@@ -73,6 +74,7 @@ async def test_ready_says_what_is_away(stack: Stack, monkeypatch: pytest.MonkeyP
     assert (await stack.call("GET", "/health/ready", key=None)).json() == {
         "status": "ready",
         "checks": {"log": "ok", "store": "ok"},
+        "stalled": [],
     }
     monkeypatch.setattr(stack.log, "end", away)
     response = await stack.call("GET", "/health/ready", key=None)
@@ -190,3 +192,30 @@ async def test_probes_that_ask_at_the_same_time_cost_one_look(stack: Stack, path
     monkeypatch.setattr(stack.log, "end", counted)
     answers = await asyncio.gather(*(stack.call("GET", path, key=None) for _ in range(50)))
     assert {answer.status_code for answer in answers} == {200} and len(asked) <= 3
+
+
+async def test_a_partition_that_no_consumer_moves_is_named_and_counted_while_recalls_are_answered(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever owns it, and also where none does: the service sees the log and the ledger."""
+    key, now = await stack.key(), [0.0]
+    monkeypatch.setattr(stack.app.state.parts.stalls, "_clock", lambda: now[0])
+    await stack.remember("acme", key=key)
+    await stack.call("POST", "/v1/memory/remember", key=key, json={"content": "late", "wait_seconds": 0})
+    account = (await stack.call("GET", "/v1/accounting", key=key)).json()
+    [behind] = [one["partition"] for one in account["partitions"] if one["lag"]]
+
+    async def said() -> tuple[list[int], str]:
+        response = await stack.call("GET", "/health/ready", key=None)
+        assert response.status_code == 200
+        text = (await stack.call("GET", "/metrics", key=None)).text
+        [line] = re.findall(r"(?m)^crewmem_stalled_partitions (.*)$", text)
+        return response.json()["stalled"], line
+
+    assert await said() == ([], "0.0")
+    now[0] = STALLED_SECONDS
+    assert await said() == ([behind], "1.0")
+    with monkeypatch.context() as patch:
+        patch.setattr(stack.log, "end", away)
+        assert (await stack.call("GET", "/health/ready", key=None)).status_code == 503
+    assert await said() == ([], "0.0"), "it stood still because the log was away, which was said"

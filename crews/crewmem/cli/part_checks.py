@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from crewmem_producers.errors import CrewmemError
-from crewmem_producers.events import utc_now
 from crewmem_producers.log import EventLog
 from crewmem_producers.producer_report import reports
 from crewmem_producers.registry import Registry
@@ -17,14 +16,12 @@ from crewmem_producers.settings import ServiceSettings
 from crewmem.cli import parts
 from crewmem.cli.checks import Finding, State, failed
 from crewmem.cli.console import counted
+from crewmem.cli.consumer_check import START, consumer
 from crewmem.cli.sealing_check import sealing
 
 if TYPE_CHECKING:
     from crewmem_store.generations import Generation
     from crewmem_store.store import Store
-
-_START = "start one: `crewmem up`, or `crewmem consume` where there is a broker"
-_BEHIND_SECONDS = 60
 
 
 async def parts_here(settings: ServiceSettings) -> list[Finding]:
@@ -44,7 +41,7 @@ async def parts_here(settings: ServiceSettings) -> list[Finding]:
         generation = _generation(settings, registry, findings) if registry else None
         await _embedder(settings, generation, findings)
         if log and store and generation:
-            await _consumer(log, store, generation, findings)
+            findings.append(await consumer(settings, log, store, generation))
             await _dead_letters(store, generation, findings)
     return findings
 
@@ -103,7 +100,7 @@ def _generation(settings: ServiceSettings, registry: Registry, findings: list[Fi
     try:
         active = generations.active(registry)
     except CrewmemError as error:
-        findings.append(Finding("generation", State.WARN, str(error), _START))
+        findings.append(Finding("generation", State.WARN, str(error), START))
         return None
     others = [generation.name for generation in generations.live(registry) if generation.name != active.name]
     said = f"{active.name} answers recalls" + (f"; {', '.join(others)} kept beside it" if others else "")
@@ -128,23 +125,6 @@ async def _embedder(settings: ServiceSettings, generation: Generation | None, fi
         return
     of = f", the model of {generation.name}" if generation else ""
     findings.append(Finding("embedder", State.OK, f"{embedder.name}, {embedder.dimensions} dimensions{of}"))
-
-
-async def _consumer(log: EventLog, store: Store, generation: Generation, findings: list[Finding]) -> None:
-    from crewmem_store.service.progress import measure
-
-    try:
-        measured = await measure(log, store.reader(generation.name), now=utc_now())
-    except CrewmemError as error:
-        findings.append(failed("consumer", error))
-        return
-    lag = sum(partition.lag for partition in measured)
-    oldest = max((partition.oldest_unprocessed_seconds for partition in measured), default=0.0)
-    said = f"{counted(lag, 'record')} to do" + (f", the oldest for {oldest:.0f} s" if lag else "")
-    if lag and oldest > _BEHIND_SECONDS:
-        findings.append(Finding("consumer", State.FAIL, said, f"no consumer works on it: {_START}"))
-    else:
-        findings.append(Finding("consumer", State.OK, said))
 
 
 async def _dead_letters(store: Store, generation: Generation, findings: list[Finding]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from functools import partial
 
 from crewmem_producers.errors import CrewmemError
@@ -15,6 +15,7 @@ from crewmem_store.service.answers import answer
 from crewmem_store.service.metrics import CONTENT_TYPE
 from crewmem_store.service.parts import Parts, View
 from crewmem_store.service.shared_call import SharedCall
+from crewmem_store.service.stalled import stalled
 
 router = APIRouter(tags=["operation"])
 OK = "ok"
@@ -46,19 +47,26 @@ async def live() -> Response:
 async def ready(request: Request) -> Response:
     """Whether recalls can be answered: 200, or 503 with what is away.
 
-    A generation that does not answer now is only mentioned when its embedder cannot be had.
+    A generation that does not answer now is only mentioned when its embedder cannot be had. Partitions that stand still are
+    `stalled`, and no 503: recalls are answered, and no other service would know more.
     """
     return await _probes(request).ready()
 
 
 async def _ready(parts: Parts) -> Response:
-    checks = {"log": await _said(parts.log.end()), "store": await _said(_look(parts))}
+    ends: dict[int, int] = {}
+
+    async def look_at_log() -> None:
+        ends.update(await parts.log.end())
+
+    checks = {"log": await _said(look_at_log()), "store": await _said(_look(parts))}
     bad = [f"{name}: {said}" for name, said in checks.items() if said != OK]
     checks |= {f"embedder of {name}": said for name, said in parts.embedders.failed.items()}
+    stalled_partitions = await _stalled(parts, ends)
     if bad:
         problem = {"status": "not ready", "error": "unavailable", "message": "; ".join(bad), "checks": checks}
         return answer(problem, status=503)
-    return answer({"status": "ready", "checks": checks})
+    return answer({"status": "ready", "checks": checks, "stalled": stalled_partitions})
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
@@ -73,8 +81,23 @@ async def _metrics(parts: Parts) -> Response:
         measured = await progress.measure(parts.log, view.reader, now=parts.clock())
     except CrewmemError:
         measured = []
-    body = await run_in_threadpool(parts.metrics.text, measured, outbox_events=parts.producers.waiting())
+    stalled_partitions = await _stalled(parts, {one.partition: one.log_end for one in measured})
+    body = await run_in_threadpool(
+        parts.metrics.text,
+        measured,
+        outbox_events=parts.producers.waiting(),
+        stalled_partitions=len(stalled_partitions) if measured else None,
+    )
     return Response(body, media_type=CONTENT_TYPE)
+
+
+async def _stalled(parts: Parts, ends: Mapping[int, int]) -> list[int]:
+    """`ends` are the log's. Empty where log or store is away: that is said, and it is no partition that stands still."""
+    try:
+        return await stalled(parts, await parts.view(), ends=ends)
+    except CrewmemError:
+        parts.stalls.look({})
+        return []
 
 
 async def _look(parts: Parts) -> None:

@@ -26,16 +26,22 @@ class Metrics:
         self.refused = Counter("crewmem_refused", "Calls that were refused, by the code of their error.", ["code"],
                                registry=self._registry)  # fmt: skip
 
-    def text(self, progress: Sequence[PartitionProgress], *, outbox_events: Mapping[str, int]) -> bytes:
-        """The exposition: what was counted, and how far the active generation is just now."""
-        return generate_latest(self._registry) + generate_latest(_Snapshot(progress, outbox_events))
+    def text(
+        self, progress: Sequence[PartitionProgress], *, outbox_events: Mapping[str, int], stalled_partitions: int | None = None
+    ) -> bytes:
+        """The exposition: what was counted, and how far the active generation is. `stalled_partitions` None: unknown."""
+        snapshot = _Snapshot(progress, outbox_events, stalled_partitions)
+        return generate_latest(self._registry) + generate_latest(snapshot)
 
 
 class _Snapshot:
     """Figures that are read when they are asked for, in the shape of a collector."""
 
-    def __init__(self, progress: Sequence[PartitionProgress], outbox_events: Mapping[str, int]) -> None:
+    def __init__(
+        self, progress: Sequence[PartitionProgress], outbox_events: Mapping[str, int], stalled_partitions: int | None
+    ) -> None:
         self._progress = progress
+        self._stalled_partitions = stalled_partitions
         self._outbox_events = outbox_events
 
     def collect(self) -> Iterable[Metric]:
@@ -60,4 +66,9 @@ class _Snapshot:
         outbox = GaugeMetricFamily("crewmem_outbox_events", "Events waiting in outboxes, by crew host.", labels=["source"])
         for source, count in sorted(self._outbox_events.items()):
             outbox.add_metric([source], count)
-        return [records, lag, oldest, outbox]
+        stalled = GaugeMetricFamily(
+            "crewmem_stalled_partitions", "Partitions of the active generation that stand still though records wait there."
+        )
+        if self._stalled_partitions is not None:
+            stalled.add_metric([], self._stalled_partitions)
+        return [records, lag, oldest, outbox, stalled]

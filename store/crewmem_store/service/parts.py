@@ -28,6 +28,7 @@ from crewmem_store.service.producers import ProducerReports
 from crewmem_store.service.refusals import Refusals
 from crewmem_store.service.switching import Switching
 from crewmem_store.service.view_watch import ViewWatch
+from crewmem_store.stalls import Stalls
 from crewmem_store.store import Rows, Store, StoreReader
 
 
@@ -106,6 +107,7 @@ class Parts:
     refusals: Refusals
     sealer: Sealer | None = None
     metrics: Metrics = field(default_factory=Metrics)
+    stalls: Stalls = field(default_factory=Stalls)
     switching: Switching = field(default_factory=Switching)
 
     @property

@@ -210,6 +210,8 @@ class Ready(_Response):
     """`ready`."""
     checks: dict[str, str]
     """`log` and `store`: `ok`. `embedder of <generation>`: why a generation that does not answer now could not."""
+    stalled: list[int]
+    """Partitions where records wait and nothing has moved for 300 seconds: recalls are answered, and miss what is new there."""
 
 
 class NotReady(Problem):
