@@ -45,8 +45,10 @@ class BrokerWait:
             except (LogUnavailable, RegistryUnavailable) as error:
                 deadline = time.monotonic() + self.seconds if deadline is None else deadline
                 left = deadline - time.monotonic()
-                if left <= 0 or not may_pass(error):
-                    raise self._given_up(error) from error
+                if not self.seconds or not may_pass(error):
+                    raise
+                if left <= 0:
+                    raise type(error)(f"{error}; waited {self.seconds:g} s: {REMEDY}") from error
                 self._tell(str(error))
                 await asyncio.sleep(min(left, random.uniform(pause / 2, pause)))
                 pause = min(2 * pause, MAX_BACKOFF_SECONDS)
@@ -74,11 +76,6 @@ class BrokerWait:
         if not self._said:
             self._say(f"waiting up to {self.seconds:g} s: {text}")
         self._said = True
-
-    def _given_up(self, error: LogUnavailable | RegistryUnavailable) -> Exception:
-        if not self.seconds or not may_pass(error):
-            return error
-        return type(error)(f"{error}; waited {self.seconds:g} s: {REMEDY}")
 
 
 NO_WAIT = BrokerWait(seconds=0, say=lambda text: None)

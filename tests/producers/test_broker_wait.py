@@ -68,7 +68,13 @@ async def test_without_a_wait_the_first_error_is_raised_as_it_is() -> None:
     error = LogUnavailable("no broker")
     with pytest.raises(LogUnavailable) as caught:
         await NO_WAIT.until_answered(Broker(error))
-    assert caught.value is error
+    assert caught.value is error and error.__cause__ is None
+
+
+async def test_a_wait_around_another_one_is_over_in_time_too() -> None:
+    wait = BrokerWait(seconds=0.2, say=lambda text: None)
+    with pytest.raises(LogUnavailable, match="waited"):
+        await wait.until_answered(NO_WAIT.until_answered, Broker(*(LogUnavailable("gone") for _ in range(1000))))
 
 
 @pytest.mark.parametrize("error", [KeyMissing("a key"), LogRefused("no right"), ValueError("ours")])
