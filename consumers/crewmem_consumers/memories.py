@@ -8,6 +8,7 @@ from typing import Any
 
 from crewmem_producers.events import Event, KickoffCompleted, MemoryRemembered
 from crewmem_producers.names import memory_id
+from crewmem_producers.privacy import is_private, private_key
 from crewmem_store import effects
 from crewmem_store.rows import MemoryRow, Outcome
 
@@ -33,9 +34,13 @@ def kind_of(draft: Draft) -> str:
 
 
 def key_of(draft: Draft) -> str | None:
-    """The key that a remember names; of an output None."""
+    """Return the key that a remember names; of an output None. A private memory has one of its source's own, always: what is
+    not private is never left out as its repeat, and the other way round."""
     body = draft.event.body
-    return redact_name(body.key) if isinstance(body, MemoryRemembered) else None
+    if not isinstance(body, MemoryRemembered):
+        return None
+    key = redact_name(body.key)
+    return private_key(body.metadata, key or draft.source_hash) if is_private(body.metadata) else key
 
 
 def expires_at(draft: Draft) -> datetime | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Any, Literal
 
@@ -69,11 +70,12 @@ class CrewMemory(Memory):
         agent_role: str | None = None,
         root_scope: str | None = None,
     ) -> MemoryRecord | None:
-        """Store one memory; None when read-only. In an outage it is delivered later."""
+        """Store one memory; None when read-only. In an outage it is delivered later. A `private` one is recalled by its
+        `source` alone, or with `include_private`; no agent's prompt and no tool gets it otherwise."""
         if self.read_only:
             return None
         path = self._path(scope, root_scope)
-        kept = metadata_of(metadata, scope=path, categories=categories, source=source)
+        kept = metadata_of(metadata, scope=path, categories=categories, source=source, private=private)
         key = key_of(content, scope=path, source=source)
         answer = self._memstore.remember(
             content, self._session, metadata=kept, importance=importance, speaker=agent_role, key=key
@@ -121,9 +123,11 @@ class CrewMemory(Memory):
             return []
         path = self._path(scope)
         narrowed = bool(categories) or path != ROOT
-        found = self._memstore.recall(query, self._session, top_k=limits.TOP_K if narrowed else min(limit, limits.TOP_K))
+        most = limits.TOP_K if narrowed else min(limit, limits.TOP_K)
+        ask = partial(self._memstore.recall, query, self._session, source=source, include_private=include_private or None)
+        found = ask(top_k=most)
         if path != ROOT:
-            found += self._memstore.recall(query, self._session, top_k=limits.TOP_K, metadata={SCOPE: path})
+            found += ask(top_k=limits.TOP_K, metadata={SCOPE: path})
         unique = {memory["id"]: memory for memory in found}.values()
         matches = [MemoryMatch(record=record_of(memory), score=memory.get("score") or 0.0) for memory in unique]
         inside = [match for match in matches if within(match.record, path, categories)]
@@ -148,7 +152,8 @@ class CrewMemory(Memory):
         raise RequestRefused(f"memory {record_id} cannot be changed: Memstore.remember(..., key=...) replaces what a key said")
 
     def list_records(self, scope: str | None = None, limit: int = 200, offset: int = 0) -> list[MemoryRecord]:
-        """Return the memories of a scope, newest first. `offset` of them are left out."""
+        """Return the memories of a scope, newest first, none that is private: nobody says who asks. `offset` of them are left
+        out."""
         return list(islice(self._records(scope), max(offset, 0), max(offset, 0) + max(limit, 0)))
 
     def list_scopes(self, path: str | None = None) -> list[str]:

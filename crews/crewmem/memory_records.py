@@ -14,22 +14,30 @@ from typing import Any
 from crewai.memory.types import MemoryRecord, ScopeInfo
 from crewai.memory.utils import normalize_scope_path
 from crewmem_producers.compat import UTC, iso_time
+from crewmem_producers.privacy import PRIVATE, SOURCE, is_private
 
 ROOT = "/"
-SCOPE, CATEGORIES, SOURCE = "scope", "categories", "source"
-"""Metadata in which CrewAI's scope paths, categories and sources are kept."""
+SCOPE, CATEGORIES = "scope", "categories"
+"""Metadata in which CrewAI's scope paths and categories are kept."""
 DEFAULT_IMPORTANCE = 0.5
 
 _LETTERS = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
 
 
 def metadata_of(
-    metadata: Mapping[str, Any] | None, *, scope: str, categories: Iterable[str] | None, source: str | None
+    metadata: Mapping[str, Any] | None,
+    *,
+    scope: str,
+    categories: Iterable[str] | None,
+    source: str | None,
+    private: bool = False,
 ) -> dict[str, Any]:
     """Return what is kept of a record beside its content."""
     kept = dict(metadata or {})
     if source:
         kept[SOURCE] = source
+    if private:
+        kept[PRIVATE] = True
     if scope != ROOT:
         kept[SCOPE] = scope
     if categories:
@@ -66,6 +74,7 @@ def record_of(memory: Mapping[str, Any]) -> MemoryRecord:
         created_at=created,
         last_accessed=created,
         source=source if isinstance(source, str) else None,
+        private=is_private(metadata),
     )
 
 

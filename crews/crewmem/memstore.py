@@ -23,7 +23,7 @@ from crewmem_producers.settings import CrewSettings, load
 from crewmem.connection import connect
 from crewmem.content import fit_content
 from crewmem.errors import RequestRefused
-from crewmem.recalling import RecallArguments, recall_request, warn_if_behind
+from crewmem.recalling import ListArguments, RecallArguments, recall_request, warn_if_behind
 from crewmem.remembering import RememberArguments, checked
 from crewmem.sessions import PlainSession, Sessions, resolve_call
 from crewmem.tracing import traceparent
@@ -126,6 +126,8 @@ class Memstore:
         agent_role: str | None = None,
         kind: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        source: str | None = None,
+        include_private: bool | None = None,
         strict: bool | None = None,
         explain: bool | None = None,
     ) -> Memories:
@@ -135,6 +137,9 @@ class Memstore:
         score of at least `threshold` (0). `crew`, `agent_role`, `kind` and `metadata` take only memories that have these
         values, `since` and `until` only those made between these times; `as_of` asks what was known at that time. With
         `explain` each memory says why it ranked so: `explain`, a number a signal.
+
+        A memory whose metadata say `private: True` comes back only to the `source` that its metadata name, or with
+        `include_private`.
 
         With `after` (a token; by default everything that is on the log now) the service waits until that is in its view,
         `wait_seconds` at most (2, up to 30); None does not wait. When that takes longer a warning says so, and with this
@@ -146,7 +151,7 @@ class Memstore:
         request = recall_request(
             query, self._sessions(session).read, top_k=top_k, threshold=threshold, after=after, wait_seconds=wait_seconds,
             as_of=as_of, since=since, until=until, crew=crew, agent_role=agent_role, kind=kind, metadata=metadata,
-            strict=strict, explain=explain,
+            source=source, include_private=include_private, strict=strict, explain=explain,
         )  # fmt: skip
         return list(self._recalled(request).get("memories", ()))
 
@@ -176,13 +181,23 @@ class Memstore:
         return self._connection.client.call("DELETE", f"/v1/memory/forget/{quote(id, safe='')}", wait_seconds=_wait(None))
 
     def list(
-        self, session: PlainSession | None = None, *, limit: int | None = None, offset: int | None = None
+        self,
+        session: PlainSession | None = None,
+        *,
+        limit: int | None = None,
+        offset: int | None = None,
+        source: str | None = None,
+        include_private: bool | None = None,
     ) -> dict[str, Any]:
-        """What a session, or several, hold, newest first: `{memories, total}`; `limit` is 20, at most 100.
+        """Return what a session, or several, hold, newest first: `{memories, total}`; `limit` is 20, at most 100. Private
+        memories are listed as `recall` gives them: to their `source`, or with `include_private`.
 
-        Raises RequestRefused, KeyRefused, RightRefused, ServiceUnavailable.
+        Raise RequestRefused, KeyRefused, RightRefused, ServiceUnavailable.
         """
-        params: dict[str, Any] = {"session": list(self._sessions(session).read), "limit": limit, "offset": offset}
+        params: dict[str, Any] = {
+            "session": list(self._sessions(session).read), "limit": limit, "offset": offset, "source": source,
+            "include_private": include_private,
+        }  # fmt: skip
         return self._connection.client.call("GET", "/v1/memory/list", params={n: v for n, v in params.items() if v is not None})
 
     async def aremember(self, content: str, session: PlainSession | None = None, **fields: Unpack[RememberArguments]) -> Memory:
@@ -208,11 +223,9 @@ class Memstore:
         """`forget` for asyncio."""
         return await asyncio.to_thread(self.forget, id)
 
-    async def alist(
-        self, session: PlainSession | None = None, *, limit: int | None = None, offset: int | None = None
-    ) -> dict[str, Any]:
+    async def alist(self, session: PlainSession | None = None, **asked: Unpack[ListArguments]) -> dict[str, Any]:
         """`list` for asyncio."""
-        return await asyncio.to_thread(self.list, session, limit=limit, offset=offset)
+        return await asyncio.to_thread(self.list, session, **asked)
 
     def close(self) -> None:
         """Closes what this process has open to this service; the next use opens it again."""

@@ -28,8 +28,19 @@ class RecallArguments(TypedDict, total=False):
     agent_role: str | None
     kind: str | None
     metadata: Mapping[str, Any] | None
+    source: str | None
+    include_private: bool | None
     strict: bool | None
     explain: bool | None
+
+
+class ListArguments(TypedDict, total=False):
+    """What may be asked of a list beside its session, as `Memstore.list` says."""
+
+    limit: int | None
+    offset: int | None
+    source: str | None
+    include_private: bool | None
 
 
 def recall_request(query: str, sessions: Sequence[str], **fields: Unpack[RecallArguments]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from crewmem_producers.limits import LABEL_CHARACTERS
 from crewmem_producers.marks import normalised
+from crewmem_producers.privacy import visible
 
 from crewmem_store import bm25
 from crewmem_store.bm25 import Floats
@@ -80,7 +81,8 @@ class Filters:
 class Question:
     """What is asked. `vector` is the embedded text, float32 (d,), normalised; `now` is aware.
 
-    With `as_of` the memory is asked as it stood then: created, not yet superseded and not yet expired at that time.
+    With `as_of` the memory is asked as it stood then: created, not yet superseded and not yet expired at that time. `source` is
+    who asks: of private memories (`crewmem_producers.privacy`) only that source's count, or all with `include_private`.
     """
 
     text: str
@@ -90,6 +92,12 @@ class Question:
     threshold: float = 0.0
     as_of: datetime | None = None
     filters: Filters = field(default_factory=Filters)
+    source: str | None = None
+    include_private: bool = False
+
+    def sees(self, row: MemoryRow) -> bool:
+        """Whether the row is not somebody else's private memory: such a row counts in nothing."""
+        return visible(row.metadata, source=self.source, include_private=self.include_private)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +133,9 @@ def current(row: MemoryRow, *, now: datetime, as_of: datetime | None = None) -> 
 
 def recall(found: Rows, question: Question, *, weights: Weights) -> list[Hit]:
     """The rows that answer the question, best first, `top_k` at most."""
-    kept = [i for i, row in enumerate(found.rows) if current(row, now=question.now, as_of=question.as_of)]
+    kept = [
+        i for i, row in enumerate(found.rows) if current(row, now=question.now, as_of=question.as_of) and question.sees(row)
+    ]
     if not kept:
         return []
     rows = [found.rows[i] for i in kept]

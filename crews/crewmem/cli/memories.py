@@ -20,6 +20,8 @@ Sessions = Annotated[
     typer.Option("--session", "-s", help="Session, repeatable; `*`: all that the key may read.", show_default=False),
 ]
 
+Private = Annotated[bool, typer.Option("--private", help="Private memories of every source as well.")]
+
 
 def recall(
     query: Annotated[str, typer.Argument(help="What to look for, in plain words.")],
@@ -30,6 +32,7 @@ def recall(
     fresh: Annotated[bool, typer.Option(help="Wait for everything that was acknowledged before.")] = True,
     context: Annotated[bool, typer.Option("--context", help="Print a block ready for a prompt.")] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Say why each memory ranks so (JSON).")] = False,
+    private: Private = False,
     as_json: AsJson = False,
 ) -> None:
     """Find memories and print them with their scores."""
@@ -39,6 +42,7 @@ def recall(
     asked |= {"after": LATEST, "wait_seconds": _WAIT_SECONDS} if fresh else {}
     asked |= {"format": "context"} if context else {}
     asked |= {"explain": True} if explain else {}
+    asked |= {"include_private": True} if private else {}
     answer = parts.call(settings, "POST", "/v1/memory/recall", json=asked, wait_seconds=_WAIT_SECONDS if fresh else 0)
     if answer.get("fresh") is False:
         note("the newest events are not in the view yet", style="yellow")
@@ -54,11 +58,13 @@ def list_memories(
     session: Sessions = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many, at most.")] = 20,
     offset: Annotated[int, typer.Option(min=0, help="How many to pass over.")] = 0,
+    private: Private = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the memories of a session, newest first."""
     settings = load(CrewSettings)
     asked: dict[str, Any] = {"session": _asked(session, settings), "limit": limit, "offset": offset}
+    asked |= {"include_private": True} if private else {}
     answer = parts.call(settings, "GET", "/v1/memory/list", params=asked)
     if as_json:
         print_json(answer)

@@ -102,8 +102,9 @@ def _question(asked: RecallRequest, vector: Vector, now: datetime) -> Question:
         since=asked.since, until=asked.until,
     )  # fmt: skip
     return Question(
-        text=asked.q, vector=vector, now=now, top_k=asked.top_k, threshold=asked.threshold, as_of=asked.as_of, filters=filters
-    )
+        text=asked.q, vector=vector, now=now, top_k=asked.top_k, threshold=asked.threshold, as_of=asked.as_of, filters=filters,
+        source=asked.source, include_private=asked.include_private,
+    )  # fmt: skip
 
 
 def _content(asked: RecallRequest, hits: list[Hit], *, view: View, now: datetime) -> dict[str, Any]:

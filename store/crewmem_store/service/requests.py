@@ -77,6 +77,10 @@ class RecallRequest(_Request):
     """Only memories created then or later, 1970 to 3000."""
     until: Time | None = None
     """Only memories created then or before, 1970 to 3000."""
+    source: Label | None = None
+    """Who asks: of private memories (metadata `private: true`) only those with this `source` in their metadata."""
+    include_private: bool = False
+    """Private memories of every source as well."""
     format: Literal["json", "context"] = "json"
     """`context` adds a block of text, ready for an agent's backstory."""
     max_tokens: Annotated[int, Field(ge=1, le=limits.CONTEXT_TOKENS)] = 600
@@ -103,6 +107,10 @@ class ListQuery(_Request):
     """How many memories at most, 1 to 100."""
     offset: Annotated[int, Field(ge=0, le=limits.PAGE_OFFSET)] = 0
     """How many of the newest to leave out."""
+    source: Label | None = None
+    """Who asks: of private memories (metadata `private: true`) only those with this `source` in their metadata."""
+    include_private: bool = False
+    """Private memories of every source as well."""
 
 
 class ForgetQuery(_Request):
