@@ -1,6 +1,7 @@
-"""How the outbox of a host stands, as its relay reports it: `producer/<source>` in the registry.
+"""How the outbox of a host stands, as its relay reports it.
 
-A relay that writes to Kafka puts its report there itself; of one that posts to the service, the service does.
+A relay that writes to Kafka puts its report into the registry itself, as `producer/<source>`. For one that posts to the
+service the service does, as `producer/<tenant>/<start of the key's hash>/<source>`: a key cannot report for another.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ KEPT = timedelta(days=30)
 
 
 def key_of(source: str) -> str:
-    """The registry's key of that host."""
+    """The registry's key of a host that writes to Kafka."""
     return PREFIX + source
 
 
@@ -33,5 +34,10 @@ def report(*, transport: str, tenant: str, depth: int, oldest_seconds: float, ve
 
 
 def reports(registry: Registry) -> dict[str, Value]:
-    """The newest report of every host, by its name."""
+    """The newest report of every host, by its name in the registry; `host_of` gives the host's own."""
     return {key.removeprefix(PREFIX): value for key, value in registry.items(PREFIX).items()}
+
+
+def host_of(name: str, report: Value) -> str:
+    """The host's name."""
+    return str(report.get("source") or name)

@@ -9,7 +9,8 @@ Values are JSON objects; a key is a kind and, but for `active`, a name behind a 
     erasure/<record key>            the last erasure of a session (erasing)
     retired/<fingerprint>           master keys for which nothing may be sealed any more (data_keys)
     opener/<source>/<process>       who opens sealed events, and with which master keys (openers)
-    producer/<source>               how the outbox of a host stands (producer_report)
+    producer/<source>               how the outbox of a host that writes to Kafka stands (producer_report)
+    producer/<tenant>/<key>/<source>    the same of a host that posts to the service
 
 `registry_sqlite.SqliteRegistry` and `registry_kafka.KafkaRegistry` keep the contract;
 `tests/producers/conformance_registry.py` of the source distribution is its suite.

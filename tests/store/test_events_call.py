@@ -17,6 +17,9 @@ from crewmem_producers.events import Event, KickoffCompleted, MemoryForgotten, M
 from crewmem_producers.limits import BATCH_EVENTS
 from crewmem_producers.log import Position, Record
 from crewmem_producers.names import Scope
+from crewmem_store.keys import hash_key
+from crewmem_store.service import producers
+from crewmem_store.service.producers import HOSTS_OF_A_KEY
 from support.service import NOON, Stack, refused_with, running_stack
 
 
@@ -160,8 +163,9 @@ async def test_a_log_that_does_not_acknowledge_is_503(
 async def test_what_a_relay_reports_is_kept_by_source_every_half_minute(stack: Stack) -> None:
     key = await stack.key()
     await post(stack, [event("a")], key=key, header="depth=3,oldest_seconds=1.5,version=0.1.0")
-    assert stack.registry.get("producer/host-1") == {
-        "transport": "http", "tenant": "acme", "depth": 3, "oldest_seconds": 1.5, "version": "0.1.0",
+    assert stack.registry.get(f"producer/acme/{hash_key(key)[:12]}/host-1") == {
+        "source": "host-1", "key": hash_key(key)[:12], "transport": "http", "tenant": "acme",
+        "depth": 3, "oldest_seconds": 1.5, "version": "0.1.0",
         "seen_at": "2026-11-23T12:00:00.000000Z",
     }  # fmt: skip
     stack.clock.pass_(seconds=29)
@@ -170,9 +174,54 @@ async def test_what_a_relay_reports_is_kept_by_source_every_half_minute(stack: S
     await post(stack, [event("c", source="host-2")], key=key, header="depth=5,oldest_seconds=0,version=0.1.0")
     assert [value["depth"] for value in stack.registry.items("producer/").values()] == [3, 5]
     metrics = (await stack.call("GET", "/metrics", key=None)).text
-    assert 'crewmem_outbox_events{source="host-1"} 3.0' in metrics and 'crewmem_outbox_events{source="host-2"} 5.0' in metrics
+    assert "\ncrewmem_outbox_events 8.0\n" in metrics and "host-1" not in metrics and "acme" not in metrics
     stack.clock.now += timedelta(hours=1)
-    assert 'source="host-1"' not in (await stack.call("GET", "/metrics", key=None)).text
+    assert "\ncrewmem_outbox_events 0.0\n" in (await stack.call("GET", "/metrics", key=None)).text
+
+
+REPORT = "depth=3,oldest_seconds=1.5,version=0.1.0"
+
+
+async def test_a_key_reports_for_itself_and_not_for_the_hosts_of_another(stack: Stack) -> None:
+    ours, theirs = await stack.key(), await stack.key(tenant="other")
+    await post(stack, [event("a")], key=ours, header=REPORT)
+    await post(stack, [event("a")], key=theirs, header=REPORT.replace("depth=3", "depth=999999"))
+    found = stack.registry.items("producer/")
+    assert {(value["tenant"], value["source"], value["depth"]) for value in found.values()} == {
+        ("acme", "host-1", 3), ("other", "host-1", 999999),
+    }  # fmt: skip
+
+
+async def test_hosts_that_a_key_invents_are_bounded(stack: Stack, caplog: pytest.LogCaptureFixture) -> None:
+    abuser, other = await stack.key(name="abuser"), await stack.key(name="other")
+    await post(stack, [event("a", source="honest")], key=other, header=REPORT)
+    for start in range(0, 3_000, 250):
+        batch = [event("a", source=f"invented-{n}") for n in range(start, start + 250)]
+        for _ in range(10):
+            await post(stack, batch[:5], key=abuser, header=REPORT)
+            batch = batch[25:]
+    of_abuser = stack.registry.items(f"producer/acme/{hash_key(abuser)[:12]}/")
+    assert len(of_abuser) == HOSTS_OF_A_KEY and len(stack.registry.items("producer/")) == HOSTS_OF_A_KEY + 1
+    assert caplog.text.count("more than 100 hosts") == 1
+
+    stack.clock.pass_(minutes=11)
+    await post(stack, [event("a", source="a-new-host")], key=abuser, header=REPORT)
+    of_abuser = stack.registry.items(f"producer/acme/{hash_key(abuser)[:12]}/")
+    assert len(of_abuser) == HOSTS_OF_A_KEY and "a-new-host" in {value["source"] for value in of_abuser.values()}
+
+
+async def test_hosts_of_all_keys_are_bounded(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producers, "HOSTS_IN_ALL", 4)
+    for number in range(6):
+        await post(stack, [event("a", source=f"host-{number}")], key=await stack.key(name=f"k{number}"), header=REPORT)
+    assert len(stack.registry.items("producer/")) == 4
+
+
+async def test_a_batch_reports_for_few_hosts_and_their_names_are_clean(stack: Stack) -> None:
+    sources = ["evil\nERROR forged", "\x1b[2J\u202e", "x" * 200, *(f"h{n}" for n in range(50))]
+    await post(stack, [event("a", source=source) for source in sources], key=await stack.key(), header=REPORT)
+    found = [value["source"] for value in stack.registry.items("producer/").values()]
+    assert len(found) == 5 and all(source.isprintable() and len(source) <= 60 for source in found)
 
 
 @pytest.mark.parametrize("error", [RegistryUnavailable("no broker answers"), LogRefused("this user may not write")])
@@ -191,7 +240,7 @@ async def test_a_report_that_cannot_be_kept_fails_no_batch_and_is_said_once(
             assert response.json()["results"][0]["status"] == "accepted"
     assert caplog.text.count(str(error)) == 1
     await post(stack, [event("c")], key=key, header=report)
-    assert stack.registry.get("producer/host-1") is not None
+    assert stack.registry.get(f"producer/acme/{hash_key(key)[:12]}/host-1") is not None
 
 
 @pytest.mark.parametrize("header", ["", "depth=x", "depth=1,oldest_seconds=nan,version=1", "a" * 5000])

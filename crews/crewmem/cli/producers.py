@@ -6,8 +6,9 @@ import asyncio
 from typing import Any
 
 from crewmem_producers.compat import iso_time
+from crewmem_producers.display import display_name
 from crewmem_producers.events import utc_now
-from crewmem_producers.producer_report import reports
+from crewmem_producers.producer_report import host_of, reports
 from crewmem_producers.settings import KafkaSettings, load
 
 from crewmem.cli import parts
@@ -28,14 +29,14 @@ def producers(as_json: AsJson = False) -> None:
     elif not hosts:
         note("no producer has reported yet")
     else:
-        columns = ("host", "way", "tenant", "waiting", "oldest", "version", "heard")
-        print_table(columns, [(name, *_row(report)) for name, report in hosts.items()])
+        columns = ("host", "way", "tenant", "key", "waiting", "oldest", "version", "heard")
+        print_table(columns, [(display_name(host_of(name, report)), *_row(report)) for name, report in hosts.items()])
 
 
 def _row(report: dict[str, Any]) -> tuple[Any, ...]:
     oldest = f"{float(report.get('oldest_seconds') or 0):.0f} s" if report.get("depth") else ""
     return (
-        report.get("transport"), report.get("tenant"), report.get("depth"), oldest, report.get("version"),
+        report.get("transport"), report.get("tenant"), report.get("key"), report.get("depth"), oldest, report.get("version"),
         _ago(report.get("seen_at")),
     )  # fmt: skip
 

@@ -70,7 +70,7 @@ async def events(request: Request, key: Writer, parts: Annotated[Parts, Depends(
     taken = [one.record for one in judged if one.record is not None]
     marks = iter([Mark(*position) for position in await append(parts, taken)] if taken else [])
     sources = {one.source for one in judged}
-    await finished(parts.producers.heard(request.headers.get(RELAY_HEADER), sources=sources, tenant=key.tenant))
+    await finished(parts.producers.heard(request.headers.get(RELAY_HEADER), sources=sources, key=key))
     return answer({"results": [_result(one, next(marks) if one.record else None) for one in judged]})
 
 

@@ -1,8 +1,8 @@
-"""What the service counts, as Prometheus reads it. No tenant and no session is ever a label."""
+"""What the service counts, as Prometheus reads it. No tenant, session, key or host is ever a label: it needs no key."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -27,7 +27,7 @@ class Metrics:
                                registry=self._registry)  # fmt: skip
 
     def text(
-        self, progress: Sequence[PartitionProgress], *, outbox_events: Mapping[str, int], stalled_partitions: int | None = None
+        self, progress: Sequence[PartitionProgress], *, outbox_events: int, stalled_partitions: int | None = None
     ) -> bytes:
         """The exposition: what was counted, and how far the active generation is. `stalled_partitions` None: unknown."""
         snapshot = _Snapshot(progress, outbox_events, stalled_partitions)
@@ -37,9 +37,7 @@ class Metrics:
 class _Snapshot:
     """Figures that are read when they are asked for, in the shape of a collector."""
 
-    def __init__(
-        self, progress: Sequence[PartitionProgress], outbox_events: Mapping[str, int], stalled_partitions: int | None
-    ) -> None:
+    def __init__(self, progress: Sequence[PartitionProgress], outbox_events: int, stalled_partitions: int | None) -> None:
         self._progress = progress
         self._stalled_partitions = stalled_partitions
         self._outbox_events = outbox_events
@@ -63,9 +61,10 @@ class _Snapshot:
                 totals[outcome] = totals.get(outcome, 0) + count
         for outcome, count in sorted(totals.items()):
             records.add_metric([outcome], count)
-        outbox = GaugeMetricFamily("crewmem_outbox_events", "Events waiting in outboxes, by crew host.", labels=["source"])
-        for source, count in sorted(self._outbox_events.items()):
-            outbox.add_metric([source], count)
+        outbox = GaugeMetricFamily(
+            "crewmem_outbox_events", "Events that wait in the outboxes of all hosts that reported lately.",
+            value=self._outbox_events,
+        )  # fmt: skip
         stalled = GaugeMetricFamily(
             "crewmem_stalled_partitions", "Partitions of the active generation that stand still though records wait there."
         )
