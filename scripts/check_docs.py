@@ -113,7 +113,7 @@ def is_setting(name: str) -> bool:
 
 def metric_faults() -> Iterator[str]:
     """Metrics that the page about them leaves out, and such as it invents."""
-    texts = (ConsumerMetrics().text(), ServiceMetrics().text([], outbox_events={}))
+    texts = (ConsumerMetrics().text(), ServiceMetrics().text([], outbox_events=0))
     families = [family for text in texts for family in text_string_to_metric_families(text.decode())]
     ours = [one for one in families if one.name.startswith("crewmem_") and not one.name.endswith("_created")]
     there = {f"{one.name}_total" if one.type == "counter" else one.name for one in ours}
