@@ -35,7 +35,7 @@ def required_key(settings: CrewSettings) -> str:
     key = settings.resolved_api_key()
     if not key:
         raise SettingsError(
-            f"no API key for {settings.base_url}: set CREWMEM_API_KEY (or CREWMEM_API_KEY_FILE), "
+            f"no API key for {settings.service_url()}: set CREWMEM_API_KEY (or CREWMEM_API_KEY_FILE), "
             "or start `crewmem up` on this machine, which makes one"
         )
     if not key.isascii() or not key.isprintable() or " " in key:
@@ -43,13 +43,13 @@ def required_key(settings: CrewSettings) -> str:
     return key
 
 
-def address(settings: CrewSettings) -> tuple[str, str]:
-    """The service's base URL without a slash at its end, and its host. Raises SettingsError for what is no address."""
+def host(settings: CrewSettings) -> str:
+    """The host of the service's address. Raises SettingsError for what is not an address."""
+    url = settings.service_url()
     try:
-        url = httpx.URL(settings.base_url)
+        return httpx.URL(url).host
     except httpx.InvalidURL as error:
-        raise SettingsError(f"CREWMEM_BASE_URL is no address: {settings.base_url} ({error})") from error
-    return settings.base_url.rstrip("/"), url.host
+        raise SettingsError(f"CREWMEM_BASE_URL is no address: {url} ({error})") from error
 
 
 def _trace() -> dict[str, str]:
@@ -65,7 +65,8 @@ class Client:
 
     def __init__(self, settings: CrewSettings) -> None:
         self._key = required_key(settings)
-        self._base_url, self._host = address(settings)
+        self._host = host(settings)
+        self._settings = settings
         self._timeout_seconds = settings.recall_timeout_seconds
         self._lock = threading.Lock()
         self._sender: _Sender | None = None
@@ -102,6 +103,11 @@ class Client:
                 "`crewmem serve`), or correct CREWMEM_BASE_URL"
             ) from error
         return self._read(response)
+
+    @property
+    def _base_url(self) -> str:
+        """Asked for at each call: `crewmem up` may be started again on another port."""
+        return self._settings.service_url()
 
     def close(self) -> None:
         """Close the connections; a later call opens new ones."""

@@ -19,7 +19,7 @@ from crewmem_producers.settings import CrewSettings
 
 from crewmem.client import Client
 
-OF_ONE_CREW = frozenset({"session", "top_k", "max_tokens", "threshold", "publish_inputs"})
+OF_ONE_CREW = frozenset({"session", "top_k", "max_tokens", "threshold", "publish_inputs", "announce"})
 """Settings that make no difference to a connection."""
 MOST_IDLE = 32
 """Destinations that nobody holds now and that stay open for who comes back."""

@@ -90,6 +90,9 @@ def _on_start(context: Any) -> None:
 def _on_input(context: Any) -> None:
     kickoff = running_kickoff()
     if kickoff is None or kickoff.crew is not context.crew:
+        _on_start(context)  # a before_kickoff callback has installed crewmem: the start was dispatched before
+        kickoff = _current.get()
+    if kickoff is None or kickoff.crew is not context.crew:
         return
     kickoff.begin(dict(context.inputs or {}))
     for agent in {id(agent): agent for agent in (*context.crew.agents, *(t.agent for t in context.crew.tasks))}.values():

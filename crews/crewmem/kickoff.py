@@ -19,6 +19,7 @@ from crewmem_producers.names import Scope
 from crewmem_producers.settings import CrewSettings
 
 from crewmem.agent_roles import AgentRoles, caller, session_of_role
+from crewmem.announcing import announce
 from crewmem.connection import Connection
 from crewmem.errors import SessionMissing
 from crewmem.kickoff_events import Ended, bodies_by_role, body_of
@@ -55,6 +56,7 @@ class Options:
 class _Recalled:
     block: Block | None
     milliseconds: float
+    problem: CrewmemError | None = None
 
 
 @dataclass(eq=False)
@@ -149,23 +151,24 @@ class Kickoff:
         read = self.sessions.read if self.sessions is not None else ()
         written = [event.scope.session for event in events if event.scope]
         blocks = {name: found.block for name, found in self._recalled.items() if found.block is not None}
-        report(
-            Run(
-                execution_id=self.execution_id,
-                crew=self.crew.name,
-                sessions=read or tuple(dict.fromkeys([*map(session_of_role, self._recalled), *written])),
-                memories=tuple(memory for block in blocks.values() for memory in block.memories),
-                blocks={name: block.text for name, block in blocks.items()},
-                tokens=sum(block.tokens for block in blocks.values()),
-                best_score=max((b.best_score for b in blocks.values() if b.best_score is not None), default=None),
-                recall_milliseconds=sum(found.milliseconds for found in self._recalled.values()),
-                publish_milliseconds=(time.perf_counter() - started) * 1000,
-                event_ids=sent.ids,
-                published=sent.acknowledged,
-                waiting=sent.waiting,
-                failed=None if error is None else f"{type(error).__name__}: {error}"[:200],
-            )
+        run = Run(
+            execution_id=self.execution_id,
+            crew=self.crew.name,
+            sessions=read or tuple(dict.fromkeys([*map(session_of_role, self._recalled), *written])),
+            memories=tuple(memory for block in blocks.values() for memory in block.memories),
+            blocks={name: block.text for name, block in blocks.items()},
+            tokens=sum(block.tokens for block in blocks.values()),
+            best_score=max((b.best_score for b in blocks.values() if b.best_score is not None), default=None),
+            recall_milliseconds=sum(found.milliseconds for found in self._recalled.values()),
+            publish_milliseconds=(time.perf_counter() - started) * 1000,
+            event_ids=sent.ids,
+            published=sent.acknowledged,
+            waiting=sent.waiting,
+            failed=None if error is None else f"{type(error).__name__}: {error}"[:200],
         )
+        report(run)
+        problem = next((found.problem for found in self._recalled.values() if found.problem is not None), None)
+        announce(run, options.settings, problem=problem)
         if sent.problem is not None:
             raise sent.problem
 
@@ -184,6 +187,7 @@ class Kickoff:
         settings, started = self.options.settings, time.perf_counter()
         seconds = settings.recall_timeout_seconds
         found: list[dict[str, Any]] = []
+        problem: CrewmemError | None = None
         try:
             request = recall_request(
                 self._query(role), sessions, top_k=settings.top_k, threshold=settings.threshold, after=LATEST,
@@ -193,13 +197,15 @@ class Kickoff:
             found = answer.get("memories", [])
             warn_if_behind(answer, "from this kickoff")
         except Unavailable as error:
+            problem = error
             logger.warning("the crew starts without memory: %s", error)
         except CrewmemError as error:
+            problem = error
             logger.error("the crew starts without memory: %s", error)
             if self.options.strict and isinstance(error, TransportRefused):
                 raise
         block = make_block(found, now=self.clock(), top_k=settings.top_k, max_tokens=settings.max_tokens)
-        return _Recalled(block=block, milliseconds=(time.perf_counter() - started) * 1000)
+        return _Recalled(block=block, milliseconds=(time.perf_counter() - started) * 1000, problem=problem)
 
     def _query(self, role: str | None) -> str:
         """The task descriptions (a role's own, when it has any) and the inputs that are text."""

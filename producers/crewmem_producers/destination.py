@@ -20,7 +20,7 @@ def open_transport(settings: CrewSettings) -> Transport:
         return KafkaTransport.of(settings)
     from crewmem_producers.transport_http import HttpTransport
 
-    return HttpTransport(base_url=settings.base_url, api_key=settings.resolved_api_key)
+    return HttpTransport(base_url=settings.service_url, api_key=settings.resolved_api_key)
 
 
 def check(settings: CrewSettings) -> None:
@@ -38,8 +38,8 @@ def check(settings: CrewSettings) -> None:
 def outbox_path(settings: CrewSettings) -> Path:
     """The outbox file of these settings: 16 hex digits of SHA-256(transport, address, namespace, tenant or API key).
 
-    The key that `crewmem up` wrote is not part of the name: what was published before there was one belongs to the same
-    destination.
+    The key and the address that `crewmem up` wrote are not part of the name: what was published before there was one, or when
+    it had another port, belongs to the same destination.
     """
     if settings.kafka_bootstrap:
         parts = ("kafka", settings.kafka_bootstrap, settings.namespace, settings.tenant)

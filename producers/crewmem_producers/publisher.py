@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from crewmem_producers import forks, sizes
 from crewmem_producers.destination import check, open_transport
 from crewmem_producers.direct_sender import DirectSender
-from crewmem_producers.errors import InvalidEvent, SettingsError
+from crewmem_producers.errors import CrewmemError, InvalidEvent, SettingsError
 from crewmem_producers.events import PUBLISHABLE, Event
 from crewmem_producers.jsonable import jsonable
 from crewmem_producers.outbox import OutboxStatus
@@ -145,13 +145,17 @@ class Publisher:
         sender = self._sender
         if sender is None:
             return
-        flushed = _flushed(sender, self._settings.flush_seconds)
-        if not flushed:
-            status = sender.status()
-            log.warning(
-                "not sent yet: %d in the outbox %s (%s); the next process that publishes sends what waits there, or "
-                "`crewmem outbox flush`", status.depth, status.path, status.error or "not sent in time",
-            )  # fmt: skip
+        flushed = False
+        try:
+            flushed = _flushed(sender, self._settings.flush_seconds)
+            if not flushed:
+                status = sender.status()
+                log.warning(
+                    "not sent yet: %d in the outbox %s (%s); the next process that publishes sends what waits there, or "
+                    "`crewmem outbox flush`", status.depth, status.path, status.error or "not sent in time",
+                )  # fmt: skip
+        except CrewmemError as error:  # a full disk, for one: nothing else catches it at the end of a process
+            log.warning("what waits in the outbox was not sent: %s", error)
         self._close(cut_off=not flushed)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from crewmem_producers.compat import tomllib
 from crewmem_producers.errors import SettingsError
@@ -15,6 +16,26 @@ from crewmem_producers.errors import SettingsError
 PREFIX = "CREWMEM_"
 CONFIG_VARIABLE = "CREWMEM_CONFIG"
 CONFIG_NAME = "crewmem.toml"
+
+_OF_SERVICE = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+
+
+def kubernetes_names(environ: Mapping[str, str] = os.environ) -> frozenset[str]:
+    """Variables that Kubernetes sets in each pod for a Service whose name begins with `crewmem`: they are no settings.
+
+    For a Service `crewmem-recall` these are CREWMEM_RECALL_SERVICE_HOST, CREWMEM_RECALL_SERVICE_PORT, CREWMEM_RECALL_PORT
+    (`tcp://10.0.0.7:8765`) and more. Only where these three are there is a name taken for one of them: a typing error is not.
+    """
+    services = {
+        name.removesuffix("_PORT")
+        for name, value in environ.items()
+        if name.startswith("CREWMEM") and name.endswith("_PORT") and _SERVICE_ADDRESS.match(value)
+    }
+    whole = [service for service in services if {f"{service}_SERVICE_HOST", f"{service}_SERVICE_PORT"} <= environ.keys()]
+    return frozenset(
+        name for name in environ for service in whole if name.startswith(service) and _OF_SERVICE.fullmatch(name, len(service))
+    )
 
 
 def config_path(environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -80,13 +101,16 @@ class SourcedSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        if isinstance(env_settings, EnvSettingsSource):
+            others = {name.lower() for name in kubernetes_names()}
+            env_settings.env_vars = {name: value for name, value in env_settings.env_vars.items() if name.lower() not in others}
         return init_settings, env_settings, _FileSource(settings_cls), _TomlSource(settings_cls)
 
 
 def origin(name: str, environ: Mapping[str, str] = os.environ) -> str:
     """Where the setting's value comes from: a variable's name, the file's path, or `default`."""
     variable = PREFIX + name.upper()
-    if environ.get(variable):
+    if environ.get(variable) and variable not in kubernetes_names(environ):
         return variable
     if environ.get(f"{variable}_FILE"):
         return f"{variable}_FILE"

@@ -18,16 +18,24 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError as SourceError
 
-from crewmem_producers import limits
+from crewmem_producers import limits, local_service
 from crewmem_producers.errors import SettingsError
 from crewmem_producers.master_key import PublicKey
 from crewmem_producers.master_key import check as check_master_keys
 from crewmem_producers.names import check_tenant, normalise_session
-from crewmem_producers.setting_sources import CONFIG_VARIABLE, PREFIX, SourcedSettings, config_path, origin, read_config
+from crewmem_producers.setting_sources import (
+    CONFIG_VARIABLE,
+    PREFIX,
+    SourcedSettings,
+    config_path,
+    kubernetes_names,
+    origin,
+    read_config,
+)
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8765"
 API_KEY_NAME, MASTER_KEY_NAME = "api_key", "master_key"
-"""In the home folder: what `crewmem up` made."""
+"""In the home folder: what `crewmem up` made. Its address is there too (`local_service`)."""
 TEST_PREFIX = "CREWMEM_TEST_"
 """What tests and benchmarks read begins so, and is no setting."""
 
@@ -121,12 +129,14 @@ class CrewSettings(KafkaSettings):
     max_tokens: int = Field(600, ge=1, description="tokens of recalled memory in a prompt, at most")
     threshold: float = Field(0.15, ge=0, le=1, description="least cosine of a recalled memory")
 
+    announce: bool = Field(True, description="one line on stderr after the first kickoff of a process; `off`: none")
+
     @field_validator("base_url")
     @classmethod
     def _base_url(cls, value: str) -> str:
         if not _ADDRESS.match(value):
             raise ValueError(f"an address begins with http:// or https://, such as {DEFAULT_BASE_URL}")
-        return value
+        return value.rstrip("/").removesuffix("/v1").rstrip("/")  # the paths of the service begin with /v1
 
     @field_validator("session")
     @classmethod
@@ -137,8 +147,13 @@ class CrewSettings(KafkaSettings):
     def outbox_folder(self) -> Path:
         return (self.outbox_dir or self.home / "outbox").expanduser()
 
+    def service_url(self) -> str:
+        """`base_url` where it is set, else where the `crewmem up` of this home listens now, else the default."""
+        return self.base_url if "base_url" in self.model_fields_set else local_service.address(self.home) or self.base_url
+
     def resolved_api_key(self) -> str | None:
-        """`api_key`, else what `crewmem up` left in <home>/api_key when the service is the local default one.
+        """`api_key`, else what `crewmem up` left in <home>/api_key when the service is that of this machine: at the default
+        address, or where `crewmem up` listens now.
 
         Raises SettingsError when that file cannot be read.
         """
@@ -146,7 +161,7 @@ class CrewSettings(KafkaSettings):
             return self.api_key.get_secret_value()
         path = self.home / API_KEY_NAME
         try:
-            if self.base_url.rstrip("/") == DEFAULT_BASE_URL and path.is_file():
+            if self.service_url() in (DEFAULT_BASE_URL, local_service.address(self.home)) and path.is_file():
                 return path.read_text("utf-8").strip() or None
         except (OSError, ValueError) as error:
             raise SettingsError(f"the key that `crewmem up` wrote cannot be read: {error}; set {PREFIX}API_KEY") from error
@@ -259,10 +274,11 @@ def unknown_names(environ: Mapping[str, str] = os.environ) -> list[str]:
     names = known_names()
     variables = {PREFIX + name.upper() for name in names} | {CONFIG_VARIABLE}
     variables |= {f"{variable}_FILE" for variable in variables}
+    others = kubernetes_names(environ)
     said = [
         f"{variable} is no setting{_nearest(variable, variables)}"
         for variable in sorted(environ)
-        if variable.startswith(PREFIX) and not variable.startswith(TEST_PREFIX) and variable not in variables
+        if variable.startswith(PREFIX) and not variable.startswith(TEST_PREFIX) and variable not in variables | others
     ]
     path = config_path(environ)
     said += [f"{name} in {path} is no setting{_nearest(name, set(names))}" for name in read_config(path) if name not in names]

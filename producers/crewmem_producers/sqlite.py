@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -70,7 +71,7 @@ class Database:
 
     def failed(self, error: BaseException) -> Unavailable:
         """What is raised instead of an error that SQLite, or whatever else a call used, has raised."""
-        return self._unavailable(f"{self._path}: {str(error) or type(error).__name__}")
+        return self._unavailable(f"{self._path}: {str(error) or type(error).__name__}{disk_remedy(error)}")
 
     async def close(self) -> None:
         """Waits for the calls that were made before; safe to call twice."""
@@ -87,7 +88,7 @@ class Database:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             return connect(self._path, schema=self._schema)
         except (OSError, sqlite3.OperationalError) as error:
-            raise self._unavailable(f"{self._path} cannot be opened: {error}") from error
+            raise self._unavailable(f"{self._path} cannot be opened: {error}{disk_remedy(error)}") from error
         except sqlite3.DatabaseError as error:
             raise LogRefused(f"{self._path} is no file of crewmem ({error}): move it away or name another home") from error
 
@@ -102,6 +103,17 @@ def error_code(error: BaseException) -> int:
         return int(code) & 0xFF  # without what extends it
     said = str(error)
     return next((code for words, code in _WORDS.items() if words in said), SQLITE_ERROR)
+
+
+def disk_remedy(error: BaseException) -> str:
+    """What to do about an error of the disk, as the end of a sentence; nothing for any other error."""
+    if error_code(error) == SQLITE_FULL or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return ". Free some space on that disk, or name a home on another one (CREWMEM_HOME)"
+    if error_code(error) == SQLITE_READONLY or getattr(error, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return ". This user may not write there: change the rights of the folder, or name another home (CREWMEM_HOME)"
+    if error_code(error) in (SQLITE_CANTOPEN, SQLITE_IOERR):
+        return ". Check the folder's rights and that its disk has space, or name another home (CREWMEM_HOME)"
+    return ""
 
 
 def _busy(error: BaseException) -> bool:

@@ -33,18 +33,24 @@ class HttpTransport:
     def __init__(
         self,
         *,
-        base_url: str,
+        base_url: str | Callable[[], str],
         api_key: Callable[[], str | None],
         transport: httpx.AsyncBaseTransport | None = None,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
-        """`transport` replaces the network, as httpx means it. `answer_seconds` are for a whole post."""
-        self._url = f"{base_url.rstrip('/')}/v1/events"
+        """`base_url` may be a function, which is asked before each batch: the service of this machine may move to another port.
+        `transport` replaces the network, as httpx means it. `answer_seconds` are for a whole post."""
+        self._base_url = base_url
         self._api_key = api_key
         self._transport = transport
         self._answer_seconds = answer_seconds
         self._client: httpx.AsyncClient | None = None
         self._header = ""
+
+    @property
+    def _url(self) -> str:
+        base_url = self._base_url() if callable(self._base_url) else self._base_url
+        return f"{base_url.rstrip('/')}/v1/events"
 
     async def send(self, events: Sequence[Event]) -> list[Fate]:
         """See `Transport.send`. Batches over 16 MiB go in pieces."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import crewmem
 import pytest
-from crewmem import runs
+from crewmem import announcing, runs
 from support.fake_service import KEY, FakeService, running
 
 
@@ -43,6 +43,7 @@ def uninstalled() -> Iterator[None]:
     yield
     crewmem.uninstall()
     runs._last.run = None
+    announcing._once.done = False
 
 
 @pytest.fixture

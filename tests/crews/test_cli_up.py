@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from crewmem.cli.app import app
+from crewmem.cli.listening import in_container
 from support.waiting import until
 from typer.testing import CliRunner, Result
 
@@ -186,13 +186,8 @@ def test_a_second_up_on_the_same_home_and_a_port_in_use_are_refused_with_the_rem
     assert code == 0 and "Traceback" not in complaints
 
 
-def test_commands_on_that_machine_need_no_setting_but_home_where_the_address_is_the_default(
-    up: Callable[..., Up], tmp_path: Path
-) -> None:
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", 8765)) == 0:
-            pytest.skip("something listens on the default port of this machine")
-    up()
+def test_commands_on_that_machine_need_no_setting_but_home_whatever_the_port(up: Callable[..., Up], tmp_path: Path) -> None:
+    running = up("--port", "0")
     home = tmp_path / "home"
     made = crewmem("remember", "The client prefers email over calls", "--session", "s", "--kind", "preference", home=home)
     assert made.exit_code == 0, made.stderr
@@ -206,3 +201,19 @@ def test_commands_on_that_machine_need_no_setting_but_home_where_the_address_is_
     gone = crewmem("forget", "--session", "s", "--yes", home=home)
     assert gone.exit_code == 0 and gone.stdout.startswith("forgotten"), gone.stderr
     assert json.loads(crewmem("list", "--session", "s", "--json", home=home).stdout)["total"] == 0
+    shown = json.loads(crewmem("config", "show", "--json", home=home).stdout)
+    assert (shown["base_url"]["value"], shown["base_url"]["from"]) == (running.said("url"), str(home / "address"))
+    running.end(signal.SIGTERM)
+    assert not (home / "address").exists()
+
+
+def test_where_it_listens_on_every_address_it_prints_one_that_a_crew_can_call(up: Callable[..., Up], tmp_path: Path) -> None:
+    running = up("--port", "0", "--host", "0.0.0.0")
+    url, key = running.said("url") or "", (running.said("key") or "").split()[0]
+    assert "0.0.0.0" not in url
+    assert ask(url, key, "GET", "/v1/memory/list", params={"session": "s"})["total"] == 0
+    assert crewmem("list", "--session", "s", "--json", home=tmp_path / "home").exit_code == 0
+    port = url.rpartition(":")[2]
+    complaints = running.end(signal.SIGTERM)[1]
+    assert f"CREWMEM_BASE_URL={url}" in complaints
+    assert (f"--publish PORT:{port}" in complaints) == in_container()

@@ -286,3 +286,24 @@ def test_a_block_is_put_once_into_whatever_the_first_message_is() -> None:
     empty: list[Any] = []
     put_block(empty, "BLOCK")
     assert empty == []
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_before_kickoff_callback_that_installs_crewmem_covers_that_kickoff(nested: bool, service: FakeService) -> None:
+    service.memories["s"] = [memory("Acme has no API docs")]
+    llm = ScriptedLLM()
+    crew = two_agent_crew(llm)
+
+    def install(inputs: dict[str, Any] | None) -> dict[str, Any]:
+        crewmem.install(session="s")
+        return {**(inputs or {}), "topic": "prices of Acme"}
+
+    crew.before_kickoff_callbacks.append(install)
+    if nested:  # inside a kickoff of another crew, which has its own memory
+        outer = crewmem.MemoryCrew(two_agent_crew(ScriptedLLM(lambda prompt: crew.kickoff() and "done")), session="outer")
+        outer.kickoff({"topic": "x"})
+    else:
+        crew.kickoff()
+    assert "Acme has no API docs" in llm.prompts[0]
+    assert "prices of Acme" in next(body["q"] for body in service.recalls() if body["session"] == ["s"])
+    assert [event["session"] for event in service.kickoffs()].count("s") == (2 if nested else 1)

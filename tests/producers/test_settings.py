@@ -143,3 +143,39 @@ def test_a_wrong_value_of_the_file_is_told_with_the_file(folder: Path, monkeypat
     monkeypatch.setenv("CREWMEM_TOP_K", "many")
     with pytest.raises(SettingsError, match="CREWMEM_TOP_K: "):
         load(CrewSettings)
+
+
+@pytest.mark.parametrize(
+    "address", ["https://m.example.com", "https://m.example.com/", "https://m.example.com/v1", "https://m.example.com/v1/"]
+)
+def test_an_address_may_end_with_a_slash_or_with_v1(address: str) -> None:
+    assert load(CrewSettings, base_url=address).base_url == "https://m.example.com"
+
+
+def service_variables(name: str, port: int) -> dict[str, str]:
+    """What Kubernetes sets in a pod for a Service of that name, with one port that has a name."""
+    prefix, address = name.upper().replace("-", "_"), f"tcp://10.96.0.7:{port}"
+    tcp = f"{prefix}_PORT_{port}_TCP"
+    return {
+        f"{prefix}_SERVICE_HOST": "10.96.0.7", f"{prefix}_SERVICE_PORT": str(port), f"{prefix}_SERVICE_PORT_HTTP": str(port),
+        f"{prefix}_PORT": address, tcp: address, f"{tcp}_PROTO": "tcp", f"{tcp}_PORT": str(port), f"{tcp}_ADDR": "10.96.0.7",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["crewmem", "crewmem-recall", "crewmem-consumer", "crewmem-kafka-bootstrap"])
+def test_the_variables_that_kubernetes_sets_for_a_service_are_no_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = service_variables(name, 8765)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    assert unknown_names() == []
+    assert load(ServiceSettings).port == 8765  # not tcp://10.96.0.7:8765
+    assert load(ConsumerSettings).consumer_port == 8766
+    assert origin("port") == origin("consumer_port") == "default"
+
+
+def test_a_name_that_only_looks_like_one_of_those_is_still_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREWMEM_SERVICE_PORT", "9000")
+    assert "CREWMEM_SERVICE_PORT" in unknown_names()[0]
+    monkeypatch.setenv("CREWMEM_PORT", "tcp://10.0.0.1:9000")
+    with pytest.raises(SettingsError, match="CREWMEM_PORT"):
+        load(ServiceSettings)

@@ -100,7 +100,7 @@ def service(crew: CrewSettings) -> list[Finding]:
         return [failed("service", error)]
     try:
         client.call("GET", "/health/ready")
-        ready = Finding("service", State.OK, f"{crew.base_url} is ready")
+        ready = Finding("service", State.OK, f"{crew.service_url()} is ready")
         client.call("GET", "/v1/memory/list", params={"session": crew.session or "*", "limit": 1})
     except ServiceUnavailable as error:
         return [failed("service", error, "start it with `crewmem up` or `crewmem serve`, or mend CREWMEM_BASE_URL")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from crewmem_producers import local_service
 from crewmem_producers.compat import StrEnum
 from crewmem_producers.setting_sources import PREFIX, config_path, origin
 from crewmem_producers.settings import API_KEY_NAME, ROLES, CrewSettings, load
@@ -62,6 +63,8 @@ def _values() -> dict[str, dict[str, Any]]:
         for name, value in loaded[model].model_dump(mode="json").items():
             shown.setdefault(name, {"value": value, "from": origin(name)})
     crew = loaded[CrewSettings]
+    if isinstance(crew, CrewSettings) and crew.service_url() != crew.base_url:
+        shown["base_url"] = {"value": crew.service_url(), "from": str(crew.home / local_service.NAME)}
     if isinstance(crew, CrewSettings) and crew.api_key is None and crew.resolved_api_key():
         shown["api_key"] = {"value": _MASK, "from": str(crew.home / API_KEY_NAME)}
     return shown

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from crewmem_producers import local_service
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import API_KEY_NAME, ConsumerSettings, ServiceSettings
 
 from crewmem.cli import parts
 from crewmem.cli.applied import apply_default_rules
 from crewmem.cli.first_master_key import first_master_key
-from crewmem.cli.home import bind, keep, kept_key
+from crewmem.cli.home import bind, keep, kept_key, remedied
+from crewmem.cli.listening import local_url, public_url
 
 _LOOK_SECONDS = 0.05
 
@@ -29,14 +32,22 @@ Working = Callable[[str], AbstractContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What a user needs to know of a stack that runs. `new_key` is there only when the key was made just now;
-    `new_master_key` says whether the master key was."""
+    """What a user needs to know of a stack that runs.
+
+    `url` is its address for crews, `local_url` for those of this machine. `new_key` is there only when the key was made just
+    now; `new_master_key` says whether the master key was.
+    """
 
     url: str
+    local_url: str
     home: Path
     key_file: Path | None
     new_key: str | None
     new_master_key: bool
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 80
 
 
 async def run(
@@ -79,7 +90,9 @@ async def run(
         health = Health()
 
         def started(url: str) -> None:
-            ready(Started(url, service.home, key_file, new_key, new_master_key))
+            with remedied(service.home):
+                local_service.write(service.home, local_url(url))
+            ready(Started(public_url(url), local_url(url), service.home, key_file, new_key, new_master_key))
 
         async def answer() -> None:
             await serve(service, stop=stop, ready=started, mounts={CONSUMER_PATH: create_app(health)}, **shared)

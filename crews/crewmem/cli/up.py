@@ -13,6 +13,7 @@ from crewmem_producers.settings import MASTER_KEY_NAME, ConsumerSettings, CrewSe
 from crewmem.cli.console import note, say, working
 from crewmem.cli.garbage import look_for_cycles_rarely
 from crewmem.cli.home import hold_home
+from crewmem.cli.listening import in_container
 from crewmem.cli.options import Home
 from crewmem.cli.services import log_to_stderr, stop_at_signal
 from crewmem.cli.stack import Started, run
@@ -59,7 +60,13 @@ def _print_ready(started: Started) -> None:
             "keep a copy of the master key elsewhere: without it nobody can read this log again, and no replay can",
             style="yellow",
         )
-    if not _is_found_by_itself(started):
+    if in_container() and started.url != started.local_url:
+        note(
+            f"for crews in other containers of its network: CREWMEM_BASE_URL={started.url}, or the name of this container or "
+            "Compose service as host; for crews outside: http://127.0.0.1:PORT, where PORT is what you published "
+            f"(docker run --publish PORT:{started.port}). Each needs the key, as CREWMEM_API_KEY"
+        )
+    elif not _is_found_by_itself(started):
         note(f"in a crew's process: CREWMEM_BASE_URL={started.url} CREWMEM_API_KEY_FILE={started.key_file}")
     say("ready")
 
@@ -68,4 +75,4 @@ def _is_found_by_itself(started: Started) -> bool:
     """Whether a crew with this environment's settings reaches this service with its key."""
     crew = load(CrewSettings)
     key = started.key_file.read_text("utf-8").strip() if started.key_file else None
-    return crew.base_url.rstrip("/") == started.url and crew.resolved_api_key() == key
+    return crew.service_url() == started.local_url and crew.resolved_api_key() == key
