@@ -18,8 +18,8 @@ _HEAD = """\
 Every setting has one name. `base_url`, for example, is the argument `base_url=`, else `CREWMEM_BASE_URL` in the environment,
 else the content of the file that `CREWMEM_BASE_URL_FILE` names (every setting can come from such a file; it is meant for
 secrets), else `base_url` in `crewmem.toml`, else its default. `crewmem config show` prints every value and where it comes from.
-An unknown name stops the command line and the services, and warns in a crew. What Kubernetes sets for a Service whose name begins
-with `crewmem` (`CREWMEM_RECALL_SERVICE_HOST`, `CREWMEM_PORT=tcp://...`) is passed over.
+An unknown name stops the command line and the services, and warns in a crew. What Kubernetes sets for a Service whose name
+begins with `crewmem` (`..._SERVICE_HOST`, `..._PORT=tcp://...`) is passed over.
 
 `CREWMEM_BASE_URL` and `CREWMEM_API_KEY` have one more source, before the default: what the `crewmem up` that runs with the same
 `CREWMEM_HOME` on the same machine has written there.
