@@ -91,7 +91,7 @@ def _on_input(context: Any) -> None:
     kickoff = running_kickoff()
     if kickoff is None or kickoff.crew is not context.crew:
         _on_start(context)  # a before_kickoff callback has installed crewmem: the start was dispatched before
-        kickoff = _current.get()
+        kickoff = running_kickoff()
     if kickoff is None or kickoff.crew is not context.crew:
         return
     kickoff.begin(dict(context.inputs or {}))
