@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from crewmem_producers.errors import KeyMissing, LogUnavailable, RegistryUnavailable, StoreUnavailable
 
-from crewmem_consumers.errors import LlmUnavailable
+from crewmem_consumers.errors import LlmUnavailable, WorkerUnavailable
 
 _NAMES: tuple[tuple[type[Exception], str], ...] = (
     (StoreUnavailable, "store"), (LogUnavailable, "log"), (RegistryUnavailable, "registry"), (KeyMissing, "key"),
-    (LlmUnavailable, "llm"),
+    (LlmUnavailable, "llm"), (WorkerUnavailable, "worker"),
 )  # fmt: skip
 PARTS = (*(name for _, name in _NAMES), "other")
 """Every name; `other` is a fault of ours that is tried again."""

@@ -218,6 +218,7 @@ class Consumer:
             sessions=self._sessions,
             right_of_way=self._right_of_way,
             low_rank=self._only_builds,
+            preparer=self._parts.preparer,
         )
         if self._broker is None:
             return SqliteWorker(owned)

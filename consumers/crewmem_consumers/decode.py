@@ -6,9 +6,11 @@ import logging
 from collections.abc import Sequence
 
 from crewmem_producers import codec
-from crewmem_producers.errors import InvalidEvent, KeyErased, Unavailable
+from crewmem_producers.compression import unpacked_size
+from crewmem_producers.errors import CrewmemError, InvalidEvent, KeyErased, Unavailable
 from crewmem_producers.events import Event, KickoffCompleted, RulesApplied
 from crewmem_producers.keyring import Keyring
+from crewmem_producers.limits import BODY_BYTES
 from crewmem_producers.log import LoggedRecord
 
 from crewmem_consumers.errors import RuleError
@@ -29,6 +31,17 @@ log = logging.getLogger("crewmem.consumer")
 def decode(records: Sequence[LoggedRecord], *, keyring: Keyring) -> list[Item]:
     """An item a record, in order. Raises KeyMissing: a record that cannot be opened now is waited for, never rejected."""
     return [_item(record, keyring) for record in records]
+
+
+def body_bytes(record: LoggedRecord, *, keyring: Keyring) -> int:
+    """How many bytes its body unpacks to, as it says itself, and at most BODY_BYTES, which is all that is ever unpacked."""
+    if record.value is None:
+        return 0
+    try:
+        opened = keyring.open(record).value
+    except (CrewmemError, OSError):  # whatever it is, decoding finds it too, and says so
+        opened = record.value
+    return min(unpacked_size(opened or b""), BODY_BYTES)
 
 
 def fault(record: LoggedRecord, error: Exception) -> Rejection:

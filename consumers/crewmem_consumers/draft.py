@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from crewmem_producers.display import display_name
 from crewmem_producers.events import Event, KickoffCompleted, MemoryRemembered
@@ -12,13 +13,16 @@ from crewmem_consumers.redaction import redact_name
 from crewmem_consumers.rules import Decision
 from crewmem_consumers.split import Span
 
+if TYPE_CHECKING:
+    from crewmem_consumers.echo import Compared
+
 
 @dataclass(slots=True)
 class Draft:
     """A span that the rules keep.
 
-    redact fills `content` and `source_hash`, echo cuts `content` (None when nothing is left), summarise fills `extract` and
-    `text`, embed fills `vector`.
+    prepare fills `metadata` (redacted), redact `content` and `source_hash`, echo.compare `compared`; echo.cut cuts `content`
+    (None when nothing is left), summarise fills `extract` and `text`, embed fills `vector`.
     """
 
     event: Event
@@ -29,6 +33,8 @@ class Draft:
     extract: str = ""
     text: str = ""
     vector: Vector | None = None
+    compared: Compared | None = None
+    metadata: dict[str, Any] | None = None
 
     @property
     def agent_role(self) -> str | None:

@@ -6,7 +6,8 @@ CrewmemError
 ├── TooManyGenerations  no further generation may live beside those that do
 ├── LlmRefused        the endpoint for summaries will never take this text
 └── Unavailable       (producers)
-    └── LlmUnavailable   the endpoint for summaries does not answer now
+    ├── LlmUnavailable   the endpoint for summaries does not answer now
+    └── WorkerUnavailable  the process that works on texts cannot be had now
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ class TooManyGenerations(CrewmemError):
 
 class LlmRefused(CrewmemError):
     """The endpoint for summaries will never take this text; the memory keeps its extract. Try another CREWMEM_LLM_MODEL."""
+
+
+class WorkerUnavailable(Unavailable):
+    """The process that works on texts cannot be started, or is killed by others again and again. Look for its memory (a limit
+    of the container, `CREWMEM_RECORD_MEGABYTES`) and in the log; the consumer waits and tries again, and skips nothing."""
 
 
 class LlmUnavailable(Unavailable):

@@ -13,7 +13,7 @@ from datetime import datetime
 from operator import add, gt
 from typing import TypeVar
 
-from crewmem_producers.events import Event, KickoffCompleted, MemoryRemembered, RulesApplied
+from crewmem_producers.events import RulesApplied
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import LoggedRecord
 from crewmem_producers.names import Scope
@@ -23,21 +23,19 @@ from crewmem_store.generations import Generation
 from crewmem_store.rows import Outcome
 from crewmem_store.store import DecidedPartition, PartitionView
 
-from crewmem_consumers import echo, steps
+from crewmem_consumers import echo, preparing, steps
 from crewmem_consumers.decide import Decider
-from crewmem_consumers.decode import SURROUNDINGS, decode, fault
+from crewmem_consumers.decode import body_bytes, decode
 from crewmem_consumers.draft import Draft
 from crewmem_consumers.embed import Vectors, embed
 from crewmem_consumers.item import Item
 from crewmem_consumers.kept_sessions import KeptSessions, SessionBudget
 from crewmem_consumers.known import Known
 from crewmem_consumers.letters import DeadLetters, letter
-from crewmem_consumers.redact import redact
+from crewmem_consumers.prepare import InProcess, Preparer
 from crewmem_consumers.rules import RuleSet, default_rules
 from crewmem_consumers.rules_in_force import RulesInForce
-from crewmem_consumers.select import pass_over, select
 from crewmem_consumers.sessions import Session, Sessions
-from crewmem_consumers.split import split
 from crewmem_consumers.summarise import summarise
 
 T = TypeVar("T")
@@ -50,6 +48,8 @@ STRIDE = 64
 """Texts that are embedded between two looks at whether to stop."""
 MAX_BYTES = 16 * 1024 * 1024
 """Compressed bytes of one commit's records, unless one alone has more."""
+MAX_BODY_BYTES = 32 * 1024 * 1024
+"""Bytes that the bodies of the records of one commit unpack to, unless one alone has more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,8 @@ class Ingestor:
     """Decode, select, redact, summarise, embed, decide, write: for one generation and partition.
 
     `known` is what an older generation knows of the partition; what is taken from it would come out the same. `sessions`
-    is what a process keeps of sessions, over all its partitions.
+    is what a process keeps of sessions, over all its partitions. `preparer` is where the work on texts is done, in this process
+    and without a limit by default.
     `default_rules` is the text of a rule file for positions before the first `rules.applied`; without it the package's
     default. Raises RuleError when rules of the ledger or the generation cannot be read.
     """
@@ -81,6 +82,7 @@ class Ingestor:
         known: Known | None = None,
         sessions: SessionBudget | None = None,
         default_rules: str | None = None,
+        preparer: Preparer | None = None,
         checkpoint: steps.Checkpoint = steps.no_checkpoint,
     ) -> None:
         self._partition = partition
@@ -91,6 +93,7 @@ class Ingestor:
         self._kept = KeptSessions(sessions or SessionBudget())
         self._dead_letters = dead_letters
         self._keyring = keyring
+        self._preparer = preparer or InProcess()
         self._checkpoint = checkpoint
         self._since = datetime.fromisoformat(generation.since) if generation.since else None
         self._last = store.last()
@@ -126,7 +129,7 @@ class Ingestor:
         same records.
         """
         written: list[Processed] = []
-        for batch in _batches([record for record in records if record.offset >= self.position()]):
+        for batch in _batches([record for record in records if record.offset >= self.position()], self._keyring):
             if not self._batch(batch, stopping, written):
                 break
         if not written:
@@ -163,16 +166,16 @@ class Ingestor:
         items += decode(records, keyring=self._keyring)
         yield steps.DECODED
         self._known.load(records[0].offset, records[-1].offset)
-        self._select(items)
+        waiting = preparing.known_alone(items, self._rules, known=self._known, since=self._since)
+        for _ in preparing.prepared(waiting, self._preparer, known=self._known):
+            yield None
         yield steps.SELECTED
 
     def _thinking(self, items: Sequence[Item]) -> Iterator[str | None]:
         """What may take seconds, for what an older generation does not know. Yields each step that is reached, and None where
         it may be stopped in between."""
-        self._known.fill(items)
         drafts = _drafts(items)
-        new = [draft for draft in drafts if draft.content is None]
-        redact(new)
+        new = [draft for draft in drafts if draft.compared is not None]
         yield steps.REDACTED
         for start in range(0, len(new), STRIDE):
             echo.cut(new[start : start + STRIDE], vectors=self._vectors)
@@ -186,27 +189,6 @@ class Ingestor:
             embed(present[start : start + STRIDE], vectors=self._vectors)
             yield None
         yield steps.EMBEDDED
-
-    def _select(self, items: Sequence[Item]) -> None:
-        rules = self._rules
-        for item in items:
-            body = None if item.event is None else item.event.body
-            if isinstance(body, RulesApplied):
-                rules = rules.after(body)
-            elif item.event is not None and isinstance(body, KickoffCompleted | MemoryRemembered):
-                try:
-                    self._select_of(item, item.event, rules.at(item.record.offset))
-                except SURROUNDINGS:
-                    raise
-                except Exception as error:
-                    item.event, item.rejection = None, fault(item.record, error)
-
-    def _select_of(self, item: Item, event: Event, rules: RuleSet) -> None:
-        spans = split(event)
-        too_old = self._since is not None and event.time < self._since
-        truths = self._known.truths_of(event, item.crc)
-        item.selection = pass_over(spans) if too_old else select(event, spans, rules, truths=truths)
-        item.rules_sha256 = rules.sha256
 
     def _write(self, items: Sequence[Item]) -> Processed:
         events = [item.event for item in items if item.event is not None]
@@ -245,9 +227,13 @@ def _default(text: str | None) -> RuleSet:
     return default_rules() if text is None else RuleSet.parse(text, file="default rules")
 
 
-def _batches(records: Sequence[LoggedRecord]) -> Iterator[list[LoggedRecord]]:
+def _batches(records: Sequence[LoggedRecord], keyring: Keyring) -> Iterator[list[LoggedRecord]]:
     """Runs of records that are decoded at once."""
-    return _runs(records, weigh=lambda record: (1, len(record.value or b"")), most=(MAX_RECORDS, MAX_BYTES))
+    return _runs(
+        records,
+        weigh=lambda record: (1, len(record.value or b""), body_bytes(record, keyring=keyring)),
+        most=(MAX_RECORDS, MAX_BYTES, MAX_BODY_BYTES),
+    )
 
 
 def _groups(items: Sequence[Item]) -> Iterator[list[Item]]:

@@ -80,6 +80,17 @@ class Known:
 
         return truths if self._made else _nothing
 
+    def made_by(self, event: Event, crc: int, span: Span) -> str | None:
+        """The fingerprint with which `fill` takes over the content of the span, when the rule that keeps it has the same."""
+        made = self._made.get(memory_id(self._partition, str(event.scope), event.id, span.name)) if self._made else None
+        if made is None or made.content is None or made.judged is None or made.judged.crc != crc:
+            return None
+        return made.made_by if self._is_independent(made, event) else None
+
+    def _is_independent(self, made: Made, event: Event) -> bool:
+        """Whether no vector of another embedder decided what was cut of it as an echo."""
+        return made.embedder == self._fingerprint or not isinstance(event.body, KickoffCompleted) or not event.body.recalled
+
     def fill(self, items: Sequence[Item]) -> None:
         """Fills in, of each draft, what was made of the same record by the same program under the same rule: `content` and
         `source_hash`, and with the same embedder `extract`, `text` and `vector`."""
@@ -102,8 +113,8 @@ class Known:
             if made.vector is not None and made.text.startswith(prefix):
                 draft.extract, draft.text = made.text[len(prefix) :], made.text
                 draft.vector = made.vector.copy()  # who keeps it must not keep the window alive
-        elif not isinstance(draft.event.body, KickoffCompleted) or not draft.event.body.recalled:
-            draft.content, draft.source_hash = made.content, made.source_hash  # no vector decided what was cut as an echo
+        elif self._is_independent(made, draft.event):
+            draft.content, draft.source_hash = made.content, made.source_hash
 
     def with_summary(self, row: MemoryRow) -> MemoryRow:
         """The row with the LLM summary of the same memory, if its text is the same."""

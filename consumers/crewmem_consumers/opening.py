@@ -24,6 +24,9 @@ from filelock import FileLock, Timeout
 
 from crewmem_consumers.errors import ConsumerRunning
 from crewmem_consumers.patience import Patience
+from crewmem_consumers.prepare import Preparer
+from crewmem_consumers.worker_pool import WorkerPool
+from crewmem_consumers.worker_process import Budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,17 +39,20 @@ class Collaborators:
     keyring: Keyring
     store: Store
     embedders: EmbedderShelf
+    preparer: Preparer
 
 
 class Given(TypedDict, total=False):
     """What a caller has started already and keeps open, as keywords; what is left out or None is opened and closed here.
-    `embedder` is one that is loaded; `open_embedder` opens those of other names."""
+    `embedder` is one that is loaded; `open_embedder` opens those of other names; `preparer` does the work on texts elsewhere
+    than in worker processes."""
 
     log: EventLog | None
     registry: Registry | None
     store: Store | None
     embedder: Embedder | None
     open_embedder: OpenEmbedder | None
+    preparer: Preparer | None
 
 
 @asynccontextmanager
@@ -76,9 +82,14 @@ async def opened(
         open_embedder = given.get("open_embedder") or partial(opens, threads=settings.embedder_threads)
         shelf = EmbedderShelf(open_embedder, ready=given.get("embedder"))
         keyring = open_keyring(settings, registry)
+        preparer = given.get("preparer")
+        if preparer is None:
+            pool = preparer = WorkerPool(Budget(settings.record_seconds, settings.record_megabytes))
+            closing.append(lambda: asyncio.to_thread(pool.close))
         yield Collaborators(
-            log=log, dead_letter_log=dead_letter_log, registry=registry, keyring=keyring, store=store, embedders=shelf
-        )
+            log=log, dead_letter_log=dead_letter_log, registry=registry, keyring=keyring, store=store, embedders=shelf,
+            preparer=preparer,
+        )  # fmt: skip
     finally:
         for close in reversed(closing):
             await close()

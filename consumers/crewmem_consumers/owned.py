@@ -20,6 +20,7 @@ from crewmem_consumers.letters import DeadLetters
 from crewmem_consumers.newer_schemas import NewerSchemas
 from crewmem_consumers.partition_log import PartitionLog
 from crewmem_consumers.partition_worker import Limits, Opened, PartitionWorker
+from crewmem_consumers.prepare import Preparer
 from crewmem_consumers.right_of_way import RightOfWay
 from crewmem_consumers.steps import Checkpoint
 from crewmem_consumers.summaries import Summaries, Summariser
@@ -48,12 +49,14 @@ class OwnedPartitions:
         sessions: SessionBudget | None = None,
         right_of_way: RightOfWay | None = None,
         low_rank: bool = False,
+        preparer: Preparer | None = None,
     ) -> None:
         """`on_failure(generation, error)` is told once when a worker must not go on. `siblings` are the other live
         generations, whose vectors and LLM summaries of the same text are taken over; `is_active` says whether this is the one
         that answers. `newer_schemas` makes what redrives a partition's dead letters that can be read now;
-        `sessions` is what the process keeps of sessions; its `right_of_way` belongs to the generation that answers, and with
-        `low_rank` threads that work for another one have a lower rank too."""
+        `sessions` is what the process keeps of sessions, `preparer` where the work on texts is done (here, by default); its
+        `right_of_way` belongs to the generation that answers, and with `low_rank` threads that work for another one have a lower
+        rank too."""
         self.generation = generation
         self.log = log
         self._store = store
@@ -71,6 +74,7 @@ class OwnedPartitions:
         self._sessions = sessions or SessionBudget()
         self._right_of_way = right_of_way or RightOfWay()
         self._low_rank = low_rank
+        self._preparer = preparer
         self._workers: dict[int, PartitionWorker] = {}
         self._redriving: dict[int, NewerSchemas] = {}
         self._summaries: dict[int, Summaries] = {}
@@ -135,6 +139,7 @@ class OwnedPartitions:
             keyring=self._keyring,
             known=known,
             sessions=self._sessions,
+            preparer=self._preparer,
             checkpoint=self._checkpoint,
         )
         return Opened(pipeline, store)

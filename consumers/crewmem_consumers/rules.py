@@ -58,6 +58,10 @@ class Decision:
     errors: tuple[str, ...] = field(default=())
 
 
+class NotKnown(Exception):
+    """A condition would have to be asked."""
+
+
 class RuleSet:
     """An ordered list of rules. `sha256` is that of the file's text: what the ledger notes. Thread-safe."""
 
@@ -84,12 +88,13 @@ class RuleSet:
             raise RuleError(f"the file cannot be read: {error}", file=str(path), line=1) from error
         return cls.parse(text, file=str(path))
 
-    def decide(self, event: Event, span: Span, *, truths: Truths = MappingProxyType({})) -> Decision:
+    def decide(self, event: Event, span: Span, *, truths: Truths = MappingProxyType({}), ask: bool = True) -> Decision:
         """The first rule that matches the span. A remember is kept whatever the rule says.
 
-        `truths` are of conditions that were asked about this span before: they are not asked again.
+        `truths` are of conditions that were asked about this span before: they are not asked again. Without `ask` none is:
+        NotKnown is raised where `truths` do not tell.
         """
-        place, errors = self._first_match(event, span, truths)
+        place, errors = self._first_match(event, span, truths) if ask else (self._known_match(truths), [])
         decision = self._decisions[place]
         keeps = decision.keeps or isinstance(event.body, MemoryRemembered)
         if keeps == decision.keeps and not errors:
@@ -109,6 +114,15 @@ class RuleSet:
                 errors.append(f"{rule.name}: {error}")
                 logger.warning("rule %s (line %d) passed over %s of %s: %s", rule.name, rule.line, span.name, event.id, error)
         return len(self.rules), errors
+
+    def _known_match(self, truths: Truths) -> int:
+        for place, rule in enumerate(self.rules):
+            holds = truths.get(rule.condition.source)
+            if holds is None:
+                raise NotKnown
+            if holds:
+                return place
+        return len(self.rules)
 
     def truths(self, name: str) -> Truths:
         """What follows for conditions when the rule of that name was the first to match, and none before it failed. Of a name

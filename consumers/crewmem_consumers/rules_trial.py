@@ -99,7 +99,7 @@ class _Partition:
         known = Known(partition=partition, fingerprint=embedder.fingerprint, reader=self._reader, rules=decided_by)
         self._ingestor = Ingestor(
             generation=on_trial, partition=partition, store=self._store, dead_letters=_Nowhere(), keyring=parts.keyring,
-            embedder=KnowingEmbedder(embedder, known=known), known=known,
+            embedder=KnowingEmbedder(embedder, known=known), known=known, preparer=parts.preparer,
         )  # fmt: skip
 
     def begin(self) -> None:

@@ -37,16 +37,18 @@ def pass_over(spans: Sequence[Span]) -> Selection:
     return Selection((), tuple((span.name, SINCE) for span in spans))
 
 
-def select(event: Event, spans: Sequence[Span], rules: RuleSet, *, truths: Callable[[Span], Truths] = _none) -> Selection:
+def select(
+    event: Event, spans: Sequence[Span], rules: RuleSet, *, truths: Callable[[Span], Truths] = _none, ask: bool = True
+) -> Selection:
     """Rules run once a span, until MAX_MEMORIES are kept; what comes after that is dropped by `limit`. `truths` tells what
-    is known of conditions already."""
+    is known of conditions already; without `ask` it must tell all, else NotKnown is raised."""
     kept: list[Draft] = []
     dropped: list[tuple[str, str]] = []
     for span in spans:
         if len(kept) == MAX_MEMORIES:
             dropped.append((span.name, LIMIT))
             continue
-        decision = rules.decide(event, span, truths=truths(span))
+        decision = rules.decide(event, span, truths=truths(span), ask=ask)
         if decision.keeps:
             kept.append(Draft(event, span, decision))
         else:

@@ -27,13 +27,13 @@ def pack(body: bytes) -> bytes:
 
 
 def unpacked_size(packed: bytes) -> int:
-    """How many bytes the first frame says that it unpacks to. Those of `packed` where it does not say, or is none: what is
-    unpacked is bounded while it is."""
+    """How many bytes the first frame says that it unpacks to; BODY_BYTES where it does not say, since it may. Those of `packed`
+    where it is no frame."""
     try:
         size: int = zstandard.frame_content_size(packed)
     except zstandard.ZstdError:
         return len(packed)
-    return size if size >= 0 else len(packed)
+    return size if size >= 0 else BODY_BYTES
 
 
 def unpack(packed: bytes) -> bytes:

@@ -43,7 +43,7 @@ def _long_run() -> re.Pattern[str]:
         run = [code for _, code in group]
         ranges.append(f"{chr(run[0])}-{chr(run[-1])}")
     mark = f"[{''.join(ranges)}]"
-    return re.compile(f"({mark}{{{MARKS_IN_A_RUN}}}){mark}++")
+    return re.compile(f"({mark}{{{MARKS_IN_A_RUN}}}){mark}+")
 
 
 def _is_mark(code: int) -> bool:

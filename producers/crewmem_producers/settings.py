@@ -199,6 +199,8 @@ class ConsumerSettings(StoreSettings):
 
     batch_rows: int = Field(2000, ge=1, le=2000, description="events that are processed and written at once, at most")
     batch_wait_ms: int = Field(200, ge=0, le=10_000, description="how long a batch that is not full waits, ms")
+    record_seconds: float = Field(30.0, ge=1, le=3600, description="CPU time that the texts of one record may take, seconds")
+    record_megabytes: int = Field(1024, ge=64, description="memory that the texts of one record may take, MB")
     group_instance_id: str | None = Field(None, description="static Kafka membership; unset: dynamic")
     consumer_host: str = Field("127.0.0.1", description="address of the consumer's health and metrics")
     consumer_port: int = Field(8766, ge=0, le=65535, description="port of the consumer's health and metrics")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from crewmem_consumers import decode as decode_module
 from crewmem_consumers import ingestor as ingestor_module
+from crewmem_consumers import prepare as prepare_module
 from crewmem_consumers.errors import RuleError
 from crewmem_consumers.sessions import Session
 from crewmem_consumers.steps import STAGES, STEPS
@@ -105,16 +106,16 @@ def test_a_record_over_which_this_program_fails_is_a_dead_letter_and_holds_up_no
         monkeypatch.setattr(f"crewmem_consumers.{name}", broken)
 
     said: list[object] = []
-    monkeypatch.setattr(decode_module.log, "exception", lambda *args: said.append(args[2]))
+    monkeypatch.setattr(decode_module.log, "exception", lambda *args: said.append(args))
     break_over("decode._check", decode_module._check, "first one")
-    break_over("ingestor.select", ingestor_module.select, "second one")
+    break_over("prepare.select", prepare_module.select, "second one")
     pipeline = Pipeline()
     pipeline.run(remember("before", number=1), remember("first one", number=2), kickoff("second one", number=3))
     pipeline.run(remember("after", number=4))
     assert pipeline.outcomes() == ["stored", "dead_letter", "dead_letter", "stored"]
     assert [row.reason for row in pipeline.ledger()[1:3]] == ["fault", "fault"]
     assert [row.detail for row in pipeline.ledger()[1:3]] == [
-        "RuntimeError: a fault in decode._check ?", "RuntimeError: a fault in ingestor.select ?",
+        "RuntimeError: a fault in decode._check ?", "RuntimeError: a fault in prepare.select ?",
     ]  # fmt: skip
     assert len(pipeline.letters.sent) == len(said) == 2
 
@@ -123,7 +124,7 @@ def test_memory_that_is_short_is_no_fault_of_a_record(monkeypatch: pytest.Monkey
     def broken(*args: Any, **how: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(ingestor_module, "select", broken)
+    monkeypatch.setattr(prepare_module, "select", broken)
     pipeline = Pipeline()
     with pytest.raises(MemoryError):
         pipeline.run(kickoff("anything"))

@@ -4,6 +4,7 @@ import pytest
 from crewmem_consumers import secrets
 from crewmem_consumers.redaction import redact_text, redact_value
 from crewmem_consumers.secrets import DETECTORS, Detector
+from crewmem_producers.limits import KIND_PATTERN, NAME_CHARACTERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.pipeline import Pipeline, kickoff, remember
@@ -140,13 +141,15 @@ def stored_bytes(pipeline: Pipeline) -> str:
 
 @pytest.mark.parametrize("secret", SECRETS, ids=lambda secret: secret[:12])
 def test_no_secret_reaches_the_store_by_any_field(secret: str) -> None:
-    pipeline = Pipeline()
+    """A name has 200 characters at most, so no private key."""
+    pipeline, kind = Pipeline(), secret if re.fullmatch(KIND_PATTERN, secret) else "note"
+    name = secret if len(secret) <= NAME_CHARACTERS else SECRETS[0]
     pipeline.run(
         remember(
-            f"The key is {secret} today", metadata={"a": {"b": [secret]}, secret: 1}, key=secret, kind=secret, speaker=secret,
-            agent_role=f"Role {secret}", crew=secret, parent=secret,
+            f"The key is {secret} today", metadata={"a": {"b": [secret]}, secret: 1}, key=name, kind=kind, speaker=name,
+            agent_role=f"Role {name}", crew=name, parent=name,
         ),
-        kickoff(f"Key findings: use {secret} there", number=1, inputs={"token": secret}, crew=secret, crew_key=secret),
+        kickoff(f"Key findings: use {secret} there", number=1, inputs={"token": secret}, crew=name, crew_key=name),
     )  # fmt: skip
     assert pipeline.outcomes() == ["stored", "stored"]
     assert secret not in stored_bytes(pipeline) and secret[:40] not in stored_bytes(pipeline)

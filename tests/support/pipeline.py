@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from crewmem_consumers.ingestor import Ingestor, Processed
+from crewmem_consumers.prepare import Preparer
 from crewmem_producers.codec import encode
 from crewmem_producers.events import (
     Body,
@@ -53,7 +54,7 @@ class Pipeline:
 
     def __init__(
         self, *, rules: str | None = None, embedder: Embedder | None = None, replay: tuple[str, int] | None = None,
-        checkpoint: Callable[[str], None] = lambda name: None,
+        checkpoint: Callable[[str], None] = lambda name: None, preparer: Preparer | None = None,
     ) -> None:  # fmt: skip
         self.log: list[LoggedRecord] = []
         self.letters = Letters()
@@ -62,6 +63,7 @@ class Pipeline:
         self.checkpoint = checkpoint
         self.store = MemoryStore(checkpoint=lambda name: self.checkpoint(name))
         self.rules = rules
+        self.preparer = preparer
         self.generation = Generation(
             name="g1", embedder=self.embedder.name, embedder_fingerprint=self.embedder.fingerprint,
             dimensions=self.embedder.dimensions, partitions=1, rules=replay[0] if replay else None,
@@ -82,7 +84,7 @@ class Pipeline:
         return Ingestor(
             generation=self.generation, partition=0, embedder=self.embedder, dead_letters=self.letters, keyring=self.keyring,
             store=self.store.partition("g1", 0, dimensions=self.embedder.dimensions), default_rules=self.rules,
-            checkpoint=lambda name: self.checkpoint(name),
+            checkpoint=lambda name: self.checkpoint(name), preparer=self.preparer,
         )  # fmt: skip
 
     def run(self, *events: Event | Record, cuts: Sequence[int] = ()) -> Processed | None:
