@@ -93,7 +93,7 @@ class Ingestor:
         self._kept = KeptSessions(sessions or SessionBudget())
         self._dead_letters = dead_letters
         self._keyring = keyring
-        self._preparer = preparer or InProcess()
+        self._preparer, self._group = preparer or InProcess(), generation.name
         self._checkpoint = checkpoint
         self._since = datetime.fromisoformat(generation.since) if generation.since else None
         self._last = store.last()
@@ -167,7 +167,7 @@ class Ingestor:
         yield steps.DECODED
         self._known.load(records[0].offset, records[-1].offset)
         waiting = preparing.known_alone(items, self._rules, known=self._known, since=self._since)
-        for _ in preparing.prepared(waiting, self._preparer, known=self._known):
+        for _ in preparing.prepared(waiting, self._preparer, known=self._known, group=self._group):
             yield None
         yield steps.SELECTED
 

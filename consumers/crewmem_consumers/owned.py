@@ -55,8 +55,8 @@ class OwnedPartitions:
         generations, whose vectors and LLM summaries of the same text are taken over; `is_active` says whether this is the one
         that answers. `newer_schemas` makes what redrives a partition's dead letters that can be read now;
         `sessions` is what the process keeps of sessions, `preparer` where the work on texts is done (here, by default); its
-        `right_of_way` belongs to the generation that answers, and with `low_rank` threads that work for another one have a lower
-        rank too."""
+        `right_of_way` belongs to the generation that answers, and with `low_rank` threads that work for another one have a
+        lower rank too."""
         self.generation = generation
         self.log = log
         self._store = store

@@ -76,15 +76,16 @@ Outcome = Prepared | Failed
 class Preparer(Protocol):
     """Where the work is done."""
 
-    def prepare(self, works: Sequence[Work]) -> Iterator[Outcome | None]:
-        """An outcome for each, in order. None in between means that it takes long: it may be stopped there. Raises Unavailable
-        where it can't be done now."""
+    def prepare(self, works: Sequence[Work], *, group: str = "") -> Iterator[Outcome | None]:
+        """An outcome for each, in order. None in between means that it takes long: it may be stopped there. Callers of one
+        group, which is a generation, wait for no other group. Raises Unavailable where it can't be done now."""
 
 
 class InProcess:
     """Does the work here, with no limit of time or memory: for tests, and where every text is one's own."""
 
-    def prepare(self, works: Sequence[Work]) -> Iterator[Outcome | None]:
+    def prepare(self, works: Sequence[Work], *, group: str = "") -> Iterator[Outcome | None]:
+        del group
         for work in works:
             yield attempt(work)
 

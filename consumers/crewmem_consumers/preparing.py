@@ -71,10 +71,10 @@ def _is_made(
     return all(draft.content is not None for draft in item.selection.kept)
 
 
-def prepared(waiting: Sequence[Waiting], preparer: Preparer, *, known: Known) -> Iterator[None]:
+def prepared(waiting: Sequence[Waiting], preparer: Preparer, *, known: Known, group: str) -> Iterator[None]:
     """Has the work done, in order, and puts what comes of it into the items. Yields while it waits. Raises Unavailable."""
     left = iter(waiting)
-    for outcome in preparer.prepare([one.work for one in waiting]):
+    for outcome in preparer.prepare([one.work for one in waiting], group=group):
         if outcome is not None:
             _take(next(left), outcome, known)
         yield

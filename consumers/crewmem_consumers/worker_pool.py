@@ -50,6 +50,10 @@ KILLS = 3
 _OWN_FAULTS = (signal.SIGXCPU, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
 
+_Group = tuple[str, int]
+"""Which generation, and how far its callers give way to others."""
+
+
 class _Ended(Exception):
     """The process has ended. `blames_record`: by what it did, and not by somebody else's hand."""
 
@@ -73,22 +77,22 @@ class Start:
 
 
 class WorkerPool:
-    """A `Preparer` over processes that are started when they are needed, one for each caller at a time, and as many as there
-    are cores at most. Thread-safe. Callers that give way to others have processes that do as well."""
+    """A `Preparer` over processes that are started when they are needed, one for each caller at a time, and for each group as
+    many as there are cores at most. Thread-safe. Callers that give way to others have processes that do as well."""
 
     def __init__(self, budget: Budget, *, most: int | None = None, place: str = "", wall_seconds: float | None = None) -> None:
-        """`most` is how many processes there may be of one rank; `place` and `wall_seconds` are for tests."""
+        """`most` is how many processes a group may have of one rank; `place` and `wall_seconds` are for tests."""
         self._start = Start(budget=budget, place=place, wall_seconds=wall_seconds)
         self._most = most or os.cpu_count() or 1
         self._room = threading.Condition()
-        self._idle: dict[int, list[_Process]] = defaultdict(list)
-        self._count: dict[int, int] = defaultdict(int)
+        self._idle: dict[_Group, list[_Process]] = defaultdict(list)
+        self._count: dict[_Group, int] = defaultdict(int)
         self._closed = False
 
-    def prepare(self, works: Sequence[Work]) -> Iterator[Outcome | None]:
+    def prepare(self, works: Sequence[Work], *, group: str = "") -> Iterator[Outcome | None]:
         """See `Preparer`. Raises WorkerUnavailable."""
         for chunk in _chunks(works):
-            yield from self._chunk(chunk)
+            yield from self._chunk(chunk, (group, _rank()))
 
     def close(self) -> None:
         """Ends every process that is idle; one that works ends when it is given back."""
@@ -105,24 +109,24 @@ class WorkerPool:
         with self._room:
             return [process.pid for processes in self._idle.values() for process in processes]
 
-    def _chunk(self, works: Sequence[Work]) -> Iterator[Outcome | None]:
+    def _chunk(self, works: Sequence[Work], group: _Group) -> Iterator[Outcome | None]:
         done = 0
         while done < len(works):
             try:
-                for outcome in self._asked(works[done:]):
+                for outcome in self._asked(works[done:], group):
                     yield outcome
                     done += outcome is not None
             except _Ended as error:
                 log.warning("a worker process ended over event %s: %s", works[done].event.id, error)
-                yield from self._alone(works[done], error)
+                yield from self._alone(works[done], group, error)
                 done += 1
 
-    def _alone(self, work: Work, error: _Ended) -> Iterator[Outcome | None]:
+    def _alone(self, work: Work, group: _Group, error: _Ended) -> Iterator[Outcome | None]:
         """Once more in a new process, with nothing before it."""
         blamed, kills = int(error.blames_record), int(not error.blames_record)
         while True:
             try:
-                yield from self._asked([work], fresh=True)
+                yield from self._asked([work], group, fresh=True)
                 return
             except _Ended as again:
                 blamed, kills = blamed + again.blames_record, kills + (not again.blames_record)
@@ -133,31 +137,30 @@ class WorkerPool:
                 if kills >= KILLS:
                     raise WorkerUnavailable(f"the process that works on texts is killed again and again: {again}") from again
 
-    def _asked(self, works: Sequence[Work], *, fresh: bool = False) -> Iterator[Outcome | None]:
-        rank = _rank()
-        while not self._may_take(rank):
+    def _asked(self, works: Sequence[Work], group: _Group, *, fresh: bool = False) -> Iterator[Outcome | None]:
+        while not self._may_take(group):
             yield None
-        process = self._taken(rank, fresh=fresh)
+        process = self._taken(group, fresh=fresh)
         answered = False
         try:
             yield from process.ask(works)
             answered = True
         finally:  # a caller that stops in the middle leaves a process behind that is not done
-            self._give_back(rank, process if answered else None, ended=process)
+            self._give_back(group, process if answered else None, ended=process)
 
-    def _may_take(self, rank: int) -> bool:
+    def _may_take(self, group: _Group) -> bool:
         with self._room:
             if self._closed:
                 raise WorkerUnavailable("the consumer ends")
-            if self._idle[rank] or self._count[rank] < self._most:
+            if self._idle[group] or self._count[group] < self._most:
                 return True
             self._room.wait(LOOK_SECONDS)
             return False
 
-    def _taken(self, rank: int, *, fresh: bool) -> _Process:
+    def _taken(self, group: _Group, *, fresh: bool) -> _Process:
         with self._room:
-            process = self._idle[rank].pop() if self._idle[rank] else None
-            self._count[rank] += process is None
+            process = self._idle[group].pop() if self._idle[group] else None
+            self._count[group] += process is None
         try:
             if process is not None and not fresh and process.is_alive:
                 return process
@@ -166,15 +169,15 @@ class WorkerPool:
             return _Process(self._start)
         except BaseException:
             with self._room:
-                self._count[rank] -= 1
+                self._count[group] -= 1
             raise
 
-    def _give_back(self, rank: int, process: _Process | None, *, ended: _Process) -> None:
+    def _give_back(self, group: _Group, process: _Process | None, *, ended: _Process) -> None:
         with self._room:
             if process is not None and not self._closed:
-                self._idle[rank].append(process)
+                self._idle[group].append(process)
             else:
-                self._count[rank] -= 1
+                self._count[group] -= 1
                 process = None
             self._room.notify()
         if process is None:
