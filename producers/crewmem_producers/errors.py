@@ -14,6 +14,7 @@ CrewmemError
 │   ├── LogUnavailable
 │   ├── RegistryUnavailable
 │   ├── ServiceUnavailable
+│   │   └── ServiceBusy
 │   └── StoreUnavailable
 ├── KeyErased            what was sealed can never be opened again: its session was erased
 ├── NewKeyUnknown        a master key that not everybody who opens events holds yet
@@ -116,6 +117,11 @@ class ServiceUnavailable(Unavailable):
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class ServiceBusy(ServiceUnavailable):
+    """The recall service has as much of this caller as it may have now (429), and asks to send the rest later. Nothing is
+    lost: what is published waits in the outbox."""
 
 
 class StoreUnavailable(Unavailable):

@@ -20,6 +20,7 @@ from crewmem_producers.errors import (
     InvalidEvent,
     MissingExtra,
     OutboxBroken,
+    ServiceBusy,
     SettingsError,
     TransportRefused,
     Unavailable,
@@ -40,6 +41,8 @@ FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 5.0
 REFUSED_SECONDS = 30.0
 LONGEST_RETRY_AFTER_SECONDS = 60.0
+HELD_BACK_SECONDS = 600.0
+"""How often it is said that the service takes events no faster."""
 TIDY_SECONDS = 1.0
 REPORT_SECONDS = 1.0
 IDLE_REPORT_SECONDS = 30.0
@@ -70,6 +73,7 @@ class Relay:
         self._error: str | None = None
         self._delivered: float | None = float("-inf")  # the process before may have been killed before it tidied
         self._reported = -IDLE_REPORT_SECONDS
+        self._held_back_said = float("-inf")
 
     def wake(self) -> None:
         """There is something to send."""
@@ -97,6 +101,8 @@ class Relay:
             if not self._lock.acquire():
                 return TAKEOVER_SECONDS
             return await self._relay()
+        except ServiceBusy as error:
+            return self._held_back(error)
         except Unavailable as error:
             return self._failed(error)
         except (TransportRefused, SettingsError, MissingExtra) as error:
@@ -158,13 +164,25 @@ class Relay:
                 log.error("event %s is refused for ever (%s): now a dead letter of %s", row.id, fate.reason, self._outbox.path)
 
     def _recovered(self) -> None:
-        if self._failures:
+        if self._error is not None:
             log.info("events are sent again")
         self._failures, self._error, self._delivered = 0, None, self._clock()
 
     def _failed(self, error: Exception) -> float:
         level = logging.WARNING if isinstance(error, CrewmemError) else logging.ERROR
         self._note(error, level, "it is kept and sent later")
+        return self._pause_after(error)
+
+    def _held_back(self, error: ServiceBusy) -> float:
+        """No outage: the service takes the rest once its consumers have caught up. While they are the slower ones, that is
+        after every few batches, so it is seldom said."""
+        self._failures += 1
+        if self._clock() - self._held_back_said >= HELD_BACK_SECONDS:
+            self._held_back_said = self._clock()
+            log.info("what waits in the outbox %s is sent as fast as it is taken: %s", self._outbox.path, error)
+        return self._pause_after(error)
+
+    def _pause_after(self, error: Exception) -> float:
         asked = getattr(error, "retry_after_seconds", None) or 0.0
         return max(backoff(self._failures, self._chance()), min(asked, LONGEST_RETRY_AFTER_SECONDS))
 
@@ -176,6 +194,7 @@ class Relay:
         self._failures += 1
         if self._failures == 1:
             log.error("the relay stands still: %s", error)
+        self._error = str(error)
         return backoff(self._failures, self._chance())
 
     def _note(self, error: Exception, level: int, what_now: str, *, caller_refused: bool = False) -> None:

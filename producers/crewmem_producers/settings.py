@@ -224,6 +224,12 @@ class ServiceSettings(StoreSettings):
     trusted_proxies: list[str] = Field([], description="addresses of proxies whose X-Forwarded-For says who calls")
     max_connections: int = Field(1_000, ge=10, description="connections of the service at once; an idle one makes room")
     calls_per_tenant: int = Field(256, ge=1, description="calls of one tenant in progress at once; more get 429")
+    ingest_backlog_seconds: float = Field(
+        10.0,
+        ge=1,
+        le=3600,
+        description="seconds of consumers' work that a tenant may have undecided on a partition; then 429",
+    )
     body_memory_mb: int = Field(256, ge=64, description="memory for bodies of calls, MB; a tenant gets a quarter of it")
     recall_threads: int = Field(2, ge=1, le=64, description="recalls that are computed at once, in turns of their tenants")
     queue_per_tenant: int = Field(64, ge=1, description="calls of one tenant that may wait for their turn; more get 429")

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, RELAY_HEADER, to_bytes
-from crewmem_producers.errors import ServiceUnavailable, SettingsError, TransportRefused
+from crewmem_producers.errors import ServiceBusy, ServiceUnavailable, SettingsError, TransportRefused
 from crewmem_producers.events import Event
 from crewmem_producers.freshness import parse_token
 from crewmem_producers.http_answer import fetch
@@ -78,7 +78,8 @@ class HttpTransport:
         if response.status_code in _ABOUT_THE_KEY:
             await self.close()  # the next try asks for the key again
         if response.status_code in _RETRIED or response.status_code >= 500:
-            raise ServiceUnavailable(
+            refused = ServiceBusy if response.status_code == 429 else ServiceUnavailable
+            raise refused(
                 f"{self._url} answered {response.status_code}: {_said(response)}", retry_after_seconds=_retry_after(response)
             )
         raise TransportRefused(

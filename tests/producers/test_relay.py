@@ -8,6 +8,7 @@ from crewmem_producers.errors import (
     CrewmemError,
     LogUnavailable,
     MissingExtra,
+    ServiceBusy,
     ServiceUnavailable,
     SettingsError,
     TransportRefused,
@@ -218,3 +219,19 @@ async def test_an_outbox_that_cannot_be_used_is_told_and_tried_again(
     relay = Relay(outbox=outbox, transport=memory, lock=lock, tenant="default")
     assert await relay.step() > 0 and await relay.step() > 0
     assert caplog.text.count("the relay stands still") == 1
+
+
+async def test_a_service_that_asks_to_send_later_is_obeyed_and_no_outage(
+    outbox: Outbox, memory: MemoryTransport, new_relay: Callable[[], Relay], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    relay = new_relay()
+    for number in range(3):
+        outbox.append([remembered(str(number))])
+        memory.failure = ServiceBusy("busy", retry_after_seconds=9)
+        assert await relay.step() == 9
+        memory.failure = None
+        assert await relay.step() == 0
+    assert contents(memory.events) == ["0", "1", "2"]
+    lines = [record for record in caplog.records if record.name == relay_module.log.name]
+    assert [record.levelno for record in lines] == [logging.INFO] and "is sent as fast as it is taken" in lines[0].getMessage()

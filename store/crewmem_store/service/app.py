@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -18,6 +19,7 @@ from crewmem_store import embedders
 from crewmem_store.embedder import Embedder
 from crewmem_store.embedder_shelf import EmbedderShelf, OpenEmbedder
 from crewmem_store.service import accounting, events, forget, health, listing, recall, remember
+from crewmem_store.service.admission import Admission
 from crewmem_store.service.answers import handle_errors
 from crewmem_store.service.auth import AuthMiddleware
 from crewmem_store.service.buckets import RateLimit
@@ -63,6 +65,9 @@ def create_app(
         embedders=GenerationEmbedders(EmbedderShelf(opens, ready=embedder)), readers=Readers(store), ends=LogEnds(log),
         reads=FairPool(threads=settings.recall_threads, queue=settings.queue_per_tenant, what="recall"),
         intake=FairPool(threads=INTAKE_THREADS, queue=settings.queue_per_tenant, what="intake"),
+        admission=Admission(
+            seconds=settings.ingest_backlog_seconds, look=lambda: parts.progress(), monotonic=time.monotonic
+        ),
         rate=RateLimit(settings.rate_limit_per_minute, clock=clock), refusals=Refusals(metrics.refused), metrics=metrics,
 
         producers=ProducerReports(registry, clock=clock), sealer=open_sealer(settings, registry),

@@ -21,6 +21,7 @@ from pydantic_core import PydanticSerializationError
 from crewmem_store.errors import RequestRefused
 from crewmem_store.keys import Key, Right
 from crewmem_store.service import responses
+from crewmem_store.service.admission import work_of
 from crewmem_store.service.answers import answer
 from crewmem_store.service.auth import Writer
 from crewmem_store.service.connected import finished
@@ -68,7 +69,8 @@ async def events(request: Request, key: Writer, parts: Annotated[Parts, Depends(
     judged = await parts.intake.run(key, partial(_judge_all, await request.body(), key, parts.clock()))
     parts.rate.events(key.hash, len(judged))
     taken = [one.record for one in judged if one.record is not None]
-    marks = iter([Mark(*position) for position in await append(parts, taken)] if taken else [])
+    works = [work_of(len(await request.body()) // len(judged))] * len(taken) if judged else []
+    marks = iter([Mark(*position) for position in await append(parts, taken, key=key, works=works)] if taken else [])
     sources = {one.source for one in judged}
     await finished(parts.producers.heard(request.headers.get(RELAY_HEADER), sources=sources, key=key))
     return answer({"results": [_result(one, next(marks) if one.record else None) for one in judged]})

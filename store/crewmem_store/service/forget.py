@@ -77,7 +77,7 @@ async def _append_all(parts: Parts, named: Named, *, key: Key, traceparent: str 
 async def _append(parts: Parts, scope: Scope, spans: list[SpanRef], *, key: Key, traceparent: str | None) -> Mark:
     body, source = MemoryForgotten(spans=spans), parts.settings.source
     event = Event(body=body, scope=scope, time=parts.clock(), source=source, traceparent=traceparent)
-    return (await publish(parts, event, key=key)).mark
+    return (await publish(parts, event, key=key, size=0, always=True)).mark
 
 
 async def _named(id: str, *, key: Key, parts: Parts, view: View, left: Callable[[], float]) -> Named:

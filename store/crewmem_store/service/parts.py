@@ -19,6 +19,7 @@ from crewmem_store import generations
 from crewmem_store.embedder import Embedder
 from crewmem_store.generations import Generation
 from crewmem_store.search import Weights
+from crewmem_store.service.admission import Admission, Progress
 from crewmem_store.service.buckets import RateLimit
 from crewmem_store.service.fair_pool import FairPool
 from crewmem_store.service.freshness import LogEnds
@@ -103,6 +104,7 @@ class Parts:
     """Where what tenants ask of the store is computed."""
     intake: FairPool
     """Where what tenants publish is checked and encoded."""
+    admission: Admission
     rate: RateLimit
     refusals: Refusals
     sealer: Sealer | None = None
@@ -128,6 +130,17 @@ class Parts:
         watch = await run_in_threadpool(self.readers.watch, generation.name)
         await self.switching.settled(generation, watch)
         return View(generation, watch, embedder)
+
+    async def progress(self) -> Progress:
+        """How far the active generation is, and the log. Raises CrewmemError when that cannot be known now."""
+        view = await self.view()
+        ends = await self.ends.of(range(view.generation.partitions))
+        logged = {mark.partition: mark.offset or 0 for mark in ends}
+        return Progress(await run_in_threadpool(_decided, view.reader, list(logged)), logged)
+
+
+def _decided(reader: StoreReader, partitions: Collection[int]) -> dict[int, int]:
+    return {partition: reader.last_offset(partition) for partition in partitions}
 
 
 def parts_of(request: Request) -> Parts:

@@ -40,7 +40,7 @@ async def remember(asked: RememberRequest, key: Writer, trace: Trace, parts: Ann
     """Remembers `content`: 201 once it can be recalled, 202 with a token when that takes longer than `wait_seconds`, and always
     where the key may not read the session."""
     scope = allowed(key, SHARED if asked.session is None else asked.session, Right.WRITE)
-    published = await publish(parts, event_of(asked, scope, parts, traceparent=trace), key=key)
+    published = await publish(parts, event_of(asked, scope, parts, traceparent=trace), key=key, size=len(asked.content))
     row = None
     if key.allows(scope.session, Right.READ):  # what it repeats is another's text
         row = await _arrived(parts, key, scope, published, seconds=asked.wait_seconds)
