@@ -82,7 +82,9 @@ class Key:
         return self.grants or tuple(Grant(pattern, of_sessions) for pattern in self.sessions)
 
     def may(self, right: Right) -> bool:
-        """Whether the key has that right, READ and WRITE in some session at least."""
+        """Whether the key has that right, READ and WRITE in some session at least. OPERATOR includes ADMIN."""
+        if right is Right.ADMIN and Right.OPERATOR in self.rights:
+            return True
         return right in self.rights or any(right in grant.rights for grant in self.grants)
 
     def allows(self, session: str, right: Right) -> bool:

@@ -54,7 +54,16 @@ def any_of(conditions: Sequence[str]) -> str:
 
 def of_tenant(tenant: str) -> str:
     """Scopes of the tenant, as a range that the index on `scope` answers."""
-    return all_of(f"scope >= {text(f'{tenant}/')}", f"scope < {text(f'{tenant}0')}")  # "0" follows "/"
+    return _under("scope", tenant)
+
+
+def events_of_tenant(tenant: str) -> str:
+    """Ledger rows of the tenant's events."""
+    return _under("scope_key", tenant)
+
+
+def _under(column: str, tenant: str) -> str:
+    return all_of(f"{column} >= {text(f'{tenant}/')}", f"{column} < {text(f'{tenant}0')}")  # "0" follows "/"
 
 
 def before(offset: int) -> str:

@@ -96,6 +96,9 @@ class LanceReader:
     def outcomes(self, partition: int) -> dict[str, int]:
         return self._ledger(partition).outcomes()
 
+    def outcomes_of(self, partition: int, tenant: str) -> dict[str, int]:
+        return self._ledger(partition).outcomes_of(tenant)
+
     def tally(self, partition: int) -> Tally:
         return self._ledger(partition).tally()
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from crewmem_store import ledger_reads
 from crewmem_store.lance_database import Database, read
+from crewmem_store.lance_filters import events_of_tenant
 from crewmem_store.lance_ledger import segment_name, segments, sums_name
 from crewmem_store.ledger_reads import SEGMENT_OFFSETS, Read, Sums
 from crewmem_store.rows import LedgerRow, Outcome
@@ -101,6 +102,14 @@ class LedgerReader:
         sums, nothing = self._sums(), dict[str, int]()
         for segment in self._segments():
             total.update(sums[segment].outcomes if segment in sums else self._on(segment, ledger_reads.outcomes, nothing))
+        return dict(total)
+
+    def outcomes_of(self, tenant: str) -> dict[str, int]:
+        """How many rows of the tenant's events have each outcome, counted in the rows."""
+        total: Counter[str] = Counter()
+        count, nothing = partial(ledger_reads.outcomes, where=events_of_tenant(tenant)), dict[str, int]()
+        for segment in self._segments():
+            total.update(self._on(segment, count, nothing))
         return dict(total)
 
     def tally(self) -> Tally:

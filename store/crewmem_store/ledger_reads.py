@@ -94,9 +94,9 @@ def forgets(read: Read, scope_key: str) -> list[LedgerRow]:
     return ledger_rows(read(LEDGER, all_of(one_of("type", FORGETS), equal("scope_key", scope_key))))
 
 
-def outcomes(read: Read) -> dict[str, int]:
-    """How many rows have each outcome."""
-    counts = read(("outcome",), EVERY_ROW).column("outcome").value_counts().to_pylist()
+def outcomes(read: Read, *, where: str = EVERY_ROW) -> dict[str, int]:
+    """How many rows that match have each outcome."""
+    counts = read(("outcome",), where).column("outcome").value_counts().to_pylist()
     return {item["values"]: item["counts"] for item in counts}
 
 

@@ -89,6 +89,11 @@ class MemoryReader:
         with self._lock:
             return dict(Counter(row.outcome.value for row in self._tables(partition).ledger.values()))
 
+    def outcomes_of(self, partition: int, tenant: str) -> dict[str, int]:
+        with self._lock:
+            rows = [row for row in self._tables(partition).ledger.values() if (row.scope_key or "").startswith(f"{tenant}/")]
+        return dict(Counter(row.outcome.value for row in rows))
+
     def tally(self, partition: int) -> Tally:
         with self._lock:
             rows = self._tables(partition).ledger_rows()

@@ -187,6 +187,9 @@ class StoreReader(Protocol):
     def outcomes(self, partition: int) -> dict[str, int]:
         """How many ledger rows have each outcome."""
 
+    def outcomes_of(self, partition: int, tenant: str) -> dict[str, int]:
+        """The same, of that tenant's events alone. Control events, and records that were never an event, are of no tenant."""
+
     def tally(self, partition: int) -> Tally:
         """Offsets and outcomes, counted in the ledger's rows themselves. Right also while rows are written: of a row that is
         counted, every one below it is counted too."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from crewmem_producers.names import Scope
 from crewmem_store.rows import LedgerRow, Outcome
@@ -77,6 +79,14 @@ class LedgerConformance(StoreFixtures):
         put(part, ledger=[entry(0), whole, other, named])
         assert list(store.reader(GEN).forgets(PARTITION, Scope.parse(ALICE).key)) == [named, whole]
         assert list(store.reader(GEN).forgets(PARTITION, "acme/none")) == []
+
+    def test_outcomes_are_counted_for_one_tenant(self, store: Store, part: PartitionStore) -> None:
+        of = ["acme/1", "acme/2", "acme-2/1", "acme0/1", "acm/1", None]
+        rows = [replace(entry(offset), scope_key=key) for offset, key in enumerate(of)]
+        put(part, ledger=[*rows, replace(entry(300_000, outcome=Outcome.DROPPED), scope_key="acme/1")])
+        assert store.reader(GEN).outcomes_of(PARTITION, "acme") == {"stored": 2, "dropped": 1}
+        assert store.reader(GEN).outcomes_of(PARTITION, "acme-2") == {"stored": 1}
+        assert store.reader(GEN).outcomes_of(PARTITION, "nobody") == {}
 
     def test_a_tally_counts_the_ledgers_rows(self, store: Store, part: PartitionStore) -> None:
         assert (len(store.reader(GEN).tally(PARTITION).offsets), store.reader(GEN).tally(PARTITION).outcomes) == (0, {})

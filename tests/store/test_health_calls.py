@@ -57,6 +57,31 @@ async def test_accounting_has_every_generation_that_lives(stack: Stack) -> None:
     assert sum(one["lag"] for one in active["partitions"]) == 0 and sum(one["lag"] for one in building["partitions"]) == 1
 
 
+async def test_a_tenants_admin_sees_the_account_of_its_tenant_alone(stack: Stack) -> None:
+    admin = await stack.key(rights=["read", "write", "admin"])
+    other = await stack.key(tenant="other")
+    await stack.remember("acme", key=admin, session="s")
+    before = (await stack.call("GET", "/v1/accounting", key=admin)).json()
+    assert before == {
+        "generation": "g1", "closes": True, "tenant": "acme", "processed": 1, "outcomes": {"stored": 1},
+        "generations": [
+            {"generation": "g1", "active": True, "closes": True, "tenant": "acme", "processed": 1, "outcomes": {"stored": 1}}
+        ],
+    }  # fmt: skip
+    for number in range(3):
+        await stack.remember(f"other {number}", key=other, session="s")
+    assert (await stack.call("GET", "/v1/accounting", key=admin)).json() == before, "others' events change nothing"
+    whole = (await stack.call("GET", "/v1/accounting", key=other)).json()
+    assert sum(one["processed"] for one in whole["partitions"]) == 4, "an operator sees the deployment"
+
+
+async def test_an_operator_needs_no_other_right(stack: Stack) -> None:
+    await stack.remember("acme", key=await stack.key())
+    operator = await stack.key(rights=["operator"])
+    assert (await stack.call("GET", "/v1/accounting", key=operator)).json()["partitions"]
+    refused_with(await stack.call("GET", "/v1/memory/list", key=operator), 403, "forbidden_right")
+
+
 async def test_metrics_have_the_agreed_names_and_name_no_session(stack: Stack) -> None:
     key = await stack.key(tenant="secret-tenant")
     await stack.remember("acme", key=key, session="secret-session")

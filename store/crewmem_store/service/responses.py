@@ -196,6 +196,40 @@ class AccountingAnswer(_Response):
     """Every one that lives, oldest first."""
 
 
+class TenantGeneration(_Response):
+    """What one generation made of a tenant's events."""
+
+    generation: str
+    """Its name."""
+    active: bool
+    """Whether it is the one that answers."""
+    closes: bool
+    """Whether the account of the whole deployment closes in it."""
+    tenant: str
+    """The key's."""
+    processed: int
+    """The tenant's events that have an outcome."""
+    outcomes: dict[str, int]
+    """How many of them have which."""
+
+
+class TenantAccounting(_Response):
+    """What a key with `admin` and without `operator` sees: the account of its tenant."""
+
+    generation: str
+    """The name of the generation that answers."""
+    closes: bool
+    """Whether the account of the whole deployment closes."""
+    tenant: str
+    """The key's."""
+    processed: int
+    """The tenant's events that have an outcome. Records that could never be read are of no tenant."""
+    outcomes: dict[str, int]
+    """How many of them have which."""
+    generations: list[TenantGeneration]
+    """Every generation that lives, oldest first."""
+
+
 class Live(_Response):
     """The process answers."""
 
