@@ -24,6 +24,12 @@ from crewmem_consumers import (
     redact,
     redaction,
     rules,
+    secret_assignments,
+    secret_formats,
+    secret_names,
+    secret_phrases,
+    secret_places,
+    secret_values,
     secrets,
     sentences,
     split,
@@ -33,10 +39,10 @@ from crewmem_consumers import (
 from crewmem_consumers.rulefile import KeepWith
 
 _MODULES = (
-    codec, display, events, split, sentences, variables, conditions, rules, draft, redact, redaction, secrets, echo, claims,
-    summarise,
+    codec, display, events, split, sentences, variables, conditions, rules, draft, redact, redaction, secrets,
+    secret_formats, secret_places, secret_names, secret_assignments, secret_phrases, secret_values, echo, claims, summarise,
 )  # fmt: skip
-_LIBRARIES = ("detect-secrets", "common-expression-language")
+_LIBRARIES = ("google-re2", "common-expression-language")
 
 
 def made_by(keep: KeepWith) -> str:

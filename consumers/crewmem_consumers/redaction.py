@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from crewmem_consumers import secrets
+from crewmem_consumers.secret_names import names_a_secret
 from crewmem_consumers.secrets import Secret
 
 _MOST_NAMES = 4096
@@ -59,4 +60,4 @@ def _under(name: str, value: Any) -> Any:
 @lru_cache(maxsize=_MOST_NAMES)
 def _is_of_secrets(name: str) -> bool:
     """Whether what stands under that name is a secret, whatever it looks like."""
-    return name.casefold() in _SECRET_NAMES or bool(secrets.find(f'{name}: "{"x" * 8}"'))
+    return name.casefold() in _SECRET_NAMES or names_a_secret(name)
