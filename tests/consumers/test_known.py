@@ -98,11 +98,12 @@ def test_a_text_that_is_redacted_otherwise_is_not_taken_over() -> None:
 
 
 LONG = " ".join(f"Finding {number}: Acme charges {number} dollars a seat for plan {number}." for number in range(60))
+OTHER = " ".join(f"Result {number}: Globex ships {number} tools of its roadmap in week {number}." for number in range(60))
 
 
 def test_what_the_same_program_made_of_the_same_record_is_taken_over_whole() -> None:
     place = Place()
-    place.put(kickoff(LONG), kickoff("My password is hunter22x. " + LONG, number=1))
+    place.put(kickoff(LONG), kickoff("My password is hunter22x. " + OTHER, number=1))
     assert place.build().counted, "both texts were longer than the window"
     again = place.build()
     assert (again.texts, again.counted) == ([], [])
