@@ -4,9 +4,13 @@ that a relay sends only what is meant for it."""
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
-from crewmem_producers.settings import CrewSettings
+from crewmem_producers.errors import SettingsError
+from crewmem_producers.outbox import Outbox
+from crewmem_producers.settings import CrewSettings, load
 from crewmem_producers.transport import Transport
 
 SUFFIX = ".sqlite3"
@@ -53,3 +57,47 @@ def outbox_path(settings: CrewSettings) -> Path:
 def outbox_files(folder: Path) -> list[Path]:
     """Every outbox in the folder, of whatever destination."""
     return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def move_address(
+    settings: CrewSettings, *, old: str, new: str, checkpoint: Callable[[str], None] = lambda name: None
+) -> tuple[int, Path]:
+    """Move what waits for the address `old` to the outbox of the address `new`, and return how many events, and that outbox.
+
+    An address is an http(s) URL of a service, or the `host:port,...` of Kafka. Raises SettingsError where there is no outbox of
+    `old`, OutboxFull, OutboxBroken.
+    """
+    target = _path_of(settings, new)
+    sources = [path for path in _paths_of(settings, old) if path != target and path.is_file()]
+    if not sources:
+        raise SettingsError(
+            f"nothing was ever published from here to {old} with the API key, namespace and tenant of these settings: "
+            "`crewmem outbox status` shows every outbox"
+        )
+    max_bytes = settings.outbox_max_mb * 1_000_000
+    moved = 0
+    with closing(Outbox(target, max_bytes=max_bytes)) as to:
+        for path in sources:
+            with closing(Outbox(path, max_bytes=max_bytes)) as source:
+                moved += source.move_to(to, checkpoint=checkpoint)
+    return moved, target
+
+
+def _path_of(settings: CrewSettings, address: str) -> Path:
+    """The outbox of these settings at another address; their own where the address is that of the service they reach now."""
+    at = _at(settings, address)
+    reached = not settings.kafka_bootstrap and at.kafka_bootstrap is None and at.base_url == settings.service_url()
+    return outbox_path(settings if reached else at)
+
+
+def _paths_of(settings: CrewSettings, address: str) -> list[Path]:
+    """Every outbox that a crew with this address has, or had before `/v1` at its end was taken off."""
+    raw = settings.model_copy(update={"base_url": address.rstrip("/"), "kafka_bootstrap": None})
+    return list(dict.fromkeys(outbox_path(one) for one in (_at(settings, address), raw)))
+
+
+def _at(settings: CrewSettings, address: str) -> CrewSettings:
+    if "://" not in address:
+        return settings.model_copy(update={"kafka_bootstrap": address})
+    url = load(CrewSettings, base_url=address).base_url
+    return settings.model_copy(update={"base_url": url, "kafka_bootstrap": None})

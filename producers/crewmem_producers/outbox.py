@@ -20,6 +20,8 @@ from crewmem_producers.outbox_file import OutboxFile
 from crewmem_producers.outbox_rows import DeadLetter, Waiting
 from crewmem_producers.transport import Fate
 
+_MOVED_AT_ONCE = 500
+
 
 @dataclass(frozen=True, slots=True)
 class OutboxStatus:
@@ -71,6 +73,29 @@ class Outbox:
                 "start the service or broker so that it drains, or raise CREWMEM_OUTBOX_MAX_MB"
             )
         return seqs
+
+    def move_to(self, target: Outbox, *, checkpoint: Callable[[str], None] = lambda name: None) -> int:
+        """Move what waits here behind what waits in `target`, in order, and return how many events those were.
+
+        A part at a time is in `target`, on disk, before it is deleted here: a crash in between leaves it in both, and doing it
+        again doubles nothing, nor does sending it twice, since the event id is the same. `checkpoint` is called after each
+        step, for tests. Raises OutboxFull for a target at its limit, OutboxBroken.
+        """
+        moved = 0
+        while part := self._file.query(lambda connection: rows.after(connection, 0, _MOVED_AT_ONCE)):
+            target._take([row for _, row in part])
+            checkpoint("inserted")
+            self._delete([seq for seq, _ in part])
+            checkpoint("deleted")
+            moved += len(part)
+        return moved
+
+    def _take(self, made: Sequence[rows.Row]) -> None:
+        """Insert those whose event does not wait here already."""
+        self._file.run(lambda connection: self._insert(connection, rows.without_waiting(connection, made)))
+
+    def _delete(self, seqs: Sequence[int]) -> None:
+        self._file.run(lambda connection: rows.delete(connection, seqs))
 
     def batch(self, *, max_events: int, max_bytes: int) -> list[Waiting]:
         """The oldest rows in order: at least one if any waits, at most `max_events`, JSON of at most `max_bytes` together."""

@@ -84,6 +84,23 @@ def oldest(connection: sqlite3.Connection, max_events: int, max_bytes: int) -> l
     return rows
 
 
+def after(connection: sqlite3.Connection, seq: int, limit: int) -> list[tuple[int, Row]]:
+    """The waiting rows behind that place, at most `limit`, in order, each with its place."""
+    query = "SELECT seq, id, size, created, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
+    return [(place, (id, size, created, body)) for place, id, size, created, body in connection.execute(query, (seq, limit))]
+
+
+def without_waiting(connection: sqlite3.Connection, made: Sequence[Row]) -> list[Row]:
+    """Those whose event does not wait here already."""
+    marks = json.dumps([row[0] for row in made])
+    there = {id for (id,) in connection.execute("SELECT id FROM events WHERE id IN (SELECT value FROM json_each(?))", (marks,))}
+    return [row for row in made if row[0] not in there]
+
+
+def delete(connection: sqlite3.Connection, seqs: Sequence[int]) -> None:
+    connection.executemany("DELETE FROM events WHERE seq = ?", [(seq,) for seq in seqs])
+
+
 def settle(connection: sqlite3.Connection, fates: Sequence[tuple[Waiting, Fate]]) -> None:
     for row, fate in fates:
         if isinstance(fate, Refused):

@@ -93,6 +93,27 @@ def retry(as_json: AsJson = False) -> None:
         say("no event was refused for ever: there is nothing to try again")
 
 
+@app.command()
+def readdress(
+    old: Annotated[str, typer.Option("--from", help="The mistaken address: a URL, or host:port of Kafka.")],
+    new: Annotated[str, typer.Option("--to", help="The right address.")],
+    as_json: AsJson = False,
+) -> None:
+    """Move what waits for one address to the outbox of another. The API key, namespace and tenant are those of the settings.
+
+    Nothing is lost or stored twice when it is interrupted: run it again.
+    """
+    from crewmem_producers.destination import move_address
+
+    moved, path = move_address(load(CrewSettings), old=old, new=new)
+    if as_json:
+        print_json({"moved": moved, "path": str(path)})
+    elif moved:
+        say(f"moved {counted(moved, 'event')} to {path}; `crewmem outbox flush` with the right address sends them")
+    else:
+        say(f"nothing waits for {old}")
+
+
 def _drained(publisher: Publisher, waiting: int, timeout_seconds: float) -> OutboxStatus:
     """The status once nothing waits or the time is over."""
     end = time.monotonic() + timeout_seconds
@@ -127,7 +148,8 @@ def _stranded(outbox: dict[str, Any]) -> str:
     return (
         f"{outbox['depth']} events wait in {outbox['path']} for other settings: another address or namespace, or an API key "
         "that was replaced since. Only a crew, or `crewmem outbox flush`, with the settings that they were published with "
-        "sends them: keep a key that is replaced valid until its outbox is empty"
+        "sends them: keep a key that is replaced valid until its outbox is empty. "
+        "`crewmem outbox readdress` moves what was published to a mistaken address"
     )
 
 
