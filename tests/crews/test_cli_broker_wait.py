@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,8 @@ class Outage:
 
     def _end(self) -> None:
         self._met.wait(SECONDS)
-        for broker in self._brokers:
-            broker.start()
+        with ThreadPoolExecutor() as pool:  # at the same time: one alone waits for the quorum
+            list(pool.map(lambda broker: broker.start(), self._brokers))
 
 
 async def records_with(id: str) -> int:
@@ -113,7 +114,7 @@ def test_each_command_waits_out_brokers_says_so_once_and_does_its_work_once(
     assert crewmem("topics", "create").exit_code == 0
     asyncio.run(dead_letter())
     for arguments, codes in (
-        (("keys", "create", "--name", "k"), {0}),
+        (("keys", "create", "--name", "k", "--session", "s:read"), {0}),
         (("rules", "apply", str(tmp_path / "r.yaml")), {0}),
         (("dlq", "redrive", "bad", "--yes"), {0}),
         (("forget", "--session", "s", "--erase", "--yes", "--json", "--wait", "0"), {0, 1}),  # 1: a consumer has to clean up
