@@ -18,6 +18,8 @@ FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 2.0
 QUIET_SECONDS = 5.0
 """An append that takes longer than this is said: the brokers may be choosing a new leader for its partition."""
+SAME_OUTAGE_SECONDS = 30.0
+"""What fails so soon after another call is the same outage: a broker that is back takes a while until it leads again."""
 REMEDY = "check the brokers with `crewmem doctor`, then run the command again"
 
 
@@ -30,7 +32,7 @@ class BrokerWait:
     def __init__(self, *, seconds: float, say: Callable[[str], None]) -> None:
         self.seconds = seconds
         self._say = say
-        self._said = False
+        self._waited_at = float("-inf")
 
     async def until_answered(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the result of `work`, which must be harmless to repeat.
@@ -41,7 +43,7 @@ class BrokerWait:
         deadline: float | None = None
         while True:
             try:
-                result = await work(*args, **kwargs)
+                return await work(*args, **kwargs)
             except (LogUnavailable, RegistryUnavailable) as error:
                 deadline = time.monotonic() + self.seconds if deadline is None else deadline
                 left = deadline - time.monotonic()
@@ -52,9 +54,6 @@ class BrokerWait:
                 self._tell(str(error))
                 await asyncio.sleep(min(left, random.uniform(pause / 2, pause)))
                 pause = min(2 * pause, MAX_BACKOFF_SECONDS)
-            else:
-                self._said = False
-                return result
 
     @asynccontextmanager
     async def saying(self, what: str) -> AsyncIterator[None]:
@@ -73,9 +72,10 @@ class BrokerWait:
             self._tell(what)
 
     def _tell(self, text: str) -> None:
-        if not self._said:
+        now = time.monotonic()
+        if now - self._waited_at > SAME_OUTAGE_SECONDS:
             self._say(f"waiting up to {self.seconds:g} s: {text}")
-        self._said = True
+        self._waited_at = now
 
 
 NO_WAIT = BrokerWait(seconds=0, say=lambda text: None)

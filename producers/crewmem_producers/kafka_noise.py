@@ -8,6 +8,7 @@ _AT_EVERY_TRY = (
     "Unable connect to", "Unable to request metadata from", "Unable to update metadata from", "Error sending %s to node",
     "Group Coordinator Request failed", "Heartbeat send request failed", "Heartbeat session expired",
     "Failed fetch messages from", "Failed fetch offsets from", "Cannot send", "Could not send",
+    "Got error produce response on topic-partition",
     "OffsetCommit failed before join",
 )  # fmt: skip
 

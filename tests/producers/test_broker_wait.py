@@ -13,6 +13,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     UnsupportedVersionError,
 )
+from crewmem_producers import broker_wait
 from crewmem_producers.broker_wait import NO_WAIT, REMEDY, BrokerWait, may_pass
 from crewmem_producers.errors import KeyMissing, LogRefused, LogUnavailable, RegistryUnavailable
 from crewmem_producers.kafka import answering
@@ -49,7 +50,16 @@ async def test_what_fails_for_a_moment_is_tried_again_and_said_once() -> None:
     assert (broker.calls, said) == (4, ["waiting up to 60 s: no broker"])
 
 
-async def test_another_outage_is_said_again() -> None:
+async def test_what_fails_soon_after_is_the_same_outage() -> None:
+    said: list[str] = []
+    wait = BrokerWait(seconds=SECONDS, say=said.append)
+    for what in ("first", "second"):
+        await wait.until_answered(Broker(LogUnavailable(what)))
+    assert said == ["waiting up to 60 s: first"]
+
+
+async def test_another_outage_is_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker_wait, "SAME_OUTAGE_SECONDS", -1.0)
     said: list[str] = []
     wait = BrokerWait(seconds=SECONDS, say=said.append)
     for what in ("first", "second"):

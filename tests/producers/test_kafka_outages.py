@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from crewmem_producers import broker_wait
 from crewmem_producers.broker_wait import BrokerWait
 from crewmem_producers.errors import LogUnavailable, RegistryUnavailable
 from crewmem_producers.log import Position
@@ -149,7 +150,7 @@ async def test_a_registry_says_once_that_it_cannot_follow_and_follows_again(
 
 
 async def test_with_a_wait_every_call_outlasts_an_outage_which_is_said_once_and_nothing_is_written_twice(
-    broker: Broker, settings: KafkaSettings
+    broker: Broker, settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
     wait = BrokerWait(seconds=120, say=said.append)
@@ -165,6 +166,7 @@ async def test_with_a_wait_every_call_outlasts_an_outage_which_is_said_once_and_
     assert len(said) == 1 and said[0].startswith("waiting up to 120 s: ")
     await log.append([record(0)])
     await registry.put("active", {"generation": "g1"})
+    monkeypatch.setattr(broker_wait, "SAME_OUTAGE_SECONDS", -1.0)  # each failure is said: the calls have met the outage
     broker.kill()
     calls = [
         asyncio.create_task(call)  # type: ignore[arg-type]
