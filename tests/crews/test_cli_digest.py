@@ -70,5 +70,6 @@ def test_a_generation_that_does_not_live_is_refused_with_the_way_to_find_one() -
 
 def test_what_does_not_answer_ends_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREWMEM_KAFKA_BOOTSTRAP", f"127.0.0.1:{free_port()}")
+    monkeypatch.setenv("CREWMEM_KAFKA_WAIT_SECONDS", "0")
     done = crewmem()
     assert done.exit_code == 3 and done.stderr.startswith("crewmem: ") and not done.stdout

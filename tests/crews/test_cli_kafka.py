@@ -130,6 +130,7 @@ def ready(port: int) -> bool:
 
 def test_a_broker_that_does_not_answer_exits_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREWMEM_KAFKA_BOOTSTRAP", f"127.0.0.1:{free_port()}")
+    monkeypatch.setenv("CREWMEM_KAFKA_WAIT_SECONDS", "0")
     for arguments in (["topics", "create"], ["keys", "list"]):
         result = crewmem(*arguments)
         assert result.exit_code == 3 and result.stderr.startswith("crewmem: "), result.output

@@ -109,10 +109,13 @@ def test_a_crew_whose_broker_is_away_says_so_once_and_without_aiokafka(tmp_path:
     assert "no broker answers" in done.stderr
 
 
-def test_a_command_that_finds_no_broker_says_so_in_one_line(tmp_path: Path) -> None:
-    settings = {"CREWMEM_HOME": str(tmp_path), "CREWMEM_KAFKA_BOOTSTRAP": f"127.0.0.1:{free_port()}"}
+def test_a_command_that_finds_no_broker_says_once_that_it_waits_and_then_why_it_ends(tmp_path: Path) -> None:
+    settings = {
+        "CREWMEM_HOME": str(tmp_path), "CREWMEM_KAFKA_BOOTSTRAP": f"127.0.0.1:{free_port()}", "CREWMEM_KAFKA_WAIT_SECONDS": "2",
+    }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "crewmem.cli", "topics", "create"], env=os.environ | settings, capture_output=True, text=True
     )
-    [line] = done.stderr.splitlines()
+    waits, line = done.stderr.splitlines()
+    assert waits.startswith("waiting up to 2 s: no broker answers")
     assert done.returncode == 3 and line.startswith("crewmem: no broker answers")
