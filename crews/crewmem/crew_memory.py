@@ -15,6 +15,7 @@ from crewmem_producers import limits
 from pydantic import PrivateAttr
 
 from crewmem.errors import InvalidName, NotFound, RequestRefused
+from crewmem.hooks import watch_trials
 from crewmem.memory_records import (
     ROOT,
     SCOPE,
@@ -28,7 +29,9 @@ from crewmem.memory_records import (
     within,
 )
 from crewmem.memstore import Memstore
+from crewmem.overlap import is_published
 from crewmem.sessions import AGENT_ROLE, PlainSession, resolve_call
+from crewmem.trials import in_trial
 
 RESULT = "\nResult: "
 """What precedes the result in the text that CrewAI saves after a task; before it stand prompt and role."""
@@ -54,6 +57,12 @@ class CrewMemory(Memory):
             raise InvalidName("'*' is every session, and no session to write to: name the session of this CrewMemory")
         super().__init__(read_only=read_only)
         self._session, self._memstore = list(found.read), memstore
+        watch_trials()
+
+    @property
+    def sessions(self) -> tuple[str, ...]:
+        """The sessions that it reads; it writes to the first."""
+        return tuple(self._session)
 
     def model_post_init(self, context: Any) -> None:
         """No storage, embedder or LLM of CrewAI's is made."""
@@ -100,7 +109,12 @@ class CrewMemory(Memory):
         return [record for record in records if record is not None]
 
     def extract_memories(self, content: str) -> list[str]:
-        """Return the result in what CrewAI saves after a task; prompts are not kept. Consumers do the rest of the work."""
+        """Return the result in what CrewAI saves after a task; prompts are not kept. Consumers do the rest of the work.
+
+        Nothing in a trial (`Crew.train`, `Crew.test`), and in a kickoff that is published to the same session.
+        """
+        if in_trial() or is_published(self.sessions[0]):
+            return []
         _, found, result = content.partition(RESULT)
         text = result if found else content
         return [text] if text.strip() else []

@@ -12,21 +12,30 @@ import functools
 import logging
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
 from crewai.hooks import HookAborted, InterceptionPoint, get_hooks, register_hook, unregister_hook
 from crewai.utilities.crew.crew_context import get_crew_context
 from crewmem_producers.errors import CrewmemError, restored
 
+from crewmem.agent_kickoff import AgentAlone, AgentKickoffs, judges
 from crewmem.agent_roles import agent_calls
 from crewmem.connection import Connection
 from crewmem.kickoff import Kickoff, Options
+from crewmem.notices import notice_once
 from crewmem.session_context import enter_kickoff, running_kickoff
+from crewmem.trials import enter_trial, is_trial
 
 logger = logging.getLogger("crewmem")
 
 Configuration = tuple[Options, Connection]
+
+
+_of_trial: ContextVar[Configuration | None] = ContextVar("crewmem_trial", default=None)
 
 
 class _Configurations:
@@ -39,10 +48,11 @@ class _Configurations:
 
     def find(self, crew: Any) -> Configuration | None:
         with self.lock:
-            return self.of_crew.get(str(crew.id), self.installed)
+            return self.of_crew.get(str(crew.id)) or _of_trial.get() or self.installed
 
 
 _configurations = _Configurations()
+_agent_kickoffs = AgentKickoffs(lambda: _configurations.installed)
 
 
 def install_for_all(configuration: Configuration) -> None:
@@ -60,12 +70,28 @@ def install_for(crew: Any, configuration: Configuration) -> None:
     _register()
 
 
+@contextmanager
+def trying_out(configuration: Configuration) -> Iterator[None]:
+    """The configuration holds for the copies of a crew that are made and kicked off inside."""
+    token = _of_trial.set(configuration)
+    try:
+        yield
+    finally:
+        _of_trial.reset(token)
+
+
+def watch_trials() -> None:
+    """See the kickoffs of crews whose only crewmem is a CrewMemory: of a trial nothing is saved."""
+    _register()
+
+
 def _register() -> None:
     """Registers what is not registered: twice would publish twice, and someone may have cleared CrewAI's hooks."""
     with _configurations.lock:
         for point, hook in _HOOKS.items():
             if hook not in get_hooks(point):
                 register_hook(point, hook)
+        _agent_kickoffs.wrap()
 
 
 def unregister() -> None:
@@ -75,14 +101,20 @@ def unregister() -> None:
         _configurations.of_crew.clear()
         for point, hook in _HOOKS.items():
             unregister_hook(point, hook)
+        _agent_kickoffs.unwrap()
 
 
 def _on_start(context: Any) -> None:
     crew = context.crew
     if crew is None:  # a flow: its crews start themselves
         return
+    trial = is_trial(crew)
+    if trial:
+        enter_trial()
     if (found := _configurations.find(crew)) is not None:
         options, connection = found
+        if trial:
+            options = replace(options, recall=False, publish=False)
         inputs = {} if context.inputs is None else context.inputs  # the callbacks' own dict: what they name is seen at once
         enter_kickoff(Kickoff(crew=crew, options=options, connection=connection, inputs=inputs))
 
@@ -103,12 +135,22 @@ def _on_input(context: Any) -> None:
 
 
 def _on_model_call(context: Any) -> None:
-    kickoff, crew = running_kickoff(), get_crew_context()
-    if kickoff is None or context.agent is None or crew is None or crew.id != str(kickoff.crew.id):
+    kickoff = running_kickoff()
+    if kickoff is None and type(context.agent).__name__ == "LiteAgent" and _configurations.installed is not None:
+        notice_once("crewmem: LiteAgent, which CrewAI gave up, gets no recalled memory and is not published: use Agent.kickoff")
+    if kickoff is None or context.agent is None or judges() or not _is_of(kickoff.crew, context.agent):
         return
     block = kickoff.block_for(context.agent)
     if block is not None:
         put_block(context.messages, block)
+
+
+def _is_of(crew: Any, agent: Any) -> bool:
+    """Whether the agent runs in the crew; one that is kicked off alone is all of its crew."""
+    if isinstance(crew, AgentAlone):
+        return crew.agent is agent
+    running = get_crew_context()
+    return running is not None and running.id == str(crew.id)
 
 
 def _on_end(context: Any) -> None:
@@ -121,7 +163,12 @@ def _on_end(context: Any) -> None:
 def _on_step(context: Any) -> None:
     """A task begins, or has its output: what the task's guardrails and callbacks call, its agent calls."""
     kickoff = running_kickoff()
-    if kickoff is not None and context.kind == "task":
+    if kickoff is None and context.kind == "task" and _configurations.installed is not None:
+        notice_once(
+            "crewmem: a task that runs without Crew.kickoff (Task.execute_sync, execute_async, Crew.replay) gets no recalled "
+            "memory and is not published: kick off a crew that has the task"
+        )
+    elif kickoff is not None and context.kind == "task":
         agent_calls(kickoff.execution_id, kickoff.roles.of_step(context))
 
 

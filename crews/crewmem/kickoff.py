@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from crewmem_producers.error_text import error_text
 from crewmem_producers.errors import CrewmemError, TransportRefused, Unavailable
 from crewmem_producers.events import Event, KickoffBody, new_event_id, utc_now
 from crewmem_producers.freshness import LATEST
@@ -24,6 +25,7 @@ from crewmem.connection import Connection
 from crewmem.errors import SessionMissing
 from crewmem.kickoff_events import Ended, bodies_by_role, body_of
 from crewmem.kickoff_sending import send
+from crewmem.overlap import left_to_recall, sessions_shown
 from crewmem.recall_block import Block, make_block
 from crewmem.recalling import recall_request, warn_if_behind
 from crewmem.runs import Run, report
@@ -130,7 +132,9 @@ class Kickoff:
         if self.options.agents is not None and self.options.agents.isdisjoint(names_of(agent)):
             return None
         role = self.roles.of_agent(agent)
-        read = self.sessions.of_role(role).read
+        read = left_to_recall(self.sessions.of_role(role).read, getattr(self.crew, "_memory", None))
+        if not read or set(read) <= sessions_shown(getattr(agent, "memory", None)):
+            return None
         key = role if self.sessions.by_role else ""
         with self._lock:
             if key not in self._recalled:
@@ -164,7 +168,7 @@ class Kickoff:
             event_ids=sent.ids,
             published=sent.acknowledged,
             waiting=sent.waiting,
-            failed=None if error is None else f"{type(error).__name__}: {error}"[:200],
+            failed=None if error is None else f"{type(error).__name__}: {error_text(error, max_characters=200)}",
         )
         report(run)
         problem = next((found.problem for found in self._recalled.values() if found.problem is not None), None)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from crewmem_producers.error_text import error_text
 from crewmem_producers.events import KickoffBody, KickoffCompleted, KickoffError, KickoffFailed, Recalled, TaskOutput
 from crewmem_producers.limits import LABEL_CHARACTERS, RECALLED, RECALLED_CHARACTERS
 
@@ -77,7 +78,7 @@ def _body(
         "recalled": [found for memory in recalled if (found := _recalled(memory)) is not None][:RECALLED],
     }
     if failed and ended.error is not None:
-        message = str(ended.error)[:MAX_ERROR_CHARACTERS]
+        message = error_text(ended.error, max_characters=MAX_ERROR_CHARACTERS)
         error = KickoffError(type=type(ended.error).__name__[:LABEL_CHARACTERS], message=message, task_index=ended.failed_index)
         return KickoffFailed(**common, error=error)
     return KickoffCompleted(**common)

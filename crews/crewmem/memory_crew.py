@@ -77,6 +77,20 @@ class MemoryCrew:
 
         return await run_for_each_async(self.crew, inputs, kickoff)
 
+    def train(self, n_iterations: int, filename: str, inputs: dict[str, Any] | None = None) -> None:
+        """`Crew.train`: its runs get no recalled memory, and are not published."""
+        from crewmem.hooks import trying_out
+
+        with trying_out(self._configuration):
+            self.crew.train(n_iterations, filename, inputs)
+
+    def test(self, n_iterations: int, eval_llm: Any, inputs: dict[str, Any] | None = None) -> None:
+        """`Crew.test`: its runs get no recalled memory, and are not published."""
+        from crewmem.hooks import trying_out
+
+        with trying_out(self._configuration):
+            self.crew.test(n_iterations, eval_llm, inputs)
+
     def _bound(self, crew: Crew) -> Crew:
         from crewmem.hooks import install_for
 

@@ -133,6 +133,18 @@ def enter_kickoff(kickoff: RunningKickoff) -> None:
     context.attach(context.set_value(_KICKOFF_KEY, kickoff))
 
 
+@contextmanager
+def inside_kickoff(kickoff: RunningKickoff) -> Iterator[None]:
+    """Put the code inside into a kickoff that is not CrewAI's."""
+    from opentelemetry import context
+
+    token = context.attach(context.set_value(_KICKOFF_KEY, kickoff))
+    try:
+        yield
+    finally:
+        context.detach(token)
+
+
 def running_kickoff() -> Any:
     """Return the innermost kickoff that this code runs in, or None."""
     context = sys.modules.get("opentelemetry.context")  # CrewAI loads it

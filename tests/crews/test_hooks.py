@@ -307,3 +307,22 @@ def test_a_before_kickoff_callback_that_installs_crewmem_covers_that_kickoff(nes
     assert "Acme has no API docs" in llm.prompts[0]
     assert "prices of Acme" in next(body["q"] for body in service.recalls() if body["session"] == ["s"])
     assert [event["session"] for event in service.kickoffs()].count("s") == (2 if nested else 1)
+
+
+def test_the_key_in_an_error_is_neither_logged_nor_published_nor_shown(
+    installed: FakeService, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = "sk-proj-" + "aB3dE5fG7hJ9kL1m" * 3
+
+    def refused(prompt: str) -> str:
+        raise ValueError(f"Error code: 401 - Incorrect API key provided: {key}.")
+
+    with caplog.at_level("INFO"), pytest.raises(ValueError, match=key):
+        two_agent_crew(ScriptedLLM(refused)).kickoff({"topic": "prices"})
+    run = crewmem.last_run()
+    assert run is not None and run.failed is not None and run.failed.startswith("ValueError: Error code: 401")
+    (event,) = installed.kickoffs()
+    assert event["error"]["message"].startswith("Error code: 401")
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("crewmem")]
+    for said in (run.failed, str(run), str(event), *ours):
+        assert key not in said and key[8:24] not in said
