@@ -45,7 +45,7 @@ class CrewMemory(Memory):
     Raises SessionMissing, SettingsError, InvalidName, UnsupportedCrewAI.
     """
 
-    _session: PlainSession = PrivateAttr()
+    _session: list[str] = PrivateAttr()
     _memstore: Memstore = PrivateAttr()
 
     def __init__(self, session: PlainSession | None = None, *, read_only: bool = False, **settings: Any) -> None:
