@@ -152,3 +152,43 @@ def test_every_generation_that_lives_tells_its_part(home: Path, tmp_path: Path, 
 
     asyncio.run(add())
     assert [one["outcome"] for one in told("event-00000")["generations"]] == ["stored", None]
+
+
+def listed(*arguments: str) -> list[dict[str, Any]]:
+    done = crewmem("events", "list", "--json", *arguments)
+    assert done.exit_code == 0, done.output
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def test_a_story_is_told_of_a_memorys_id_too() -> None:
+    [record] = json.loads(crewmem("events", "show", "event-00000", "--json").stdout)
+    memory = next(span["memory"]["id"] for span in record["generations"][0]["spans"] if span.get("memory"))
+    assert told(memory)["event_id"] == "event-00000"
+    missing = crewmem("events", "show", f"0-{'0' * 32}")
+    assert missing.exit_code != 0 and "Traceback" not in missing.output
+
+
+def test_the_newest_events_are_listed_with_their_outcome() -> None:
+    found = listed("--limit", "3")
+    assert [one["event_id"] for one in found] == ["fact", "event-00011", "event-00012"]
+    assert [one["outcome"] for one in found] == ["applied", "stored", None]
+    assert found[1]["position"] == "0/11"
+
+
+def test_a_list_is_narrowed_by_each_filter() -> None:
+    assert [one["event_id"] for one in listed("--session", "money")] == ["event-00005", "event-00006"]
+    assert [one["event_id"] for one in listed("--type", "kickoff.completed")] == ["event-00001"]
+    assert [one["event_id"] for one in listed("--outcome", "dead_letter")] == ["broken"]
+    assert listed("--since", "2100-01-01T00:00:00Z") == []
+    assert crewmem("events", "list", "--since", "soon").exit_code == 2
+    assert "\x1b" not in crewmem("events", "list").stdout
+
+
+def test_sessions_are_listed_with_how_many_memories_they_have() -> None:
+    done = crewmem("sessions", "list", "--json")
+    assert done.exit_code == 0, done.output
+    found = {one["session"]: one["memories"] for one in json.loads(done.stdout)}
+    assert found["money"] == 2 and "gone" not in found
+    assert [one["session"] for one in json.loads(crewmem("sessions", "list", "--prefix", "mon", "--json").stdout)] == ["money"]
+    assert "money" in crewmem("sessions", "list").stdout

@@ -11,7 +11,7 @@ from crewmem_producers.kafka_noise import quiet_command
 from crewmem_producers.settings import unknown_names
 from typer.core import TyperGroup
 
-from crewmem.cli import backup, config, dlq, events, generations, keys, outbox, rules, topics
+from crewmem.cli import backup, config, dlq, events, generations, keys, outbox, rules, sessions, topics
 from crewmem.cli.accounting import accounting
 from crewmem.cli.console import note, say
 from crewmem.cli.demo.command import demo
@@ -93,6 +93,7 @@ app.add_typer(topics.app, name="topics")
 app.add_typer(keys.app, name="keys")
 app.add_typer(outbox.app, name="outbox")
 app.add_typer(events.app, name="events")
+app.add_typer(sessions.app, name="sessions")
 app.command()(producers)
 app.command()(doctor)
 app.command()(stats)

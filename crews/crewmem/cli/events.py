@@ -7,13 +7,16 @@ import json
 from typing import Annotated, Any
 
 import typer
+from crewmem_producers.codec import parse_time
 from crewmem_producers.display import visible_line
+from crewmem_producers.errors import SettingsError
 from crewmem_producers.events import utc_now
 from crewmem_producers.settings import StoreSettings, load
 from crewmem_producers.writer import shown
 
 from crewmem.cli import parts
 from crewmem.cli.console import note, print_json, print_table, say
+from crewmem.cli.event_list import Filters, newest
 from crewmem.cli.options import AsJson
 from crewmem.cli.story import Sources, story
 
@@ -22,7 +25,8 @@ app = typer.Typer(help="The events on the log.", no_args_is_help=True)
 
 @app.command()
 def show(
-    event: Annotated[str, typer.Argument(help="An event id, or a position such as 3/1207.")], as_json: AsJson = False
+    event: Annotated[str, typer.Argument(help="Id of an event or a memory, or a position such as 3/1207.")],
+    as_json: AsJson = False,
 ) -> None:
     """Tell the whole story of an event: its record, its outcome in every generation and why, its memories since."""
     told = asyncio.run(_tell(event, load(StoreSettings)))
@@ -33,6 +37,52 @@ def show(
         _print_record(record)
         for generation in record["generations"]:
             _print_generation(generation)
+
+
+@app.command("list")
+def list_events(
+    session: Annotated[str | None, typer.Option("--session", "-s", help="Only of this session.", show_default=False)] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", help="Only of this type, such as kickoff.completed.", show_default=False)
+    ] = None,
+    outcome: Annotated[
+        str | None, typer.Option(help="Only with this outcome, such as dead_letter or stored.", show_default=False)
+    ] = None,
+    crew: Annotated[str | None, typer.Option(help="Only of the crew with this name.", show_default=False)] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="Only what the log took since then (RFC 3339; UTC by default).", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, at most: the newest.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Print the newest events of the log, oldest first, with what became of each. Run it where the log is."""
+    try:
+        filters = Filters(
+            session=session, type=type_, outcome=outcome, crew=crew, since=None if since is None else parse_time(since)
+        )
+    except ValueError as error:
+        raise SettingsError(f"--since: {error}") from error
+    found = asyncio.run(_list(filters, limit, load(StoreSettings)))
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        note("no event fits")
+        return
+    columns = ("position", "logged_at", "type", "outcome", "session", "crew", "source", "event_id")
+    shown_rows = [[one[name] if name != "outcome" else one[name] or "waits" for name in columns] for one in found]
+    print_table(tuple(name.replace("_", " ") for name in columns), shown_rows)
+
+
+async def _list(filters: Filters, limit: int, settings: StoreSettings) -> list[dict[str, Any]]:
+    from crewmem_producers.connect import open_keyring
+    from crewmem_store import generations
+
+    async with parts.existing_log(settings) as log, parts.registry(settings) as registry, parts.store(settings) as store:
+        active = generations.active_or_none(registry)
+        reader = store.reader(active.name) if active else None
+        return await newest(log, open_keyring(settings, registry), reader, filters=filters, limit=limit)
 
 
 async def _tell(event: str, settings: StoreSettings) -> list[dict[str, Any]]:

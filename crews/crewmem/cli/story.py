@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -38,8 +39,11 @@ class Sources:
     now: datetime
 
 
+_MEMORY_ID = re.compile(r"(\d{1,9})-[0-9a-f]{32}")
+
+
 async def story(asked: str, *, sources: Sources) -> list[dict[str, Any]]:
-    """Every record of an event id, or the one at `<partition>/<offset>`, in the order of the log, as JSON.
+    """Every record of an event id, or the one of a memory id or `<partition>/<offset>`, in the order of the log, as JSON.
 
     Raises UnknownEvent, LogUnavailable, StoreUnavailable, RegistryUnavailable.
     """
@@ -62,6 +66,9 @@ async def _positions(asked: str, sources: Sources) -> list[Position]:
     if position is not None:
         return [position] if position.partition < sources.log.partitions else []
     found: set[Position] = set()
+    if (memory := _MEMORY_ID.fullmatch(asked)) is not None:
+        rows = [await asyncio.to_thread(reader.get, asked) for _, reader in sources.generations]
+        return sorted({Position(int(memory[1]), row.offset) for row in rows if row is not None})
     for _, reader in sources.generations:
         found |= {Position(partition, row.offset) for partition, row in await asyncio.to_thread(reader.ledger_of, asked)}
     return sorted(found | await _waiting(asked, sources))
