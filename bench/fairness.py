@@ -64,13 +64,16 @@ async def flood(client: httpx.AsyncClient, url: str, key: str, *, number: int, h
             answers["hung up"] += 1
 
 
-async def flood_until(stop: Event, url: str, key: str, *, hang_up: bool) -> Counter[str]:
+async def flood_until(flowing: Event, stop: Event, url: str, key: str, *, hang_up: bool) -> Counter[str]:
     answers: Counter[str] = Counter()
     limits = httpx.Limits(max_connections=CALLERS, max_keepalive_connections=CALLERS)
     async with httpx.AsyncClient(limits=limits) as client:
         tasks = [
             asyncio.create_task(flood(client, url, key, number=n, hang_up=hang_up, answers=answers)) for n in range(CALLERS)
         ]
+        while answers.total() < CALLERS:
+            await asyncio.sleep(0.05)
+        flowing.set()
         await asyncio.to_thread(stop.wait)
         for task in tasks:
             task.cancel()
@@ -78,9 +81,9 @@ async def flood_until(stop: Event, url: str, key: str, *, hang_up: bool) -> Coun
     return answers
 
 
-def flooder(stop: Event, told: Queue[Counter[str]], url: str, key: str, hang_up: bool) -> None:
+def flooder(flowing: Event, stop: Event, told: Queue[Counter[str]], url: str, key: str, hang_up: bool) -> None:
     """The abuser's callers, in a process of their own."""
-    told.put(asyncio.run(flood_until(stop, url, key, hang_up=hang_up)))
+    told.put(asyncio.run(flood_until(flowing, stop, url, key, hang_up=hang_up)))
 
 
 @contextlib.contextmanager
@@ -89,11 +92,11 @@ def flooding(url: str, key: str, *, mode: str, answers: Counter[str]) -> Iterato
         yield
         return
     spawn = multiprocessing.get_context("spawn")
-    stop, told = spawn.Event(), spawn.Queue()
-    process = spawn.Process(target=flooder, args=(stop, told, url, key, mode == MODES[2]))
+    flowing, stop, told = spawn.Event(), spawn.Event(), spawn.Queue()
+    process = spawn.Process(target=flooder, args=(flowing, stop, told, url, key, mode == MODES[2]))
     process.start()
     try:
-        time.sleep(8)  # it imports, and connects
+        assert flowing.wait(120)
         yield
     finally:
         stop.set()
