@@ -71,7 +71,7 @@ async def flood_until(flowing: Event, stop: Event, url: str, key: str, *, hang_u
         tasks = [
             asyncio.create_task(flood(client, url, key, number=n, hang_up=hang_up, answers=answers)) for n in range(CALLERS)
         ]
-        while answers.total() < CALLERS:
+        while answers.total() < CALLERS:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         flowing.set()
         await asyncio.to_thread(stop.wait)
