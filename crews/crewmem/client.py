@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import httpx
 from crewmem_producers import forks
+from crewmem_producers.display import visible_line
 from crewmem_producers.errors import ServiceUnavailable, SettingsError
 from crewmem_producers.http_answer import fetch
 from crewmem_producers.loop_thread import LoopThread
@@ -146,7 +147,8 @@ class Client:
         if response.is_success and known:
             return dict(answer)
         code, message = (answer.get("error"), answer.get("message")) if known else (None, None)
-        text = f"{self._base_url} answered {response.status_code} {code or ''}: {message or response.text[:200]}"
+        said = visible_line(message or response.text[:200])
+        text = f"{self._base_url} answered {response.status_code} {code or ''}: {said}"
         if code == "not_fresh":
             raise NotFresh(text)
         if 400 <= response.status_code < 500 and response.status_code != 429:

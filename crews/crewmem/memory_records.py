@@ -14,6 +14,7 @@ from typing import Any
 from crewai.memory.types import MemoryRecord, ScopeInfo
 from crewai.memory.utils import normalize_scope_path
 from crewmem_producers.compat import UTC, iso_time
+from crewmem_producers.display import display_text
 from crewmem_producers.privacy import PRIVATE, SOURCE, is_private
 
 ROOT = "/"
@@ -66,7 +67,7 @@ def record_of(memory: Mapping[str, Any]) -> MemoryRecord:
     created = _time(memory.get("created_at"))
     return MemoryRecord(
         id=str(memory["id"]),
-        content=str(memory.get("content") or ""),
+        content=display_text(str(memory.get("content") or "")),  # CrewAI puts it into prompts
         scope=normalize_scope_path(scope) if isinstance(scope, str) else ROOT,
         categories=[name for name in categories if isinstance(name, str)] if isinstance(categories, list) else [],
         metadata=metadata,

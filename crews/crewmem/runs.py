@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from crewmem_producers.display import visible_line
+
 logger = logging.getLogger("crewmem")
 
 
@@ -57,10 +59,10 @@ _last = _Last()
 
 
 def report(run: Run) -> None:
-    """Logs one INFO line and keeps the run for `last_run()`."""
+    """Logs one INFO line, whatever its names hold, and keeps the run for `last_run()`."""
     with _last.lock:
         _last.run = run
-    logger.info("%s", run)
+    logger.info("%s", visible_line(run))
 
 
 def last_run() -> Run | None:

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from crewmem_producers.cloudevents import BATCH_CONTENT_TYPE, RELAY_HEADER, to_bytes
+from crewmem_producers.display import visible_line
 from crewmem_producers.errors import ServiceBusy, ServiceUnavailable, SettingsError, TransportRefused
 from crewmem_producers.events import Event
 from crewmem_producers.freshness import parse_token
@@ -171,8 +172,8 @@ def _code(response: httpx.Response) -> str | None:
 def _said(response: httpx.Response) -> str:
     """The service's `{error, message}` in a line, else the first of its text."""
     if code := _code(response):
-        return f"{code}: {response.json().get('message', '')}"
-    return " ".join(response.text[:200].split())
+        return visible_line(f"{code}: {response.json().get('message', '')}")
+    return visible_line(" ".join(response.text[:200].split()))
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -5,7 +5,7 @@ import pytest
 from crewmem_producers.cloudevents import from_json
 from crewmem_producers.codec import decode
 from crewmem_producers.errors import ServiceUnavailable, SettingsError, TransportRefused
-from crewmem_producers.events import Event
+from crewmem_producers.events import Event, utc_now
 from crewmem_producers.log import LoggedRecord
 from crewmem_producers.transport import Delivered, Refused
 from crewmem_producers.transport_http import HttpTransport
@@ -72,6 +72,7 @@ class TestAgainstTheService(TransportConformance):
     @pytest.fixture
     async def stack(self, tmp_path: Path) -> AsyncIterator[tuple[Stack, str]]:
         async with running_stack(tmp_path) as stack, served(stack.app, host="127.0.0.1", port=0) as port:
+            stack.clock.now = utc_now()  # what lies a day ahead of the service's clock would be clamped to it
             yield stack, f"http://127.0.0.1:{port}"
 
     @pytest.fixture
