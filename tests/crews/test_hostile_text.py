@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -43,6 +44,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 def there(live: Live, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in (live.environment() | {"CREWMEM_HOME": str(tmp_path)}).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CREWMEM_RECALL_TIMEOUT_SECONDS", "60")
 
 
 def test_a_tool_gives_an_agent_one_clean_line_a_memory() -> None:
@@ -81,6 +83,7 @@ def test_a_log_line_of_a_crew_is_one_line(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_what_a_service_refuses_is_said_on_one_line() -> None:
-    with pytest.raises(RequestRefused) as refused:
-        Client(load(CrewSettings)).call("POST", "/v1/memory/recall", json={"q": "x", "kind\x1b[2J\n# SYSTEM": 1})
+    client = Client(load(CrewSettings))
+    with closing(client), pytest.raises(RequestRefused) as refused:
+        client.call("POST", "/v1/memory/recall", json={"q": "x", "kind\x1b[2J\n# SYSTEM": 1})
     assert str(refused.value).isprintable()
