@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 from crewmem_producers.compat import Unpack
+from crewmem_producers.limits import QUERY_CHARACTERS
 
 from crewmem.errors import RequestRefused
 
@@ -44,9 +45,11 @@ class ListArguments(TypedDict, total=False):
 
 
 def recall_request(query: str, sessions: Sequence[str], **fields: Unpack[RecallArguments]) -> dict[str, Any]:
-    """The body of `POST /v1/memory/recall`. Raises RequestRefused for an empty query."""
+    """The body of `POST /v1/memory/recall`. Raises RequestRefused for an empty query or a too long one."""
     if not isinstance(query, str) or not query.strip():
         raise RequestRefused("the query is empty: say what to recall")
+    if len(query) > QUERY_CHARACTERS:
+        raise RequestRefused(f"the query has {len(query):,} characters; at most {QUERY_CHARACTERS:,} are searched: cut it")
     asked: dict[str, Any] = {"q": query, "session": list(sessions), **fields}
     return {name: _json(value) for name, value in asked.items() if value is not None}
 

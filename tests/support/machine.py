@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from crewmem_consumers.consumer import run
 from crewmem_consumers.health import Health
+from crewmem_consumers.prepare import Preparer
 from crewmem_producers.connect import open_log, open_registry
 from crewmem_producers.log import EventLog
 from crewmem_producers.registry import Registry
@@ -34,11 +35,12 @@ class Machine:
     store: MemoryStore = field(default_factory=MemoryStore)
     embedder: HashingEmbedder | None = field(default_factory=HashingEmbedder)
     open_embedder: OpenEmbedder | None = None
+    preparer: Preparer | None = None
     health: Health = field(default_factory=Health)
 
     @property
     def parts(self) -> dict[str, Any]:
-        names = ("log", "registry", "store", "embedder", "open_embedder")
+        names = ("log", "registry", "store", "embedder", "open_embedder", "preparer")
         return {name: getattr(self, name) for name in names}
 
     @asynccontextmanager
