@@ -103,6 +103,7 @@ async def dead_letter() -> None:
         await log.append([Record(made.key, made.value, made.headers, partition=0)])
 
 
+@pytest.mark.slow
 @pytest.mark.kafka
 @pytest.mark.timeout(1200)
 def test_each_command_waits_out_brokers_says_so_once_and_does_its_work_once(
