@@ -11,9 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-LINGER_SECONDS = 0.5
-"""The generation that answers keeps the right of way for so long after its last batch: the next record of a trickle finds the
-interpreter free."""
 LEAST_SHARE = 0.2
 """Of one thread's time: what the generations that are built get in any case, so that none of them ever stands still."""
 LONGEST_REST_SECONDS = 10.0
@@ -29,7 +26,6 @@ class RightOfWay:
         self._clock = clock
         self._changed = threading.Condition()
         self._answering = 0
-        self._answered_at = float("-inf")
         self._stepping: int | None = None
         """The thread that takes a step beside work of the generation that answers."""
         self._began_at = 0.0
@@ -45,7 +41,7 @@ class RightOfWay:
         finally:
             with self._changed:
                 self._answering -= 1
-                self._answered_at = self._clock()
+                self._changed.notify_all()
 
     @contextmanager
     def building(self, stopping: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
@@ -65,16 +61,13 @@ class RightOfWay:
         with self._changed:
             self._end_step()
             while not stopping():
-                if not self._is_busy():
+                if not self._answering:  # between two of its batches: a trickle leaves most of the time to what is built
                     return False
                 if self._stepping is None and self._clock() >= self._rest_until:
                     self._stepping, self._began_at = threading.get_ident(), self._clock()
                     return False
                 self._changed.wait(LOOK_SECONDS)
         return True
-
-    def _is_busy(self) -> bool:
-        return self._answering > 0 or self._clock() - self._answered_at < LINGER_SECONDS
 
     def _end_step(self) -> None:
         if self._stepping == threading.get_ident():

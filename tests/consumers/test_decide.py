@@ -218,7 +218,7 @@ def test_a_remember_says_its_own_ttl_kind_and_importance() -> None:
     pipeline.run(
         remember("x", ttl=10.5, kind="data", importance=0.9),
         remember("y", number=1, kind="data"),
-        remember("z", number=2, ttl=1e300),
+        remember("z", number=2),
     )
     rows = pipeline.rows()
     assert (rows[0].expires_at, rows[0].kind, rows[0].importance) == (START + timedelta(seconds=10.5), "data", 0.9)

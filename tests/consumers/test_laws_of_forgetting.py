@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from crewmem_consumers import decide, ingestor
+from crewmem_consumers import decide, prepare, preparing
 from crewmem_consumers.split import Span, pieces, split
 from crewmem_producers.events import Event, KickoffCompleted, MemoryForgotten, MemoryRemembered
 from crewmem_producers.names import Scope
@@ -36,7 +36,7 @@ OTHER_RULES = (
     "  - {name: all, action: keep, with: {kind: finding, duplicates: exact}}\n",
 )
 SMALL = 60
-KEY = SimpleNamespace(tenant="default", allows=lambda session: True)
+KEY = SimpleNamespace(tenant="default", allows=lambda session, right: True)
 
 
 def split_small(event: Event) -> list[Span]:
@@ -55,7 +55,8 @@ SPLITTERS = {1: split, 2: split_small}
 @contextmanager
 def splitting(version: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ingestor, "split", SPLITTERS[version])
+        for module in (prepare, preparing):
+            patched.setattr(module, "split", SPLITTERS[version])
         yield
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from crewmem_consumers import right_of_way
-from crewmem_consumers.right_of_way import LEAST_SHARE, LINGER_SECONDS, LONGEST_REST_SECONDS, RightOfWay
+from crewmem_consumers.right_of_way import LEAST_SHARE, LONGEST_REST_SECONDS, RightOfWay
 from support.waiting import until
 
 SECONDS = 60
@@ -85,7 +85,7 @@ def test_nothing_waits_where_nothing_answers(clock: Clock) -> None:
         builder.end()
 
 
-def test_a_step_begins_when_the_work_of_the_generation_that_answers_is_over_and_a_moment_has_passed(clock: Clock) -> None:
+def test_a_step_begins_when_the_work_of_the_generation_that_answers_is_over(clock: Clock) -> None:
     way = RightOfWay(clock=clock)
     builder = Builder(way)
     reaches(builder, 1)
@@ -95,8 +95,6 @@ def test_a_step_begins_when_the_work_of_the_generation_that_answers_is_over_and_
         clock.now += 1
         builder.go_on()
         stays(builder, 2)
-    stays(builder, 2)
-    clock.now += LINGER_SECONDS
     reaches(builder, 3)
     builder.end()
 
