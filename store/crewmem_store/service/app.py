@@ -31,6 +31,7 @@ from crewmem_store.service.metrics import Metrics
 from crewmem_store.service.parts import Parts, Readers
 from crewmem_store.service.producers import ProducerReports
 from crewmem_store.service.refusals import Refusals
+from crewmem_store.service.unread import UnreadBatches
 from crewmem_store.store import Store
 
 INTAKE_THREADS = 2
@@ -68,8 +69,8 @@ def create_app(
         admission=Admission(
             seconds=settings.ingest_backlog_seconds, look=lambda: parts.progress(), monotonic=time.monotonic
         ),
-        rate=RateLimit(settings.rate_limit_per_minute, clock=clock), refusals=Refusals(metrics.refused), metrics=metrics,
-
+        unread=UnreadBatches(monotonic=time.monotonic), rate=RateLimit(settings.rate_limit_per_minute, clock=clock),
+        refusals=Refusals(metrics.refused), metrics=metrics,
         producers=ProducerReports(registry, clock=clock), sealer=open_sealer(settings, registry),
     )  # fmt: skip
     app.state.probes = health.Probes(parts)

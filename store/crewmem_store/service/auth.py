@@ -23,7 +23,7 @@ from crewmem_store.service import limits
 from crewmem_store.service.answers import of_error
 from crewmem_store.service.buckets import Buckets
 from crewmem_store.service.connected import answer_while_connected
-from crewmem_store.service.limits import TENANT_SHARE, Share
+from crewmem_store.service.limits import EVENTS_PATH, TENANT_SHARE, Share
 from crewmem_store.service.parts import Parts
 from crewmem_store.service.refusals import address_of
 
@@ -68,6 +68,8 @@ class AuthMiddleware:
         state = scope.setdefault("state", {})
         state["key"] = key = await self._authenticate(bearer(headers), scope)
         self._parts.rate.call(key.hash)
+        if scope["path"] == EVENTS_PATH:
+            self._parts.unread.check(key.hash)
         held.enter_context(self._calls.of(key.tenant)).take(1)
         bodies = held.enter_context(self._bodies.of(key.tenant))
         return await limits.read_body(receive, path=scope["path"], headers=headers, held=bodies)

@@ -70,7 +70,9 @@ async def events(request: Request, key: Writer, parts: Annotated[Parts, Depends(
     parts.rate.events(key.hash, len(judged))
     taken = [one.record for one in judged if one.record is not None]
     works = [work_of(len(await request.body()) // len(judged))] * len(taken) if judged else []
-    marks = iter([Mark(*position) for position in await append(parts, taken, key=key, works=works)] if taken else [])
+    with parts.unread.watch(key.hash):
+        positions = await append(parts, taken, key=key, works=works) if taken else []
+    marks = iter([Mark(*position) for position in positions])
     sources = {one.source for one in judged}
     await finished(parts.producers.heard(request.headers.get(RELAY_HEADER), sources=sources, key=key))
     return answer({"results": [_result(one, next(marks) if one.record else None) for one in judged]})

@@ -28,6 +28,7 @@ from crewmem_store.service.metrics import Metrics
 from crewmem_store.service.producers import ProducerReports
 from crewmem_store.service.refusals import Refusals
 from crewmem_store.service.switching import Switching
+from crewmem_store.service.unread import UnreadBatches
 from crewmem_store.service.view_watch import ViewWatch
 from crewmem_store.stalls import Stalls
 from crewmem_store.store import Rows, Store, StoreReader
@@ -105,6 +106,7 @@ class Parts:
     intake: FairPool
     """Where what tenants publish is checked and encoded."""
     admission: Admission
+    unread: UnreadBatches
     rate: RateLimit
     refusals: Refusals
     sealer: Sealer | None = None
