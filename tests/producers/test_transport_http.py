@@ -71,7 +71,8 @@ class ServiceDestination:
 class TestAgainstTheService(TransportConformance):
     @pytest.fixture
     async def stack(self, tmp_path: Path) -> AsyncIterator[tuple[Stack, str]]:
-        async with running_stack(tmp_path) as stack, served(stack.app, host="127.0.0.1", port=0) as port:
+        settings = {"ingest_backlog_seconds": 600}  # no consumer runs here
+        async with running_stack(tmp_path, **settings) as stack, served(stack.app, host="127.0.0.1", port=0) as port:
             stack.clock.now = utc_now()  # what lies a day ahead of the service's clock would be clamped to it
             yield stack, f"http://127.0.0.1:{port}"
 
