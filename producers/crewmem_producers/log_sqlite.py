@@ -7,11 +7,12 @@ import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crewmem_producers.errors import LogUnavailable
+from crewmem_producers.errors import LogRefused, LogUnavailable
 from crewmem_producers.log import Header, LoggedRecord, Position, Record
 from crewmem_producers.sqlite import Database, transaction
 
@@ -88,7 +89,14 @@ class SqliteLog:
         """
         turn = _Turn([record.checked(self._partitions) for record in records])
         self._turns.append(turn)
-        await self._writer.run(self._write_turns)
+        try:
+            await self._writer.run(self._write_turns)
+        except (LogUnavailable, LogRefused):  # the file could not be opened again
+            if turn.positions:  # a call beside this one could, and wrote both
+                return turn.positions
+            with suppress(ValueError, IndexError):  # nobody may append later what this caller gets an error for
+                self._turns.remove(turn)
+            raise
         if turn.error is not None:
             raise self._writer.failed(turn.error) from turn.error
         return turn.positions

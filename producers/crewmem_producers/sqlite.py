@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from typing import TypeVar
 
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_random
 
+from crewmem_producers import forks
 from crewmem_producers.errors import CrewmemError, LogRefused, Unavailable
 
 FILE_VERSION = 1
@@ -40,7 +42,8 @@ T = TypeVar("T")
 class Database:
     """One connection to the file, on a thread of its own: calls from any coroutine queue up and none blocks the loop.
 
-    `unavailable` is what an error of SQLite becomes.
+    `unavailable` is what an error of SQLite becomes. A fork closes the connection for as long as it takes: the parent opens it
+    again at the next call, and in the child the database is closed.
     """
 
     def __init__(self, path: Path, *, schema: str, unavailable: type[Unavailable]) -> None:
@@ -49,23 +52,26 @@ class Database:
         self._unavailable = unavailable
         self._connection: sqlite3.Connection | None = None
         self._thread: ThreadPoolExecutor | None = None
+        self._mutex = threading.Lock()
+        """Held by whoever uses the connection."""
+        forks.watch(self)
 
     async def open(self) -> None:
         """Opens the file, made with its folder when it is not there. Raises `unavailable`; LogRefused for another file."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"sqlite-{self._path.stem}")
         try:
-            self._connection = await asyncio.wrap_future(self._thread.submit(self._connect))
+            await asyncio.wrap_future(self._thread.submit(self._call, lambda connection: None))
         except BaseException:
             await self.close()
             raise
 
     async def run(self, call: Callable[[sqlite3.Connection], T]) -> T:
         """What `call` returns, called with the connection on its thread. Raises `unavailable` for errors of SQLite."""
-        thread, connection = self._thread, self._connection
-        if thread is None or connection is None:
+        thread = self._thread
+        if thread is None:
             raise self._unavailable(f"{self._path} is not open")
         try:
-            return await asyncio.wrap_future(thread.submit(call, connection))
+            return await asyncio.wrap_future(thread.submit(self._call, call))
         except sqlite3.Error as error:
             raise self.failed(error) from error
 
@@ -76,12 +82,36 @@ class Database:
     async def close(self) -> None:
         """Waits for the calls that were made before; safe to call twice."""
         thread, self._thread = self._thread, None
-        connection, self._connection = self._connection, None
         if thread is None:
             return
-        if connection is not None:
-            await asyncio.wrap_future(thread.submit(connection.close))
+        await asyncio.wrap_future(thread.submit(self._disconnect))
         thread.shutdown(wait=False)
+
+    def before_fork(self) -> None:
+        self._mutex.acquire()
+        self._close_connection()
+
+    def after_fork_in_parent(self) -> None:
+        self._mutex.release()
+
+    def after_fork_in_child(self) -> None:
+        self._mutex = threading.Lock()
+        self._thread = None  # it is not there
+
+    def _call(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        with self._mutex:
+            if self._connection is None:
+                self._connection = self._connect()
+            return call(self._connection)
+
+    def _disconnect(self) -> None:
+        with self._mutex:
+            self._close_connection()
+
+    def _close_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _connect(self) -> sqlite3.Connection:
         try:
