@@ -21,6 +21,10 @@ LEAST_SLOPE = 0.05
 """Of the seconds of a batch, the records' part is at least this share: noise must not make them free."""
 
 
+CLOCK_SECONDS = 1e-6
+"""No batch takes less: a clock that stood still must not make records free."""
+
+
 class Pace:
     """Learns from what batches took, a commit and a record apart. Nothing that is decided depends on the size of a batch."""
 
@@ -44,6 +48,7 @@ class Pace:
 
     def took(self, records: int, seconds: float) -> None:
         """A batch of so many records took that long."""
+        seconds = max(seconds, CLOCK_SECONDS)
         new = (1.0, records, seconds, records * records, records * seconds)
         old = (self._weight, self._n, self._t, self._nn, self._nt)
         self._weight, self._n, self._t, self._nn, self._nt = (KEPT * was + now for was, now in zip(old, new, strict=True))

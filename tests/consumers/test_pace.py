@@ -6,7 +6,7 @@ import random
 
 import pytest
 from crewmem_consumers.pace import ANSWERING_SECONDS, BACKGROUND_SECONDS, COMMIT_SHARE, LEAST, Pace
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 
@@ -74,6 +74,7 @@ def test_a_machine_that_is_quiet_again_gets_batches_of_the_target_again() -> Non
     assert abs(COMMIT_SECONDS + RECORD_SECONDS * size - ANSWERING_SECONDS) < 0.7 * ANSWERING_SECONDS
 
 
+@example(most=1, batches=[(2, 5e-324)])  # divided by zero once
 @given(most=st.integers(1, 5000), batches=st.lists(st.tuples(st.integers(1, 5000), st.floats(0, 100)), max_size=20))
 def test_a_batch_has_at_least_one_record_and_never_more_than_the_limit(most: int, batches: list[tuple[int, float]]) -> None:
     pace = Pace(most=most)

@@ -17,6 +17,7 @@ import pytest
 from crewmem.cli.app import app
 from crewmem.cli.services import OneLine
 from crewmem_producers.connect import open_log
+from crewmem_producers.display import display_name
 from crewmem_producers.events import new_event_id
 from crewmem_producers.log import Record
 from crewmem_producers.settings import KafkaSettings, load
@@ -127,7 +128,7 @@ def test_no_command_hands_the_terminal_what_it_would_obey(crewmem: Crewmem, argu
     [
         ["list", "-s", SESSION, "--json"], ["recall", "the price", "-s", SESSION, "--json"],
         ["events", "show", "KICKOFF", "--json"],
-        ["recall", "the price", "-s", SESSION, "--explain"], ["dlq", "show", "broken", "--json"], ["producers", "--json"],
+        ["recall", "the price", "-s", SESSION, "--explain"], ["dlq", "show", "broken", "--json"],
     ],
     ids=lambda arguments: " ".join((*arguments[:2], arguments[-1])),
 )  # fmt: skip
@@ -148,6 +149,12 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from _texts(inner)
+
+
+def test_a_host_is_named_as_it_may_be_shown(crewmem: Crewmem) -> None:
+    printed = crewmem("producers", "--json").stdout
+    assert not FORBIDDEN.findall(printed), ascii(printed)
+    assert display_name(ROLE) in [host["source"] for host in json.loads(printed).values()]
 
 
 def test_the_key_that_wrote_an_event_is_named(crewmem: Crewmem) -> None:

@@ -45,13 +45,14 @@ def relays() -> int:
 
 
 def test_what_was_installed_can_be_taken_back(service: FakeService) -> None:
+    before = set(threading.enumerate())
     crewmem.install(session="s")
     own = crewmem.MemoryCrew(two_agent_crew(ScriptedLLM()), session="own")
     own.kickoff({"topic": "prices"})
     memstore = crewmem.Memstore()
     assert relays() == 1
     crewmem.uninstall()
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("crewmem")]
+    assert not [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("crewmem")]
     for crew in (own, two_agent_crew(ScriptedLLM())):
         crew.kickoff({"topic": "prices"})
     assert [event["session"] for event in service.kickoffs()] == ["own"] and len(service.recalls()) == 1

@@ -426,7 +426,7 @@ say("kept")
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))  # no file may grow past this, as on a full disk
 try:
     for number in range(100):
-        say(os.urandom(10_000).hex(), session="large")
+        say(os.urandom(4_000).hex(), session="large")  # an event has at most 10,000 characters
 except OutboxBroken as error:
     print(type(error.__cause__).__name__, error)
 os._exit(0)

@@ -63,10 +63,11 @@ sending.flush(50)
 child = os.fork()
 for number in range(20):
     sending.publish(remembered(f"{'parent' if child else 'child'} {number}"))
-sending.flush(50)
+sent = sending.flush(50)
 sending.close()
 if child:
-    os.waitpid(child, 0)
+    assert os.waitpid(child, 0)[1] == 0, "the child ends well"
+assert sent, "everything is on the log in time"
 """
 )
 

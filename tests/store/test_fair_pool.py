@@ -125,3 +125,13 @@ async def test_what_the_work_raises_is_raised_and_the_next_has_its_turn() -> Non
     with pytest.raises(ValueError, match="broken"):
         await pool.run(key("acme"), broken)
     assert await pool.run(key("acme"), lambda: pool.beside(lambda: 7).result()) == 7
+
+
+async def test_a_closed_pool_leaves_no_thread_behind() -> None:
+    pool = FairPool(threads=2, queue=5, what="closing")
+    assert await pool.run(key("acme"), threading.get_ident)
+    pool.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("crewmem-closing"):
+            thread.join(10)
+            assert not thread.is_alive()

@@ -106,6 +106,10 @@ class FairPool:
         """Run a part of a piece of work, which calls this, on a second thread."""
         return self._executor.submit(part)
 
+    def close(self) -> None:
+        """Let the threads end when they have finished what runs. What waits for its turn is not begun."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
     def _start_next(self) -> None:
         while self._running < self._threads and self._tenants:
             name, tenant = self._tenants.popitem(last=False)

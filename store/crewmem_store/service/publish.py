@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from crewmem_producers.codec import encode
@@ -31,8 +31,12 @@ class Published:
 
 
 async def publish(parts: Parts, event: Event, *, key: Key, size: int, always: bool = False) -> Published:
-    """Returns once the log has it durably, sealed where there is a master key. `size` is that of its text, in characters;
-    `always`: also past the tenant's share. Raises Unavailable, EventTooLarge, RequestRefused (429 busy)."""
+    """Returns once the log has it durably, sealed where there is a master key, with `key` as its writer.
+
+    `size` is that of its text, in characters; `always`: also past the tenant's share. Raises Unavailable, EventTooLarge,
+    RequestRefused (429 busy).
+    """
+    event = replace(event, writer=key.writer)
     record = await parts.intake.run(key, partial(encode, event))
     [position] = await append(parts, [record], key=key, works=[work_of(size)], always=always)
     return Published(event, Mark(position.partition, offset=position.offset))

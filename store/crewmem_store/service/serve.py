@@ -75,6 +75,8 @@ async def serve(
         )
         for path, mounted in (mounts or {}).items():
             app.mount(path, mounted)
+        for pool in (app.state.parts.reads, app.state.parts.intake):
+            opened.callback(pool.close)
         if app.state.parts.sealer is None:
             logger.warning(
                 "no master key is set (CREWMEM_MASTER_KEY): events lie on the log as they are, and erasing a session cannot "
