@@ -24,7 +24,7 @@ from crewmem_producers.settings import KafkaSettings, load
 from support.kafka import free_port
 from support.waiting import until
 
-SECONDS = 120
+SECONDS = 300
 """What one answer to the victim may take. It is far above the right value: it tells an answer from none."""
 CREWMEM = (sys.executable, "-m", "crewmem.cli")
 

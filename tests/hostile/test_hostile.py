@@ -204,7 +204,7 @@ def test_thousands_of_events_of_one_tenant(deployment: Deployment, answered: Cal
 
     def flood(number: int) -> None:
         while not stopped.is_set():
-            bodies = [{"content": f"flood {number} {n} {os.urandom(8).hex()} " + "lorem ipsum " * 30} for n in range(500)]
+            bodies = [{"content": f"flood {number} {n} {os.urandom(8).hex()} "} for n in range(500)]
             with contextlib.suppress(httpx.HTTPError):
                 answer = deployment.events(*bodies)
                 counts["answers"] += 1
