@@ -10,7 +10,8 @@ from typing import Any
 import cel
 from crewmem_producers.events import Event, KickoffCompleted, KickoffError, KickoffFailed, MemoryRemembered, TaskOutput
 
-from crewmem_consumers import variables
+from crewmem_consumers import patterns, variables
+from crewmem_consumers.errors import PatternRefused
 from crewmem_consumers.split import split
 
 CEL_FUNCTIONS = frozenset(
@@ -35,10 +36,11 @@ class Fields:
 class Condition:
     """One compiled CEL expression. Thread-safe. Making it raises ValueError with the reason for anything unusable.
 
-    `fields` are those of a span by default.
+    `fields` are those of a span by default. With `applied` a pattern that is refused makes the condition fail each time it is
+    asked, and not before: an older crewmem may have put such rules on the log.
     """
 
-    def __init__(self, source: str, *, fields: Fields | None = None) -> None:
+    def __init__(self, source: str, *, fields: Fields | None = None, applied: bool = False) -> None:
         self.source = source
         self._fields = fields or SPAN_FIELDS
         try:
@@ -46,7 +48,12 @@ class Condition:
         except ValueError as error:
             raise ValueError(_first_line(error)) from error
         self._check_names()
-        self._check_patterns()
+        self.refused = self._refused_pattern()
+        """Why one of its patterns cannot be used; None where all can."""
+        if self.refused is not None:
+            if applied:
+                return
+            raise ValueError(self.refused)
         for values in self._fields.samples():
             self._check_result(values)
 
@@ -57,6 +64,8 @@ class Condition:
 
     def holds(self, context: Any) -> bool:
         """Whether it is true in a context of `context_of`. Raises ValueError when CEL cannot tell."""
+        if self.refused is not None:
+            raise ValueError(self.refused)
         try:
             return self._program.execute(context) is True
         except KeyError as error:
@@ -74,16 +83,19 @@ class Condition:
                 known = sorted(CEL_FUNCTIONS | set(variables.FUNCTIONS))
                 raise ValueError(f"there is no function {name!r}; there are {', '.join(known)}")
 
-    def _check_patterns(self) -> None:
+    def _refused_pattern(self) -> str | None:
         """Regular expressions may stand behind a `&&` that no sample gets past."""
         for function, literal in _PATTERN.findall(self.source):
             try:
                 if function == "search":
-                    variables.pattern_of(cel.compile(literal).execute({}))
+                    patterns.compiled(cel.compile(literal).execute({}))
                 else:
                     cel.compile(f"''.matches({literal})").execute({})
-            except (re.error, RuntimeError, ValueError) as error:
-                raise ValueError(f"{literal} is no regular expression: {_first_line(error)}") from error
+            except PatternRefused as error:
+                return str(error)
+            except (RuntimeError, ValueError) as error:
+                return f"{literal} is not a valid regular expression: {_first_line(error)}"
+        return None
 
     def _check_result(self, values: dict[str, Any]) -> None:
         try:

@@ -82,6 +82,6 @@ def _check_rules(body: RulesApplied) -> None:
     if fingerprint(body.rules) != body.sha256:
         raise InvalidEvent("sha256 is not that of the rules", reason="invalid_rules")
     try:
-        RuleSet.parse(body.rules, file="rules.applied")
+        RuleSet.parse(body.rules, file="rules.applied", applied=True)
     except RuleError as error:
         raise InvalidEvent(str(error), reason="invalid_rules") from error

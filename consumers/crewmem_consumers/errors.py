@@ -2,6 +2,7 @@
 
 CrewmemError
 ├── RuleError         a rule file that cannot be used (also a ValueError)
+├── PatternRefused    a regular expression that is not valid, or not linear (also a ValueError)
 ├── ConsumerRunning   another process consumes this log
 ├── TooManyGenerations  no further generation may live beside those that do
 ├── LlmRefused        the endpoint for summaries will never take this text
@@ -23,6 +24,13 @@ class RuleError(CrewmemError, ValueError):
         self.file = file
         self.line = line
         self.reason = reason
+
+
+class PatternRefused(CrewmemError, ValueError):
+    """A regular expression of a rule is not valid, or cannot be run in time that is linear in the text.
+
+    The message says why and how to write it instead; `crewmem rules check FILE` checks a whole file.
+    """
 
 
 class ConsumerRunning(CrewmemError):

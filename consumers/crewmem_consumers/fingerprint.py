@@ -21,6 +21,7 @@ from crewmem_consumers import (
     conditions,
     draft,
     echo,
+    patterns,
     redact,
     redaction,
     rules,
@@ -39,10 +40,10 @@ from crewmem_consumers import (
 from crewmem_consumers.rulefile import KeepWith
 
 _MODULES = (
-    codec, display, events, split, sentences, variables, conditions, rules, draft, redact, redaction, secrets,
+    codec, display, events, split, sentences, variables, patterns, conditions, rules, draft, redact, redaction, secrets,
     secret_formats, secret_places, secret_names, secret_assignments, secret_phrases, secret_values, echo, claims, summarise,
 )  # fmt: skip
-_LIBRARIES = ("google-re2", "common-expression-language")
+_LIBRARIES = ("google-re2", "pydantic-core", "common-expression-language")
 
 
 def made_by(keep: KeepWith) -> str:

@@ -156,7 +156,7 @@ def rules_of(generation: Generation, partition: int, reader: StoreReader) -> lis
     found = [default_rules()]
     for text in (generation.rules, applied and applied.detail):
         with contextlib.suppress(RuleError):  # this program does not understand them any more: it asks by itself
-            found += [RuleSet.parse(text)] if text else []
+            found += [RuleSet.parse(text, applied=True)] if text else []
     return found
 
 

@@ -64,7 +64,7 @@ def _rules_in(record: LoggedRecord) -> _Applied | None:
     try:
         event = decode(record)
         assert isinstance(event.body, RulesApplied)
-        RuleSet.parse(event.body.rules)
+        RuleSet.parse(event.body.rules, applied=True)
     except (InvalidEvent, RuleError):
         return None  # the pipeline makes a dead letter of it, and says so
     return event.time, event.body.rules

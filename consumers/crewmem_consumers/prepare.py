@@ -134,4 +134,4 @@ def fill(drafts: Sequence[Draft], prepared: Prepared) -> None:
 
 @lru_cache(maxsize=RULE_SETS)
 def _rules(text: str) -> RuleSet:
-    return RuleSet.parse(text, file="rules in force")
+    return RuleSet.parse(text, file="rules in force", applied=True)

@@ -69,15 +69,20 @@ class RuleSet:
         self.text = text
         self.rules = rules
         self.sha256 = fingerprint(text)
+        self._said: set[tuple[str, type]] = set()
         self._fields = frozenset[str]().union(*(rule.condition.names for rule in rules))
         self._decisions = _decisions(rules)
         self._truths = {decision.rule: _truths(rules, place) for place, decision in enumerate(self._decisions)}
 
     @classmethod
-    def parse(cls, text: str, *, file: str = "rules") -> RuleSet:
-        """Raises RuleError with file, line and reason for anything that is not understood."""
+    def parse(cls, text: str, *, file: str = "rules", applied: bool = False) -> RuleSet:
+        """Raises RuleError with file, line and reason for anything that is not understood.
+
+        With `applied`, of rules that the log has already: a rule with a pattern that only an older crewmem could run is passed
+        over each time, and the decisions say so.
+        """
         parsed, lines = rulefile.read(text, file=file)
-        return cls(text, tuple(_rule(rule, index, lines, file) for index, rule in enumerate(parsed.rules)))
+        return cls(text, tuple(_rule(rule, index, lines, file, applied) for index, rule in enumerate(parsed.rules)))
 
     @classmethod
     def load(cls, path: Path) -> RuleSet:
@@ -112,8 +117,17 @@ class RuleSet:
                     return place, errors
             except ValueError as error:
                 errors.append(f"{rule.name}: {error}")
-                logger.warning("rule %s (line %d) passed over %s of %s: %s", rule.name, rule.line, span.name, event.id, error)
+                self._say(rule, event, span, error)
         return len(self.rules), errors
+
+    def _say(self, rule: Rule, event: Event, span: Span, error: ValueError) -> None:
+        """At warning once a rule and kind of event; the ledger has each."""
+        level = logging.DEBUG if (rule.name, event.body.__class__) in self._said else logging.WARNING
+        self._said.add((rule.name, event.body.__class__))
+        logger.log(
+            level, "rule %s (line %d) was passed over for %s of %s, and will be where the same happens: %s",
+            rule.name, rule.line, span.name, event.id, error,
+        )  # fmt: skip
 
     def _known_match(self, truths: Truths) -> int:
         for place, rule in enumerate(self.rules):
@@ -174,10 +188,10 @@ def default_rules() -> RuleSet:
     return RuleSet.parse(DEFAULT_RULES, file="default.rules.yaml")
 
 
-def _rule(written: rulefile.RuleText, index: int, lines: rulefile.Lines, file: str) -> Rule:
+def _rule(written: rulefile.RuleText, index: int, lines: rulefile.Lines, file: str, applied: bool) -> Rule:
     line = lines.of(("rules", index, "when"))
     try:
-        condition = Condition(written.when)
+        condition = Condition(written.when, applied=applied)
     except ValueError as error:
         raise RuleError(f"rule {written.name}: {error}", file=file, line=line) from error
     return Rule(written.name, condition, written.action == "keep", written.keep, written.why, line)

@@ -26,10 +26,10 @@ class RulesInForce:
         """`newest` is the newest applied record below the position, as the store's ledger has it. Raises RuleError."""
         applied = default
         if newest is not None and newest.detail is not None:
-            applied = RuleSet.parse(newest.detail, file=f"rules.applied at offset {newest.offset}")
+            applied = RuleSet.parse(newest.detail, file=f"rules.applied at offset {newest.offset}", applied=True)
         replayed = None
         if generation.rules is not None:
-            replayed = RuleSet.parse(generation.rules, file=f"rules of {generation.name}")
+            replayed = RuleSet.parse(generation.rules, file=f"rules of {generation.name}", applied=True)
         return cls(applied, replayed=replayed, until=generation.rules_until.get(str(partition), 0))
 
     def at(self, offset: int) -> RuleSet:
@@ -38,5 +38,5 @@ class RulesInForce:
 
     def after(self, body: RulesApplied) -> RulesInForce:
         """Once this record has been read."""
-        applied = RuleSet.parse(body.rules, file="rules.applied")
+        applied = RuleSet.parse(body.rules, file="rules.applied", applied=True)
         return RulesInForce(applied, replayed=self._replayed, until=self._until)

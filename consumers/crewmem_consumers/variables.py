@@ -10,6 +10,7 @@ from typing import Any
 
 from crewmem_producers.events import Event, KickoffCompleted, KickoffFailed, MemoryRemembered
 
+from crewmem_consumers import patterns
 from crewmem_consumers.split import Span
 
 VARIABLES: Mapping[str, str] = {
@@ -61,8 +62,8 @@ def of_span(event: Event, span: Span) -> dict[str, Any]:
 
 
 def search(text: str, pattern: str) -> bool:
-    """Whether the regular expression (Python's, case ignored) is found anywhere in the text."""
-    return pattern_of(pattern).search(text) is not None
+    """Whether the regular expression (see `patterns`; case ignored) is found anywhere in the text. Raises PatternRefused."""
+    return patterns.compiled(pattern).found_in(text)
 
 
 def mentions(text: str, words: list[str]) -> bool:
@@ -75,12 +76,6 @@ def mentions(text: str, words: list[str]) -> bool:
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {"search": search, "mentions": mentions}
 """What conditions can call beside CEL's own. CEL's `matches` compiles its pattern at every call; `search` does not."""
-
-
-@lru_cache(maxsize=1024)
-def pattern_of(pattern: str) -> re.Pattern[str]:
-    """Raises re.error."""
-    return re.compile(pattern, re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,12 +162,17 @@ def test_a_condition_that_cannot_be_evaluated_is_passed_over_and_told(caplog: py
         (
             "version: 1\nrules:\n  - name: a\n    when: false && search(text, '(')\n    action: drop\n",
             4,
-            "no regular expression",
+            "is not a valid regular expression",
         ),
         (
             "version: 1\nrules:\n  - name: a\n    when: false && text.matches('(')\n    action: drop\n",
             4,
-            "no regular expression",
+            "is not a valid regular expression",
+        ),
+        (
+            "version: 1\nrules:\n  - name: a\n    when: false && search(text, '(?!x)')\n    action: drop\n",
+            4,
+            "cannot be run in linear time: it looks ahead",
         ),
         (
             "version: 1\nrules:\n  - name: a\n    action: keep\n    with: {kind: data, tll: 3d}\n",
@@ -189,6 +194,20 @@ def test_a_rule_file_that_is_not_understood_is_refused_with_file_line_and_reason
         RuleSet.parse(text, file="crew.rules.yaml")
     assert reason in caught.value.reason
     assert isinstance(caught.value, CrewmemError) and isinstance(caught.value, ValueError)
+
+
+def test_a_pattern_of_rules_that_are_on_the_log_stops_nobody_and_its_rule_is_passed_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    text = "version: 1\nrules:\n  - name: old\n    when: search(text, '^(?!Acme)')\n    action: drop\n"
+    with pytest.raises(RuleError, match="linear time"):
+        RuleSet.parse(text)
+    applied = RuleSet.parse(text, applied=True)
+    for _ in range(3):
+        decision = decide(kickoff("Initech"), applied)
+        assert (decision.rule, decision.keeps) == (UNMATCHED, True)
+        assert decision.errors and "(?!...)" in decision.errors[0]
+    assert [record.levelname for record in caplog.records if "passed over" in record.getMessage()] == ["WARNING"]
 
 
 def test_a_rule_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

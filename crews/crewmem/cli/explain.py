@@ -114,13 +114,13 @@ def _rules(row: LedgerRow, partition: int, reader: StoreReader, generation: Gene
     if row.rules_sha256 == default_rules().sha256:
         return default_rules()
     if generation.rules is not None and fingerprint(generation.rules) == row.rules_sha256:
-        return RuleSet.parse(generation.rules)
+        return RuleSet.parse(generation.rules, applied=True)
     end = row.offset
     while end > 0:
         start = max(end - _LOOK_BACK, 0)
         for earlier in reversed(reader.ledger(partition, start=start, limit=end - start)):
             if earlier.type == RulesApplied.type and earlier.rules_sha256 == row.rules_sha256 and earlier.detail:
-                return RuleSet.parse(earlier.detail)
+                return RuleSet.parse(earlier.detail, applied=True)
         end = start
     raise UnknownEvent(
         f"the rules {row.rules_sha256} that decided it are not in the ledger; `crewmem replay` decides it anew with the newest"

@@ -49,13 +49,16 @@ def show(
     from crewmem_consumers.rules import DEFAULT_RULES, RuleSet
 
     applied = None if default else asyncio.run(rules_now(load(StoreSettings)))
-    rules = RuleSet.parse(applied or DEFAULT_RULES)
+    rules = RuleSet.parse(applied or DEFAULT_RULES, applied=True)
     ships = rules.text == DEFAULT_RULES
     if as_json:
         described = [_described(rule) for rule in rules.rules]
         print_json({"sha256": rules.sha256, "default": ships, "rules": described, "text": rules.text})
         return
     say(rules.text.rstrip("\n"))
+    for rule in rules.rules:
+        if rule.condition.refused is not None:
+            note(f"line {rule.line}: rule {rule.name} is passed over: {rule.condition.refused}", style="yellow")
     if not default:
         note(f"in force: {'the default rules' if ships else 'rules that were applied'} ({rules.sha256[:12]})")
 
