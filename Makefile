@@ -15,7 +15,7 @@ demo: $(VENV)/.all ## install, then the story: two crews, each run a process of 
 	@$(BIN)/crewmem demo $(ARGS)
 
 test: $(VENV)/.dev ## install, then run the tests (ARGS="-m kafka -x" and the like)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: $(VENV)/.dev ## kill -9 everything, 200 times over 50,000 events, and count what is lost (20 minutes; needs KAFKA_HOME and Java)
 	@PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)

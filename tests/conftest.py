@@ -32,7 +32,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests marked slow too (as `-m slow` does)")
 
 
+LONGEST = ("stack/", "chaos/test_chaos", "hostile/", "crews/test_cli_demo", "processes/", "crews/test_cli_", "model/")
+"""Begin with these: a worker that begins with one of them last keeps the others waiting."""
+
+
+def _rank(item: pytest.Item) -> int:
+    path = item.path.relative_to(Path(__file__).parent).as_posix()
+    return next((rank for rank, start in enumerate(LONGEST) if path.startswith(start)), len(LONGEST))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=_rank)  # stable: within a rank they stay in order
     reasons: dict[str, str | None] = {}
     for item in items:
         for name, missing in MISSING.items():
