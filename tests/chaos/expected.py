@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from chaos.abuse import is_of_abuser
 from crewmem_producers.codec import decode
 from crewmem_producers.errors import InvalidEvent, KeyErased
 from crewmem_producers.events import (
@@ -22,6 +23,7 @@ from crewmem_producers.events import (
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import LoggedRecord
 from crewmem_store.generations import Generation
+from crewmem_store.rows import Outcome
 
 Memory = tuple[str, str, str]
 """Scope, event id, span."""
@@ -29,6 +31,8 @@ Place = tuple[int, int]
 """Partition and offset."""
 READ_BEFORE = frozenset({"stored", "duplicate", "forgotten", "dropped", "applied"})
 """What may have become of a record that can be opened no more, when it was read before its session was erased."""
+ANYTHING = frozenset(Outcome)
+"""Of an event of the tenant that attacks."""
 READ_ANEW = frozenset({"dead_letter", "stored", "duplicate", "forgotten"})
 """What may become of a record of a newer version, and of its copies: it depends on when who came to read it."""
 _TIDE = re.compile(r"'(tide\d)'")
@@ -79,6 +83,9 @@ class Reader:
         rules: str | None = None
         for record in records:
             place = (number, record.offset)
+            if is_of_abuser(record.scope_key):
+                self.found.outcomes[place] = ANYTHING
+                continue
             try:
                 event = decode(self._keyring.open(record))
             except InvalidEvent:

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 LOST, DOUBLED, LEAKED, BACK, UNSEEN = "lost", "doubled", "leaked", "forgotten text back", "not seen"
+STARVED = "others not answered"
 WRONG, OPEN, DIGEST, DIED = "decided otherwise", "account does not close", "digest differs", "died by itself"
 KINDS = {
     LOST: "acknowledged and not on the log; on the log without an outcome; a memory that cannot be read, listed or recalled",
@@ -13,6 +14,7 @@ KINDS = {
     LEAKED: "text given to a tenant, a session or a key that may not read it",
     BACK: "text of what is forgotten, in a recall, a list, a row, or (once erased) in any file",
     UNSEEN: "published, and not in a recall that waited for its token",
+    STARVED: "two minutes in which no recall of another tenant than the one that attacks was answered",
     WRONG: "another outcome or another text than the same events by themselves give",
     OPEN: "what `crewmem accounting --verify` names",
     DIGEST: "a generation that is not what a clean replay of the log gives",

@@ -11,8 +11,11 @@ def section(result: Result) -> str:
     """What was done, then what must all be 0, and the first of what is not, in words."""
     counts = result.findings.counts
     lines = ["## What is lost when everything is killed, again and again?", "", setting(result.options), ""]
+    if not result.ended:
+        lines += [f"**Not finished**: it ended at {result.at}. What must be 0 was checked up to there only.", ""]
+    so_far = "" if result.ended else " so far"
     lines += ["| what must be 0 | | |", "|---|---|---|"]
-    lines += [f"| {kind} | **{counts[kind]}** | {says} |" for kind, says in KINDS.items()]
+    lines += [f"| {kind} | **{counts[kind]}**{so_far} | {says} |" for kind, says in KINDS.items()]
     lines += ["", "| what was done | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in result.counts.items()]
     lines += [f"| {name}, seconds | {value:.0f} |" for name, value in result.seconds.items()]
@@ -24,8 +27,9 @@ def setting(options: Options) -> str:
     where = "an S3 server that is killed too" if options.store == "s3" else "a folder"
     without = f", without the guards {', '.join(options.without)}" if options.without else ""
     return (
-        "Three brokers, three consumers, two recall services, eight publishers over both transports, sealed; the store in "
-        f'{where}{without}. `make chaos ARGS="{arguments(options)}"` runs this schedule again.'
+        "Three brokers, three consumers, two recall services, eight publishers over both transports, sealed, while one tenant "
+        f"attacks through every door; the store in {where}{without}. "
+        f'`make chaos ARGS="{arguments(options)}"` runs this schedule again.'
     )
 
 

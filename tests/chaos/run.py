@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 from chaos import check, findings, journal, traffic
+from chaos.abuse import Abuser
 from chaos.conductor import Conductor
 from chaos.consume import LOOK_SECONDS, STRAY_SECONDS
 from chaos.errands import KNOWS, Errands, newer_letters
@@ -48,6 +49,8 @@ class Result:
     counts: dict[str, object] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     at: str = "the start"
+    ended: bool = False
+    """Whether everything was done and checked."""
 
     @contextlib.contextmanager
     def timed(self, what: str) -> Iterator[None]:
@@ -66,6 +69,7 @@ class Run:
         self._options, self._folder = options, folder
         self._stage = Stage(options, folder)
         self._crews: dict[int, set[int]] = {crew.publisher: set() for crew in self._stage.crews}
+        self._abuser = Abuser(self._stage.urls, dice=random.Random(f"abuse/{options.seed}"))
         self._traffic = Traffic(self._stage.urls, traffic.callers(KEYS, NARROW), self.result.findings)
 
     async def run(self) -> Result:
@@ -106,7 +110,7 @@ class Run:
                 self._take(conductor, errands)
 
     async def _among_traffic(self, conductor: Conductor, steps: list[Step]) -> None:
-        """The schedule, while memories are recalled and crews hand over to each other without a pause."""
+        """The schedule, while memories are recalled, crews hand over to each other, and one tenant attacks without a pause."""
         asked, dice = self._traffic, random.Random(f"traffic/{self._options.seed}")
         crews = {crew: Publisher(CrewSettings(**self._stage.crew_settings(crew))) for crew in self._stage.crews}
         tasks = [asyncio.create_task(self._stage.fleet.supervise())]
@@ -115,7 +119,7 @@ class Run:
             asyncio.create_task(asked.crews(dice, crew, publisher, self._crews[crew.publisher]))
             for crew, publisher in crews.items()
         ]
-        tasks += handing_over
+        tasks += [*handing_over, asyncio.create_task(self._abuser.run())]
         playing = asyncio.create_task(conductor.play(steps))
         try:
             await asyncio.wait([playing, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -125,6 +129,7 @@ class Run:
             await playing
             asked.ending = True
             await asyncio.gather(*handing_over)
+            asked.is_answered()
         finally:
             for task in (playing, *tasks):
                 task.cancel()
@@ -143,6 +148,8 @@ class Run:
         if errands.replayed is not None:
             counts["records replayed in the middle"] = errands.replayed.records
         counts |= dict(self._traffic.counts)
+        counts["longest time without an answered recall, seconds"] = round(self._traffic.longest_gap_seconds, 1)
+        counts |= dict(sorted(self._abuser.counts.items()))
         counts["started again, surroundings away"] = self._stage.fleet.waited
 
     async def _become_quiet(self, log: EventLog, registry: Registry) -> None:
@@ -210,7 +217,7 @@ class Run:
             files, seen = await asyncio.to_thread(check_files, self._stage.files, erased, found)
         counts["texts erased"] = len(erased)
         counts["raw files searched for them"] = f"{files} (with {seen} other texts in them)"
-        self.result.at = "the end"
+        self.result.at, self.result.ended = "the end", True
 
     async def _ask(self, wanted: Expected) -> None:
         asking = LastPass(

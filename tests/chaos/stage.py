@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from chaos import abuse
 from chaos.brokers import Cluster
 from chaos.fleet import Fleet
 from chaos.schedule import CONSUMERS, PUBLISHERS, SERVICES, Options
@@ -88,6 +89,8 @@ class Stage:
         try:
             for tenant, key in KEYS.items():
                 await keys.create(registry, tenant=tenant, name=tenant, key=key, sessions=["*"], rights=keys.ALL_RIGHTS)
+            for right, key in (("write", abuse.WRITER), ("read", abuse.READER)):
+                await keys.create(registry, tenant=abuse.TENANT, name=right, key=key, sessions=["*"], rights=[right])
             await keys.create(registry, tenant=TENANTS[0], name="narrow", key=NARROW, sessions=["s0*"], rights=["read"])
         finally:
             await registry.close()

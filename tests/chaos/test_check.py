@@ -17,7 +17,7 @@ import pytest
 from chaos import check, traffic
 from chaos.expected import Expected
 from chaos.files import check_files, erased_tags
-from chaos.findings import BACK, DIED, DIGEST, DOUBLED, KINDS, LEAKED, LOST, OPEN, UNSEEN, WRONG, Findings
+from chaos.findings import BACK, DIED, DIGEST, DOUBLED, KINDS, LEAKED, LOST, OPEN, STARVED, UNSEEN, WRONG, Findings
 from chaos.fleet import Fleet, Process
 from chaos.rest import LastPass
 from chaos.stage import KEYS, NARROW
@@ -102,7 +102,7 @@ def world() -> World:
 def test_a_kind_that_no_table_shows_is_refused() -> None:
     with pytest.raises(KeyError):
         Findings().add("somewhat odd", "x")
-    assert set(KINDS) == {LOST, DOUBLED, LEAKED, BACK, UNSEEN, WRONG, OPEN, DIGEST, DIED}
+    assert set(KINDS) == {LOST, DOUBLED, LEAKED, BACK, UNSEEN, STARVED, WRONG, OPEN, DIGEST, DIED}
 
 
 def test_what_an_undisturbed_consumer_made_is_well(world: World) -> None:

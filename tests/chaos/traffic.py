@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 import httpx
-from chaos.findings import BACK, LEAKED, UNSEEN, Findings
+from chaos.findings import BACK, LEAKED, STARVED, UNSEEN, Findings
 from chaos.workload import SESSIONS, TENANTS, Workload, owner_of, session_name
 from crewmem_producers.errors import CrewmemError
 from crewmem_producers.events import MemoryRemembered
@@ -24,6 +24,8 @@ from crewmem_producers.publisher import Publisher
 
 SEEN_SECONDS = 900.0
 """A crew asks for so long, since every part that answers it may be down meanwhile, and the machine busy."""
+STARVED_SECONDS = 120.0
+"""Longer than both services need to come back when they are killed together, on a busy machine."""
 RECALL_PAUSE_SECONDS = 0.25
 CREW_PAUSE_SECONDS = 1.0
 
@@ -57,12 +59,25 @@ class Traffic:
     ending: bool = False
     """No more is asked once a crew has seen what it waits for."""
     counts: Counter[str] = field(default_factory=Counter)
+    answered: float | None = None
+    """When (monotonic) a recall was answered last."""
+    longest_gap_seconds: float = 0.0
+    """The longest time without an answered recall."""
+
+    def is_answered(self) -> None:
+        """Notes that a recall was answered, or that none will be asked any more, and how long none was."""
+        now = time.monotonic()
+        gap = now - (now if self.answered is None else self.answered)
+        self.answered, self.longest_gap_seconds = now, max(gap, self.longest_gap_seconds)
+        if gap > STARVED_SECONDS:
+            self.findings.add(STARVED, f"for {gap:.0f} s")
 
     def caller(self, tenant: str) -> Caller:
         return next(one for one in self.callers if one.tenant == tenant and not one.prefix)
 
     async def recalls(self, dice: random.Random, workloads: list[Workload], reached: dict[int, int]) -> None:
         """Asks until the end, for what any publisher has published, with any key; `reached`: publisher -> its next number."""
+        self.answered = time.monotonic()
         async with httpx.AsyncClient(timeout=20) as client:
             while not self.ending:
                 caller, workload = dice.choice(self.callers), dice.choice(workloads)
@@ -86,6 +101,7 @@ class Traffic:
             self.counts["recalls refused by right" if refused else f"recalls without an answer ({status})"] += 1
             return
         self.counts["recalls answered"] += 1
+        self.is_answered()
         self.counts["memories looked at"] += len(memories)
 
     async def recall(
