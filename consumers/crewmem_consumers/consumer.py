@@ -34,6 +34,7 @@ from crewmem_consumers.right_of_way import RightOfWay
 from crewmem_consumers.split import SPLITTER
 from crewmem_consumers.sqlite_worker import SqliteWorker
 from crewmem_consumers.steps import Checkpoint, no_checkpoint
+from crewmem_consumers.store_check import StoreCheck
 from crewmem_consumers.summaries import Summariser
 from crewmem_consumers.writing_rights import WritingRights
 
@@ -132,6 +133,7 @@ class Consumer:
             asyncio.create_task(monitor.watch(), name="monitor"),
             asyncio.create_task(announce(registry, self._parts.keyring, source=self._settings.source), name="opener"),
             asyncio.create_task(upkeep.keep(registry), name="registry-upkeep"),
+            asyncio.create_task(StoreCheck(self._parts.store, self._health).watch(), name="store-check"),
         ]
         return self
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from crewmem_producers.events import utc_now
+from crewmem_store.errors import StoreDamaged
 from crewmem_store.rows import Outcome
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
@@ -34,6 +35,9 @@ class PartitionStatus:
     in_doubt: bool = False
     """Whether the log may have become another one: the worker compares it with its ledger before it goes on."""
     refused: str | None = None
+    damaged: str | None = None
+    """Which files of the store are gone or were changed, as a read or the check of the store met it; `crewmem replay` is the
+    remedy."""
     stalled_seconds: float | None = None
     """For how long nothing has moved here though records wait and nothing is known to be away; None while all is well."""
     llm_backlog: int = 0
@@ -44,6 +48,8 @@ class PartitionStatus:
     def waits_for(self, who: str, error: Exception | None) -> None:
         """Notes what is waited for; None: no more."""
         _note(self.waits, who, error)
+        if isinstance(error, StoreDamaged):
+            self.damaged = str(error)
 
     @property
     def lag(self) -> int | None:
@@ -63,6 +69,7 @@ class PartitionStatus:
             "oldest_unprocessed_seconds": round(self.oldest_seconds(now), 3),
             "waits_for": _said(self.waits),
             "refused": self.refused,
+            "damaged": self.damaged,
             "stalled_seconds": None if self.stalled_seconds is None else round(self.stalled_seconds),
             "llm_backlog": self.llm_backlog,
             "llm_waits_for": self.llm_waits_for,
@@ -99,9 +106,7 @@ class Health:
     @property
     def ready(self) -> bool:
         """Whether everything that this process owns moves on."""
-        return self.starting is None and not self.waits and not any(
-            status.waits or status.refused or status.stalled_seconds is not None for status in self.partitions.values()
-        )  # fmt: skip
+        return self.starting is None and not self.waits and not any(map(_stands, self.partitions.values()))
 
     def report(self) -> dict[str, Any]:
         """What `/health/ready` answers. `dead_letters` are those that this process met since it started."""
@@ -129,8 +134,14 @@ class Health:
         )
         waiting = Counter(away.part for waits in (self.waits, *(one.waits for one in statuses)) for away in waits.values())
         waiting["llm"] += sum(status.llm_waits_for is not None for status in statuses)
+        self.metrics.damaged(sum(one.damaged is not None for one in statuses))
         self.metrics.stalled(sum(one.stalled_seconds is not None for one in statuses))
         self.metrics.waiting(waiting, llm_backlog=sum(status.llm_backlog for status in statuses))
+
+
+def _stands(status: PartitionStatus) -> bool:
+    """Whether the partition does not move on, or not as it should."""
+    return bool(status.waits or status.refused or status.damaged) or status.stalled_seconds is not None
 
 
 def _note(waits: dict[str, Away], who: str, error: Exception | None) -> None:

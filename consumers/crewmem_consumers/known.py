@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import numpy as np
 from crewmem_producers.events import Event, KickoffCompleted
 from crewmem_producers.names import memory_id
 from crewmem_store.embedder import Embedder
+from crewmem_store.errors import StoreDamaged
 from crewmem_store.generations import Generation
 from crewmem_store.rows import MemoryRow, Vector
 from crewmem_store.store import Made, Store, StoreReader
@@ -21,6 +23,8 @@ from crewmem_consumers.item import Item
 from crewmem_consumers.metrics import Metrics
 from crewmem_consumers.rules import RuleSet, Truths, default_rules
 from crewmem_consumers.split import Span
+
+log = logging.getLogger("crewmem.consumer")
 
 WINDOW = 2_000
 """Positions that are read at once, and of which what was made is held: some 10 to 20 MB."""
@@ -51,17 +55,27 @@ class Known:
         self._vectors: dict[str, Vector] = {}
 
     def load(self, first: int, last: int) -> None:
-        """Has at hand what is known of these positions. Blocks. Raises StoreUnavailable."""
+        """Has at hand what is known of these positions; nothing, from now on, where the older generation is damaged. Blocks.
+        Raises StoreUnavailable."""
         if self._reader is None or (first in self._covered and last in self._covered):
             return
-        end = max(last + 1, first + WINDOW)
-        # For what the older generation has not come to yet it is asked again.
-        self._covered = range(first, min(end, self._reader.last_offset(self._partition) + 1))
-        found = self._reader.made(self._partition, start=first, end=end) if self._covered else ()
+        self._covered = range(0)  # until it is read: a read that fails is repeated
+        try:
+            covered, found = self._read(self._reader, first, max(last + 1, first + WINDOW))
+        except StoreDamaged as error:
+            log.warning("nothing is taken over from the generation before in partition %d: %s", self._partition, error)
+            self._reader, covered, found = None, range(0), ()
+        self._covered = covered
         self._made = {one.id: one for one in found}
         self._vectors = {
             one.text: one.vector for one in found if one.embedder == self._fingerprint and one.vector is not None
         }  # fmt: skip
+
+    def _read(self, reader: StoreReader, first: int, end: int) -> tuple[range, Sequence[Made]]:
+        """The positions that are covered, and what was made of them. What the older generation has not come to yet is none of
+        them: for that it is asked again."""
+        covered = range(first, min(end, reader.last_offset(self._partition) + 1))
+        return covered, reader.made(self._partition, start=first, end=end) if covered else ()
 
     def vector(self, text: str) -> Vector | None:
         """The vector of the text, of the embedder in use."""
@@ -145,7 +159,11 @@ def known_of(
     if best is None:
         return Known(partition=partition, fingerprint=fingerprint)
     reader = store.reader(best.name)
-    rules = rules_of(best, partition, reader)
+    try:
+        rules = rules_of(best, partition, reader)
+    except StoreDamaged as error:
+        log.warning("nothing is taken over from %s in partition %d: %s", best.name, partition, error)
+        return Known(partition=partition, fingerprint=fingerprint)
     return Known(partition=partition, fingerprint=fingerprint, reader=reader, rules=rules, metrics=metrics)
 
 

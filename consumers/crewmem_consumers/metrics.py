@@ -35,6 +35,10 @@ class Metrics:
             "crewmem_stalled_partitions", "Partitions of this process that stand still though records wait there",
             registry=self.registry,
         )  # fmt: skip
+        self._damaged = Gauge(
+            "crewmem_damaged_partitions", "Partitions of this process of which files of the store are gone or were changed",
+            registry=self.registry,
+        )  # fmt: skip
         self._llm_backlog = Gauge(
             "crewmem_llm_backlog", "Memories whose LLM summary is still to be made", registry=self.registry
         )
@@ -65,6 +69,10 @@ class Metrics:
     def stalled(self, partitions: int) -> None:
         """Over all partitions that this process owns."""
         self._stalled.set(partitions)
+
+    def damaged(self, partitions: int) -> None:
+        """Over all partitions that this process owns."""
+        self._damaged.set(partitions)
 
     def waiting(self, parts: Mapping[str, int], *, llm_backlog: int) -> None:
         """Part of the surroundings -> how many wait for it; those that are left out are there."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from crewmem_producers.keyring import Keyring
 from crewmem_producers.log import EventLog
 from crewmem_store.embedder import Embedder
+from crewmem_store.errors import StoreDamaged
 from crewmem_store.generations import Generation
 from crewmem_store.rows import MemoryRow
 from crewmem_store.store import Store
@@ -147,9 +149,10 @@ class OwnedPartitions:
     def _elsewhere(self, id: str) -> Iterator[MemoryRow]:
         """The same memory in other generations, as far as it is there."""
         for sibling in self._siblings():
-            row = self._store.reader(sibling.name).get(id)
-            if row is not None:
-                yield row
+            with contextlib.suppress(StoreDamaged):  # then another one has it, or the LLM is asked
+                row = self._store.reader(sibling.name).get(id)
+                if row is not None:
+                    yield row
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

@@ -19,6 +19,7 @@ from crewmem_producers.codec import format_time
 from crewmem_producers.errors import Unavailable
 from crewmem_producers.settings import ConsumerSettings
 from crewmem_store import generations, switch
+from crewmem_store.errors import StoreRefused
 from crewmem_store.store import StoreReader
 
 from crewmem_consumers.metrics import Metrics
@@ -136,7 +137,7 @@ class _CatchUp:
         began = float("-inf")
         while old is not None and loop.time() - began > CLOSE_SECONDS:
             began, reader = loop.time(), self._parts.store.reader(old.name)
-            await self._reached(await self.patiently(partial(switch.positions, self._parts.log, reader)))
+            await self._reached(await self.patiently(partial(switch.held, self._parts.log, reader)))
 
     async def hand_over(self) -> None:
         """Leaves the new generation to the consumer that serves on this machine before anybody reads it, so that the switch
@@ -166,6 +167,7 @@ class _CatchUp:
     async def _look(self, wanted: Mapping[int, int]) -> bool:
         """Shows how far it is, and says whether that is as far as wanted."""
         await self._stand_in.look()
+        await self._check_new()
         log = self._parts.log
         first, ends = await log.first(), await log.end()
         at = await switch.positions(log, self._reader)
@@ -174,6 +176,16 @@ class _CatchUp:
         self._last = Progress(self._planned.new.name, min(done, total), total, here, away)
         self._progress(self._last)
         return all(at[partition] >= offset for partition, offset in wanted.items())
+
+    async def _check_new(self) -> None:
+        """Raises StoreRefused where what is built is damaged itself: it would wait for files that are gone."""
+        new = self._planned.new
+        damaged = await asyncio.to_thread(self._reader.damage, range(new.partitions)) or self._stand_in.damaged
+        if damaged:
+            raise StoreRefused(
+                f"{new.name}, which is built, is damaged: {next(iter(damaged.values()))}. Let go of it first, with "
+                f"`crewmem generations drop {new.name}`, then replay again"
+            )
 
 
 def _replayed(planned: Plan, outcomes: Counter[str], metrics: Metrics, *, activated: bool) -> Replayed:

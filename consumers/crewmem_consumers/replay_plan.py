@@ -10,6 +10,7 @@ from typing import Any
 
 from crewmem_producers.registry import Registry
 from crewmem_store import generations, switch
+from crewmem_store.errors import StoreDamaged
 from crewmem_store.generations import Generation
 
 from crewmem_consumers.errors import TooManyGenerations
@@ -133,8 +134,12 @@ async def _rules(
     if old is None or old.partitions != parts.log.partitions or not await _fits(old, parts):
         return await newest_rules(parts.log, first=first, ends=ends)
     reader = parts.store.reader(old.name)
-    start = await switch.positions(parts.log, reader)
-    return await newest_rules(parts.log, first=start, ends=ends, before=await rules_by_partition(reader, start))
+    try:
+        start = await switch.positions(parts.log, reader)
+        before = await rules_by_partition(reader, start)
+    except StoreDamaged:  # the log alone says it
+        return await newest_rules(parts.log, first=first, ends=ends)
+    return await newest_rules(parts.log, first=start, ends=ends, before=before)
 
 
 async def _embedder(parts: Collaborators, old: Generation | None, wanted: str | None, default: str) -> dict[str, Any]:
@@ -154,8 +159,18 @@ def _making(generation: Generation) -> tuple[object, ...]:
 
 
 async def _fits(generation: Generation, parts: Collaborators) -> bool:
-    """Whether the log still holds, in each partition, the record that the generation processed last."""
+    """Whether the log still holds, in each partition, the record that the generation processed last, and the store
+    has its tables."""
+    try:
+        return await _is_of(generation, parts)
+    except StoreDamaged:
+        return False
+
+
+async def _is_of(generation: Generation, parts: Collaborators) -> bool:
     reader = parts.store.reader(generation.name)
+    if await asyncio.to_thread(reader.damage, range(generation.partitions)):
+        return False
     for partition in range(generation.partitions):
         last = await asyncio.to_thread(reader.last_offset, partition)
         if last < 0:

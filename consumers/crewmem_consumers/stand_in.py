@@ -62,6 +62,11 @@ class StandIn:
         said = [away.says for status in self.health.partitions.values() for away in status.waits.values()]
         return "; ".join(dict.fromkeys(said)) or None
 
+    @property
+    def damaged(self) -> dict[int, str]:
+        """Partition -> what is damaged of the generation, as far as this process has met it."""
+        return {partition: status.damaged for (_, partition), status in self.health.partitions.items() if status.damaged}
+
     async def look(self) -> None:
         """Begins to consume when nobody does. Raises what forbids this process to go on with it: StoreRefused, LogRefused."""
         if self._task is not None:

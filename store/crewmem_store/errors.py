@@ -2,6 +2,7 @@
 
 CrewmemError
 ├── StoreUnavailable     (producers) the store does not answer
+│   └── StoreDamaged     files of the store are gone, or do not hold what was written
 ├── StoreRefused         the store is not one that this program may use
 │   ├── EmbedderMismatch written with another embedder
 │   ├── NamespaceMismatch written under another CREWMEM_NAMESPACE
@@ -23,7 +24,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from crewmem_producers.errors import CrewmemError
+from crewmem_producers.errors import CrewmemError, StoreUnavailable
+
+
+class StoreDamaged(StoreUnavailable):
+    """Files of the store are gone, or do not hold what was written. `crewmem replay` builds the memory again from the log."""
 
 
 class StoreRefused(CrewmemError):

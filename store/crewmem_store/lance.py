@@ -21,8 +21,9 @@ from crewmem_store.durability import Durability, boot_id
 from crewmem_store.files import Files
 from crewmem_store.lance_database import Database, read
 from crewmem_store.lance_errors import answering
-from crewmem_store.lance_partition import LancePartition, ledger_prefix, memory_name
+from crewmem_store.lance_partition import LancePartition, gone, ledger_prefix, memory_name
 from crewmem_store.lance_reader import LanceReader
+from crewmem_store.ledger_reader import LedgerReader
 from crewmem_store.store import Checkpoint, StoreNote, no_checkpoint
 
 NOTE = "crewmem_note"
@@ -74,7 +75,8 @@ class LanceStore:
         note.check(StoreNote(**values), namespace=namespace)
 
     def partition(self, generation: str, partition: int, *, dimensions: int) -> LancePartition:
-        """That partition for writing; after a power loss it is first taken back to what is known to be on disk."""
+        """That partition for writing; after a power loss it is first taken back to what is known to be on disk. Raises
+        StoreDamaged where its memory table is gone."""
         if self._database.folder is None:
             return self._open(generation, partition, dimensions, None)
         durability = Durability(self._database.folder, f"{generation}_p{partition:02d}", boot=self._boot())
@@ -86,6 +88,9 @@ class LanceStore:
             return self._open(generation, partition, dimensions, durability)
 
     def _open(self, generation: str, partition: int, dimensions: int, durability: Durability | None) -> LancePartition:
+        name, prefix = memory_name(generation, partition), ledger_prefix(generation, partition)
+        if self._database.table(name) is None and LedgerReader(self._database, prefix).last_offset() >= 0:
+            raise gone(name)  # an empty one in its place would stay empty: the ledger says that all is done
         return LancePartition(
             self._database, generation=generation, partition=partition, dimensions=dimensions, durability=durability,
             files=self._files,

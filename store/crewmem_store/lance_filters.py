@@ -22,7 +22,9 @@ EVERY_ROW = "true"
 _HAS_TEXT = "text IS NOT NULL"
 _CURRENT = "superseded_at IS NULL"
 _MAY_EXPIRE = "expires_at IS NOT NULL"
-_FORGOTTEN: dict[str, Any] = dict.fromkeys(("text", "content", "summary", "vector", "source_hash", "key", "metadata"))
+_FORGOTTEN: dict[str, Any] = dict.fromkeys(
+    ("text", "content", "summary", "vector", "source_hash", "key", "metadata", "checksum")
+)
 _ERASED: dict[str, Any] = _FORGOTTEN | dict.fromkeys(("crew", "agent_role", "task_key", "parent")) | {"kind": "note"}
 
 

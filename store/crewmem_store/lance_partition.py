@@ -13,8 +13,10 @@ from crewmem_producers.names import record_key
 
 from crewmem_store import effects, lance_filters, purge
 from crewmem_store.durability import Durability
+from crewmem_store.errors import StoreDamaged
 from crewmem_store.files import Files
 from crewmem_store.lance_database import Database, TableShape
+from crewmem_store.lance_errors import REMEDY
 from crewmem_store.lance_ledger import Ledger
 from crewmem_store.lance_rows import DECIDED_FROM, MEMORY, memory_rows, memory_schema, memory_table
 from crewmem_store.lance_table import OwnedTable
@@ -42,6 +44,11 @@ def memory_name(generation: str, partition: int) -> str:
 def ledger_prefix(generation: str, partition: int) -> str:
     """How the names of a partition's ledger tables begin: `led_g1_p07`."""
     return f"led_{generation}_p{partition:02d}"
+
+
+def gone(name: str) -> StoreDamaged:
+    """The error of a memory table that is not there though its ledger says what is in it."""
+    return StoreDamaged(f"the store is damaged, {name} is gone and its ledger is still there. {REMEDY}")
 
 
 def memory_shape(dimensions: int) -> TableShape:

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from crewmem_producers.names import Scope, record_key
 
 from crewmem_store import effects, lance_filters
+from crewmem_store.errors import StoreDamaged
 from crewmem_store.lance_database import Database, read
-from crewmem_store.lance_partition import ledger_prefix, memory_name
-from crewmem_store.lance_rows import DECIDED_FROM, MADE, MEMORY, WITHOUT_VECTOR, made, memory_rows, rows_without_vectors
+from crewmem_store.lance_errors import REMEDY
+from crewmem_store.lance_partition import gone, ledger_prefix, memory_name
+from crewmem_store.lance_rows import (
+    CHECKSUM,
+    DECIDED_FROM,
+    MADE,
+    MEMORY,
+    WITHOUT_VECTOR,
+    changed_rows,
+    made,
+    memory_rows,
+    rows_without_vectors,
+    without,
+)
 from crewmem_store.ledger_reader import LedgerReader
 from crewmem_store.rows import LedgerRow, MemoryRow
-from crewmem_store.store import SCAN_ROWS, Made, Rows, Tally
+from crewmem_store.store import SCAN_ROWS, Changed, Made, Rows, Tally
 from crewmem_store.version_cache import VersionCache, names_size
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+MET_SECONDS = 600.0
+"""For so long what a read met of damage is said: the files may have been put back since."""
 _MANY_SCOPES = 200
 """From so many scopes on, a tenant's whole range is read and the rest left out here."""
 _ROW_BYTES = 2_000
 _PARTITION_DIGITS = 6
+_NO_TABLE = object()
 _EMPTY = Rows([], np.zeros((0, 0), dtype=np.float32))
 
 
@@ -50,6 +70,7 @@ class LanceReader:
         self._generation = generation
         self._ledgers: dict[int, LedgerReader] = {}
         self._cache = VersionCache(cache_bytes)
+        self._met: dict[int, tuple[float, str]] = {}
 
     def rows(self, scopes: Collection[str], *, partitions: Collection[int]) -> Rows:
         wanted, places = frozenset(scopes), sorted(set(partitions))
@@ -79,7 +100,11 @@ class LanceReader:
         return self._find(_partition_of(id), lance_filters.equal("duplicate_of", id))
 
     def last_offset(self, partition: int) -> int:
-        return self._ledger(partition).last_offset()
+        try:
+            return self._ledger(partition).last_offset()
+        except StoreDamaged as error:
+            self._meet(partition, str(error))
+            raise
 
     def events(self, partition: int, event_ids: Collection[str]) -> list[LedgerRow]:
         return self._ledger(partition).of_events(event_ids)
@@ -109,14 +134,39 @@ class LanceReader:
         return self._ledger(partition).letters()
 
     def made(self, partition: int, *, start: int, end: int) -> list[Made]:
-        """Reads the rows before the ledger: it then has the CRC of each row's record, or does not have that record yet."""
+        """Reads the rows before the ledger: it then has the CRC of each row's record, or does not have that record yet.
+
+        Rows that are not what was written are left out: whoever asks makes them again.
+        """
         where = lance_filters.with_text(lance_filters.of_offsets(start, end))
-        table = self._on(partition, lambda table: read(table, MADE, where), None)
-        return [] if table is None else made(table, self._ledger(partition).judged(start=start, end=end))
+        table = self._on(partition, lambda table: read(table, (*MADE, CHECKSUM), where), None)
+        if table is None:
+            return []
+        changed = changed_rows(table)
+        if changed:
+            log.warning("%s, from offset %d on: nothing is taken over of them", self._changed(partition, len(changed)), start)
+        kept = without(table, changed).select([name for name in table.column_names if name != CHECKSUM])
+        return made(kept, self._ledger(partition).judged(start=start, end=end))
+
+    def damage(self, partitions: Collection[int]) -> dict[int, str]:
+        there = set(self._database.names(f"mem_{self._generation}_p"))
+        return {partition: said for partition in partitions if (said := self._damage_of(partition, there)) is not None}
+
+    def check(self, partition: int) -> Iterator[tuple[int, Sequence[Changed]]]:
+        self.last_offset(partition)
+        version, found = self._on(partition, _Version.of, None), 0
+        for first, last in _windows(version.offsets if version else (), SCAN_ROWS):
+            assert version is not None
+            table = read(version.table, (*MEMORY, CHECKSUM), lance_filters.of_offsets(first, last + 1))
+            rows = [table.slice(place, 1).select(Changed._fields).to_pylist()[0] for place in changed_rows(table)]
+            found += len(rows)
+            yield table.num_rows, [Changed(**row) for row in rows]
+        self._met.pop(partition, None)
+        if found:
+            self._meet(partition, f"{self._changed(partition, found)}. {REMEDY}")
 
     def scan(self, partition: int) -> Iterator[Sequence[MemoryRow]]:
-        name = memory_name(self._generation, partition)
-        version = self._database.at_newest(name, _Version.of, None)
+        version = self._on(partition, _Version.of, None)
         if version is None:
             return
         for first, last in _windows(version.offsets, SCAN_ROWS):
@@ -130,11 +180,40 @@ class LanceReader:
         )  # fmt: skip
 
     def _partitions(self) -> list[int]:
-        prefix = f"mem_{self._generation}_p"
-        return sorted(int(name.removeprefix(prefix)) for name in self._database.names(prefix))
+        """Those that have tables: of one whose memory table is gone the ledger is still there."""
+        found: set[int] = set()
+        for prefix in (f"mem_{self._generation}_p", f"led_{self._generation}_p"):
+            found |= {int(name.removeprefix(prefix).partition("_")[0]) for name in self._database.names(prefix)}
+        return sorted(found)
 
     def _on(self, partition: int, work: Callable[[Any], T], default: T) -> T:
-        return self._database.at_newest(memory_name(self._generation, partition), work, default)
+        """What `work` makes of the memory table; `default` where nobody has written the partition yet. Raises StoreDamaged
+        where somebody has, and the table is gone."""
+        name = memory_name(self._generation, partition)
+        try:
+            found = self._database.at_newest(name, work, cast(T, _NO_TABLE))
+            if found is _NO_TABLE and self._ledger(partition).last_offset() >= 0:
+                raise gone(name)
+        except StoreDamaged as error:
+            self._meet(partition, str(error))
+            raise
+        return default if found is _NO_TABLE else found
+
+    def _damage_of(self, partition: int, there: Collection[str]) -> str | None:
+        name = memory_name(self._generation, partition)
+        try:
+            if name not in there and self._ledger(partition).last_offset() >= 0:
+                return str(gone(name))
+        except StoreDamaged as error:
+            return str(error)
+        at, said = self._met.get(partition, (float("-inf"), ""))
+        return said if time.monotonic() < at + MET_SECONDS else None
+
+    def _meet(self, partition: int, said: str) -> None:
+        self._met[partition] = time.monotonic(), said
+
+    def _changed(self, partition: int, rows: int) -> str:
+        return f"rows of {memory_name(self._generation, partition)} that are not what was written: {rows}"
 
     def _scope_rows(self, partition: int, scopes: frozenset[str]) -> tuple[int, Rows]:
         def work(table: Any) -> tuple[int, Rows]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from crewmem_store.checksum import checksum
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome, Vector
 from crewmem_store.store import Judged, Made
 
@@ -27,6 +28,7 @@ _MEMORY_COLUMNS: dict[str, Any] = {
     "superseded_at": _TIME, "metadata": pa.string(), "event_id": pa.string(), "span": pa.string(), "parent": pa.string(),
     "offset": pa.int64(), "outcome": pa.string(), "duplicate_of": pa.string(), "embedder": pa.string(),
     "summariser": pa.string(), "made_by": pa.string(), "writer": pa.string(),
+    "checksum": pa.int64(),
 }  # fmt: skip
 _LEDGER_COLUMNS: dict[str, Any] = {
     "offset": pa.int64(), "ce_id": pa.string(), "type": pa.string(), "scope_key": pa.string(), "crc": pa.int64(),
@@ -34,7 +36,10 @@ _LEDGER_COLUMNS: dict[str, Any] = {
     "memory_ids": pa.list_(pa.string()), "spans": pa.string(), "detail": pa.string(),
 }  # fmt: skip
 
-MEMORY = tuple(_MEMORY_COLUMNS)
+CHECKSUM = "checksum"
+"""The store's own column, of a row with text: what `checksum.checksum` says of it."""
+MEMORY = tuple(name for name in _MEMORY_COLUMNS if name != CHECKSUM)
+"""The columns of a `MemoryRow`."""
 LEDGER = tuple(_LEDGER_COLUMNS)
 NOT_DECIDED_FROM = frozenset({"content", "summary", "metadata", "agent_role", "importance", "summariser", "made_by", "writer"})
 DECIDED_FROM = tuple(name for name in MEMORY if name not in NOT_DECIDED_FROM)
@@ -68,6 +73,9 @@ def memory_table(rows: Sequence[MemoryRow], schema: pa.Schema) -> pa.Table:
     columns["vector"] = _vectors([row.vector for row in unique], schema.field("vector").type)
     columns["metadata"] = [_json(row.metadata) for row in unique]
     columns["outcome"] = [row.outcome.value for row in unique]
+    columns[CHECKSUM] = [
+        None if row.text is None else checksum(row.id, row.text, row.content, row.vector) for row in unique
+    ]  # fmt: skip
     return pa.table(columns, schema=schema)
 
 
@@ -103,6 +111,25 @@ def made(table: pa.Table, judged: Mapping[int, Judged]) -> list[Made]:
     columns["judged"] = [judged.get(offset) for offset in columns["offset"]]
     columns.setdefault("made_by", [""] * len(matrix))  # a table that was last opened for writing by an older program
     return list(map(Made, *(columns[field.name] for field in fields(Made))))
+
+
+def changed_rows(table: pa.Table) -> list[int]:
+    """The places of rows whose text, content or vector is not what was written. A row without a checksum has no text, or is
+    of a program that made none: nothing is known of it. The table has every column of `MADE`, and CHECKSUM where it has one."""
+    if CHECKSUM not in table.column_names:
+        return []
+    matrix, present = _matrix(table.column("vector"))
+    columns = [table.column(name).to_pylist() for name in ("id", "text", "content", CHECKSUM)]
+    return [
+        place
+        for place, (id, text, content, wanted) in enumerate(zip(*columns, strict=True))
+        if wanted is not None and wanted != checksum(id, text or "", content, matrix[place] if present[place] else None)
+    ]
+
+
+def without(table: pa.Table, places: Collection[int]) -> pa.Table:
+    """The table without the rows at these places."""
+    return table.take([place for place in range(table.num_rows) if place not in places]) if places else table
 
 
 def judged(table: pa.Table) -> dict[int, Judged]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from crewmem_producers.events import FORGETS, LATER_FACTS
 
 from crewmem_store.memory_tables import Tables
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
-from crewmem_store.store import SCAN_ROWS, Judged, Made, Rows, Tally
+from crewmem_store.store import SCAN_ROWS, Changed, Judged, Made, Rows, Tally
 
 
 class MemoryReader:
@@ -114,6 +114,14 @@ class MemoryReader:
             rows = [row for row in self._tables(partition).effective_rows() if start <= row.offset < end]
             ledger = dict(self._tables(partition).ledger)
         return [_made(row, row.text, ledger.get(row.offset)) for row in rows if row.text is not None]
+
+    def damage(self, partitions: Collection[int]) -> dict[int, str]:
+        del partitions  # there are no files that could be damaged
+        return {}
+
+    def check(self, partition: int) -> Iterator[tuple[int, Sequence[Changed]]]:
+        for rows in self.scan(partition):
+            yield len(rows), ()
 
     def scan(self, partition: int) -> Iterator[list[MemoryRow]]:
         with self._lock:

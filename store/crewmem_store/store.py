@@ -2,7 +2,7 @@
 
 `Store` is the contract; `lance.LanceStore` (a folder or an S3 URI) and `memory.MemoryStore` (the twin for tests) keep it;
 `tests/store/conformance_store.py` is its suite. Calls block (call them from a worker thread); each raises
-StoreUnavailable when the store does not answer.
+StoreUnavailable when the store does not answer, and StoreDamaged, which is one, when files of it are gone or were changed.
 """
 
 from __future__ import annotations
@@ -91,6 +91,14 @@ class Tally:
 
     offsets: npt.NDArray[np.int64]
     outcomes: dict[str, int]
+
+
+class Changed(NamedTuple):
+    """A memory of which text, content or vector is not what was written."""
+
+    offset: int
+    event_id: str
+    id: str
 
 
 class PartitionView(Protocol):
@@ -202,6 +210,15 @@ class StoreReader(Protocol):
 
     def made(self, partition: int, *, start: int, end: int) -> Sequence[Made]:
         """What was made of the records of offsets `start` to `end` (that one left out): of each row with text."""
+
+    def damage(self, partitions: Collection[int]) -> Mapping[int, str]:
+        """Partition -> what is known to be damaged of it: a table that is gone, or what a read of this reader met in the last
+        minutes and no `check` has found whole since. Cheap: no memory is read."""
+
+    def check(self, partition: int) -> Iterator[tuple[int, Sequence[Changed]]]:
+        """Reads every memory of the partition whole, a few thousand at a time, all of ONE version: how many, and those of them
+        that are not what was written. Raises StoreDamaged where files are gone or cannot be decoded, StoreUnavailable as
+        `scan` does."""
 
     def scan(self, partition: int) -> Iterator[Sequence[MemoryRow]]:
         """Every row of the partition, tombstones too, by offset and span, a few thousand at a time, all from ONE version.

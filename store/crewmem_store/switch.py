@@ -14,7 +14,7 @@ from crewmem_producers.log import EventLog
 from crewmem_producers.registry import Registry
 
 from crewmem_store import generations
-from crewmem_store.errors import GenerationBehind, GenerationInUse, UnknownGeneration
+from crewmem_store.errors import GenerationBehind, GenerationInUse, StoreDamaged, UnknownGeneration
 from crewmem_store.generations import Generation
 from crewmem_store.store import Checkpoint, Store, StoreReader, no_checkpoint
 
@@ -58,6 +58,15 @@ async def gaps(log: EventLog, reader: StoreReader, wanted: Mapping[int, int]) ->
     return [Gap(p, found[p], offset) for p, offset in sorted(wanted.items()) if found[p] < offset]
 
 
+async def held(log: EventLog, reader: StoreReader) -> dict[int, int]:
+    """The same of the generation that answers, for another one to reach: nothing where its ledger is damaged. Raises
+    Unavailable."""
+    try:
+        return await positions(log, reader)
+    except StoreDamaged:
+        return {}
+
+
 async def activate(
     name: str,
     *,
@@ -76,7 +85,7 @@ async def activate(
     chosen, before = generations.named(registry, name), generations.active_or_none(registry)
     generations.check_layout(chosen, partitions=log.partitions)
     if before is not None and before.name != name:
-        wanted = await positions(log, store.reader(before.name))
+        wanted = await held(log, store.reader(before.name))
         await _reached(log, chosen, before, store.reader(name), wanted, seconds=wait_seconds)
     checkpoint(CAUGHT_UP)
     await generations.activate(registry, name)

@@ -14,6 +14,7 @@ import pytest
 from crewmem_producers.errors import LogUnavailable, StoreUnavailable
 from crewmem_store import generations
 from crewmem_store.generations import Generation, save
+from crewmem_store.memory_reader import MemoryReader
 from crewmem_store.service.app import create_app
 from crewmem_store.stalls import STALLED_SECONDS
 from support.service import Stack, refused_with, running_stack
@@ -100,6 +101,7 @@ async def test_ready_says_what_is_away(stack: Stack, monkeypatch: pytest.MonkeyP
         "status": "ready",
         "checks": {"log": "ok", "store": "ok"},
         "stalled": [],
+        "damaged": [],
     }
     monkeypatch.setattr(stack.log, "end", away)
     response = await stack.call("GET", "/health/ready", key=None)
@@ -244,3 +246,20 @@ async def test_a_partition_that_no_consumer_moves_is_named_and_counted_while_rec
         patch.setattr(stack.log, "end", away)
         assert (await stack.call("GET", "/health/ready", key=None)).status_code == 503
     assert await said() == ([], "0.0"), "it stood still because the log was away, which was said"
+
+
+async def test_ready_names_partitions_of_which_files_are_gone_and_is_no_503_while_another_answers(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryReader, "damage", lambda self, partitions: {1: "mem_g1_p01 is gone. `crewmem replay` builds"})
+    response = await stack.call("GET", "/health/ready", key=None)
+    assert (response.status_code, response.json()["damaged"]) == (200, [1])
+    assert response.json()["checks"]["store"] == "partition 1: mem_g1_p01 is gone. `crewmem replay` builds"
+    text = (await stack.call("GET", "/metrics", key=None)).text
+    assert re.findall(r"(?m)^crewmem_damaged_partitions (.*)$", text) == ["1.0"]
+
+
+async def test_ready_is_503_where_every_partition_is_damaged(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryReader, "damage", lambda self, partitions: dict.fromkeys(partitions, "its table is gone"))
+    response = await stack.call("GET", "/health/ready", key=None)
+    assert response.status_code == 503 and "partition 0: its table is gone" in response.json()["message"]

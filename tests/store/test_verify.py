@@ -23,6 +23,7 @@ from crewmem_store.accounting.verify import ATTEMPTS
 from crewmem_store.lance import LanceStore
 from crewmem_store.store import Store
 from support.cleaned_up import CleanedUp
+from support.damage import change_bytes
 from support.keyrings import NoKeys, OpensAllBut, plain_keyring
 from support.listed_log import ListedLog
 from support.pipeline import Pipeline, erase, forget, kickoff, remember
@@ -253,13 +254,14 @@ def test_two_rows_of_one_memory_are_doubled(bench: Bench) -> None:
 
 def test_a_second_row_of_the_same_event_and_span_is_unnamed(bench: Bench) -> None:
     row = bench.rows(MEMORY, '"offset" = 12')
-    bench.table(MEMORY).add(row.set_column(0, row.schema.field("id"), pa.array(["0-" + "a" * 32])))
+    planted = row.to_pylist()[0] | {"id": "0-" + "a" * 32, "checksum": None}
+    bench.table(MEMORY).add(pa.Table.from_pylist([planted], schema=row.schema))
     assert bench.found() == [(Kind.ROW_UNNAMED, 12)]
 
 
 @pytest.mark.parametrize("offset", [7, 10, 11, 14])
 def test_a_planted_row_is_unnamed(bench: Bench, offset: int) -> None:
-    row = bench.rows(MEMORY, '"offset" = 12').to_pylist()[0] | {"offset": offset, "id": "0-" + "b" * 32}
+    row = bench.rows(MEMORY, '"offset" = 12').to_pylist()[0] | {"offset": offset, "id": "0-" + "b" * 32, "checksum": None}
     bench.table(MEMORY).add(pa.Table.from_pylist([row], schema=bench.table(MEMORY).schema))
     assert bench.found() == [(Kind.ROW_UNNAMED, offset)]
 
@@ -274,7 +276,7 @@ def test_a_row_that_is_not_what_the_ledger_says_is_found(bench: Bench, change: d
 
 def test_a_memory_that_lost_its_text_is_found(bench: Bench) -> None:
     bench.table(MEMORY).update(where='"offset" = 14', values={"text": None})
-    assert bench.found() == [(Kind.TEXT_MISSING, 14)]
+    assert bench.found() == [(Kind.TEXT_MISSING, 14), (Kind.DAMAGED, 14)]
 
 
 def test_a_forgotten_memory_whose_text_is_back_is_found(bench: Bench) -> None:
@@ -412,3 +414,22 @@ class Growing(ListedLog):
 
     async def read(self, partition: int, offset: int, *, limit: int = 500) -> list[LoggedRecord]:
         return list(self.records)[offset : offset + min(limit, self.page)]
+
+
+def test_a_vector_that_is_not_what_was_written_is_damaged(bench: Bench) -> None:
+    [row] = bench.store().reader("g1").by_event("event-00012")
+    assert row.vector is not None
+    change_bytes(bench.folder / f"{MEMORY}.lance", row.vector.tobytes(), (-row.vector).tobytes())
+    assert bench.found() == [(Kind.DAMAGED, 12)]
+
+
+def test_a_memory_table_that_is_gone_is_damaged(bench: Bench) -> None:
+    shutil.rmtree(bench.folder / f"{MEMORY}.lance")
+    [misfit] = bench.verify().misfits
+    assert misfit.kind is Kind.DAMAGED and "mem_g1_p00 is gone" in misfit.says and "`crewmem replay`" in misfit.says
+
+
+def test_a_data_file_that_is_gone_is_damaged(bench: Bench) -> None:
+    next((bench.folder / f"{MEMORY}.lance" / "data").iterdir()).unlink()
+    [misfit] = bench.verify().misfits
+    assert misfit.kind is Kind.DAMAGED and "Not found" in misfit.says

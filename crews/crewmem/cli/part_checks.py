@@ -17,6 +17,7 @@ from crewmem.cli import parts
 from crewmem.cli.checks import Finding, State, failed
 from crewmem.cli.console import counted
 from crewmem.cli.consumer_check import START, consumer
+from crewmem.cli.memory_check import memory
 from crewmem.cli.sealing_check import sealing
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ async def parts_here(settings: ServiceSettings) -> list[Finding]:
         await _embedder(settings, generation, findings)
         if log and store and generation:
             findings.append(await consumer(settings, log, store, generation))
+            findings.append(await memory(store, generation))
             await _dead_letters(store, generation, findings)
     return findings
 

@@ -38,6 +38,8 @@ class Kind(StrEnum):
     """A row of memory that no ledger row names."""
     ROW_DIFFERS = "row_differs"
     """A row whose outcome, span or duplicate is not what the ledger says of it."""
+    DAMAGED = "damaged"
+    """A memory whose text, content or vector is not what was written; files of the store that are gone or cannot be decoded."""
     TEXT_MISSING = "text_missing"
     """A stored memory without text that nothing on the log has forgotten."""
     TEXT_BACK = "text_back"

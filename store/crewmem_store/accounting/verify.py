@@ -22,6 +22,7 @@ from crewmem_store.accounting.forgets import Forgets, read_forget
 from crewmem_store.accounting.history import History
 from crewmem_store.accounting.misfits import Checked, Kind, Misfits, Verified
 from crewmem_store.accounting.positions import Positions, Seen
+from crewmem_store.errors import StoreDamaged
 from crewmem_store.generations import Generation
 from crewmem_store.rows import LedgerRow, MemoryRow, Outcome
 from crewmem_store.store import StoreReader
@@ -68,7 +69,8 @@ async def verify(
 async def _anew(
     log: EventLog, reader: StoreReader, partition: int, *, keyring: Keyring, progress: Progress, misfits: Misfits
 ) -> Checked:
-    """Walks again if a clean-up removed files being read, or if retention moved the log's start. The last walk counts."""
+    """Walks again if a clean-up removed files being read, or if retention moved the log's start. The last walk counts. Files
+    that are gone for good are a misfit, and nothing of that partition was compared."""
 
     async def walked() -> tuple[Checked, Misfits, bool]:
         """What was compared, what was found, and whether the log's start has moved."""
@@ -80,7 +82,11 @@ async def _anew(
         retry=retry_if_exception_type(StoreUnavailable) | retry_if_result(lambda found: found[2]),
         stop=stop_after_attempt(ATTEMPTS), retry_error_callback=_last,
     )  # fmt: skip
-    last: tuple[Checked, Misfits, bool] = await again(walked)
+    try:
+        last: tuple[Checked, Misfits, bool] = await again(walked)
+    except StoreDamaged as error:
+        misfits.at(partition)(Kind.DAMAGED, 0, str(error))
+        return Checked(partition=partition, start=0, end=0, records=0, ledger=0, rows=0, before_log=0)
     misfits.take(last[1])
     return last[0]
 
@@ -116,6 +122,7 @@ class _Walk:
         )  # fmt: skip
         counted = await self._compare(positions, start=first, end=end)
         await self._at_the_end(end)
+        await self._check(end)
         await self._sums(positions.outcomes, end)
         return Checked(
             partition=self._partition, start=first, end=end, records=counted[0], ledger=counted[1], rows=counted[2],
@@ -155,6 +162,14 @@ class _Walk:
         doubtful = self._history.to_look_at(self._forgets)
         if doubtful:
             await self._look_at(doubtful, end)
+
+    async def _check(self, end: int) -> None:
+        """Reads every memory whole: whether it is what was written."""
+        async for _, changed in cursor.in_thread(self._reader.check(self._partition)):
+            for row in changed:
+                if row.offset < end:
+                    said = "its text, content or vector is not what was written"
+                    self._found(Kind.DAMAGED, row.offset, said, event_id=row.event_id, memory_id=row.id)
 
     async def _look_at(self, offsets: Collection[int], end: int) -> None:
         """Reads the rows of these offsets once more, and compares their text with what was forgotten by name."""

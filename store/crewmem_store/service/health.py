@@ -48,7 +48,8 @@ async def ready(request: Request) -> Response:
     """Whether recalls can be answered: 200, or 503 with what is away.
 
     A generation that does not answer now is only mentioned when its embedder cannot be had. Partitions that stand still are
-    `stalled`, and no 503: recalls are answered, and no other service would know more.
+    `stalled`, and those of which files of the store are gone `damaged`: neither is a 503 while another partition answers, as
+    no other service would know more.
     """
     return await _probes(request).ready()
 
@@ -61,12 +62,16 @@ async def _ready(parts: Parts) -> Response:
 
     checks = {"log": await _said(look_at_log()), "store": await _said(_look(parts))}
     bad = [f"{name}: {said}" for name, said in checks.items() if said != OK]
-    checks |= {f"embedder of {name}": said for name, said in parts.embedders.failed.items()}
     stalled_partitions = await _stalled(parts, ends)
+    damaged, all_damaged = await _damaged(parts)  # after it: reading the ledgers may meet some
+    if damaged and checks["store"] == OK:
+        checks["store"] = "; ".join(f"partition {partition}: {said}" for partition, said in damaged.items())
+        bad += [f"store: {checks['store']}"] if all_damaged else []
+    checks |= {f"embedder of {name}": said for name, said in parts.embedders.failed.items()}
     if bad:
         problem = {"status": "not ready", "error": "unavailable", "message": "; ".join(bad), "checks": checks}
         return answer(problem, status=503)
-    return answer({"status": "ready", "checks": checks, "stalled": stalled_partitions})
+    return answer({"status": "ready", "checks": checks, "stalled": stalled_partitions, "damaged": sorted(damaged)})
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
@@ -87,6 +92,7 @@ async def _metrics(parts: Parts) -> Response:
         measured,
         outbox_events=parts.producers.waiting(),
         stalled_partitions=len(stalled_partitions) if measured else None,
+        damaged_partitions=len((await _damaged(parts))[0]),
     )
     return Response(body, media_type=CONTENT_TYPE)
 
@@ -98,6 +104,17 @@ async def _stalled(parts: Parts, ends: Mapping[int, int]) -> list[int]:
     except CrewmemError:
         parts.stalls.look({})
         return []
+
+
+async def _damaged(parts: Parts) -> tuple[dict[int, str], bool]:
+    """What is damaged of each partition of the generation that answers, and whether that is every one. Nothing where that
+    cannot be known now: then the store is away, and that is said."""
+    try:
+        view = await parts.view()
+        found = dict(await run_in_threadpool(view.reader.damage, range(view.generation.partitions)))
+    except CrewmemError:
+        return {}, False
+    return found, len(found) == view.generation.partitions
 
 
 async def _look(parts: Parts) -> None:

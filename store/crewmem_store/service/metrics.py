@@ -27,17 +27,21 @@ class Metrics:
                                registry=self._registry)  # fmt: skip
 
     def text(
-        self, progress: Sequence[PartitionProgress], *, outbox_events: int, stalled_partitions: int | None = None
-    ) -> bytes:
+        self, progress: Sequence[PartitionProgress], *, outbox_events: int, stalled_partitions: int | None = None,
+        damaged_partitions: int = 0,
+    ) -> bytes:  # fmt: skip
         """The exposition: what was counted, and how far the active generation is. `stalled_partitions` None: unknown."""
-        snapshot = _Snapshot(progress, outbox_events, stalled_partitions)
+        snapshot = _Snapshot(progress, outbox_events, stalled_partitions, damaged_partitions)
         return generate_latest(self._registry) + generate_latest(snapshot)
 
 
 class _Snapshot:
     """Figures that are read when they are asked for, in the shape of a collector."""
 
-    def __init__(self, progress: Sequence[PartitionProgress], outbox_events: int, stalled_partitions: int | None) -> None:
+    def __init__(
+        self, progress: Sequence[PartitionProgress], outbox_events: int, stalled_partitions: int | None, damaged_partitions: int
+    ) -> None:
+        self._damaged_partitions = damaged_partitions
         self._progress = progress
         self._stalled_partitions = stalled_partitions
         self._outbox_events = outbox_events
@@ -70,4 +74,8 @@ class _Snapshot:
         )
         if self._stalled_partitions is not None:
             stalled.add_metric([], self._stalled_partitions)
-        return [records, lag, oldest, outbox, stalled]
+        damaged = GaugeMetricFamily(
+            "crewmem_damaged_partitions", "Partitions of the active generation of which files are gone or changed.",
+            value=self._damaged_partitions,
+        )  # fmt: skip
+        return [records, lag, oldest, outbox, stalled, damaged]

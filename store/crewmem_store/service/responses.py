@@ -243,9 +243,12 @@ class Ready(_Response):
     status: str
     """`ready`."""
     checks: dict[str, str]
-    """`log` and `store`: `ok`. `embedder of <generation>`: why a generation that does not answer now could not."""
+    """`log` and `store`: `ok`, or of the store what is damaged.
+    `embedder of <generation>`: why a generation that does not answer now could not."""
     stalled: list[int]
     """Partitions where records wait and nothing has moved for 300 seconds: recalls are answered, and miss what is new there."""
+    damaged: list[int]
+    """Partitions of which files of the store are gone: recalls of sessions that lie there are refused with 503."""
 
 
 class NotReady(Problem):
