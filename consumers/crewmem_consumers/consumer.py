@@ -12,6 +12,7 @@ from crewmem_producers import upkeep
 from crewmem_producers.errors import CrewmemError, LogUnavailable
 from crewmem_producers.openers import announce
 from crewmem_producers.settings import ConsumerSettings
+from crewmem_producers.topic_watch import TopicWatch
 from crewmem_store import generations
 from crewmem_store.embedder import Embedder
 from crewmem_store.errors import StoreRefused
@@ -127,9 +128,12 @@ class Consumer:
 
             self._broker = open_broker(self._settings)
             await self._broker.start()
-        log, registry = self._parts.log, self._parts.registry
-        monitor = Monitor(log=log, registry=registry, health=self._health, on_mismatch=self._note_failure)
-        self._beside = [
+            topics = TopicWatch(self._settings, logger=log)
+            self._health.topics = lambda: topics.problems
+            self._beside.append(asyncio.create_task(topics.watch(), name="topics"))
+        registry = self._parts.registry
+        monitor = Monitor(log=self._parts.log, registry=registry, health=self._health, on_mismatch=self._note_failure)
+        self._beside += [
             asyncio.create_task(monitor.watch(), name="monitor"),
             asyncio.create_task(announce(registry, self._parts.keyring, source=self._settings.source), name="opener"),
             asyncio.create_task(upkeep.keep(registry), name="registry-upkeep"),

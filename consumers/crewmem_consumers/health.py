@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -88,6 +88,8 @@ class Health:
     refused: dict[str, str] = field(default_factory=dict)
     """Generations that are left out, and why."""
     partitions: dict[tuple[str, int], PartitionStatus] = field(default_factory=dict)
+    topics: Callable[[], Sequence[str] | None] = lambda: ()
+    """Which settings of Kafka's topics would lose memory; None while that is not known. Nothing else waits for it."""
 
     def adopt(self, generation: str, partition: int) -> PartitionStatus:
         """A fresh status for a partition that this process owns from now on."""
@@ -119,6 +121,7 @@ class Health:
             "starting": self.starting,
             "waits_for": _said(self.waits),
             "refused": dict(self.refused),
+            "topics": list(self.topics() or ()),
             "generations": generations,
             "dead_letters": self.metrics.outcomes(Outcome.DEAD_LETTER),
             "llm_backlog": sum(status.llm_backlog for status in self.partitions.values()),
@@ -134,6 +137,7 @@ class Health:
         )
         waiting = Counter(away.part for waits in (self.waits, *(one.waits for one in statuses)) for away in waits.values())
         waiting["llm"] += sum(status.llm_waits_for is not None for status in statuses)
+        self.metrics.topic_problems(self.topics())
         self.metrics.damaged(sum(one.damaged is not None for one in statuses))
         self.metrics.stalled(sum(one.stalled_seconds is not None for one in statuses))
         self.metrics.waiting(waiting, llm_backlog=sum(status.llm_backlog for status in statuses))

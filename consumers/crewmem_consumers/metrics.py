@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from crewmem_store.rows import Outcome
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
@@ -39,6 +39,9 @@ class Metrics:
             "crewmem_damaged_partitions", "Partitions of this process of which files of the store are gone or were changed",
             registry=self.registry,
         )  # fmt: skip
+        self._topic_problems = Gauge(
+            "crewmem_topic_problems", "Settings of Kafka's topics by which memory will be lost", registry=self.registry
+        )
         self._llm_backlog = Gauge(
             "crewmem_llm_backlog", "Memories whose LLM summary is still to be made", registry=self.registry
         )
@@ -69,6 +72,11 @@ class Metrics:
     def stalled(self, partitions: int) -> None:
         """Over all partitions that this process owns."""
         self._stalled.set(partitions)
+
+    def topic_problems(self, problems: Sequence[str] | None) -> None:
+        """None: not known, and the gauge stays as it is."""
+        if problems is not None:
+            self._topic_problems.set(len(problems))
 
     def damaged(self, partitions: int) -> None:
         """Over all partitions that this process owns."""

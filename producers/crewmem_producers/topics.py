@@ -76,6 +76,26 @@ async def check_topics(settings: KafkaSettings) -> list[str]:
     return await _each_topic(settings, make=False)
 
 
+async def needed_problems(settings: KafkaSettings) -> tuple[list[str], list[str]]:
+    """A sentence for each needed setting of the three topics that is otherwise, with the command that changes it; and the
+    topics whose settings this user may not see.
+
+    Raises LogUnavailable, LogRefused, SettingsError, MissingExtra.
+    """
+    from crewmem_producers.kafka_admin import kafka_admin
+
+    problems: list[str] = []
+    unknown: list[str] = []
+    async with kafka_admin(settings) as admin:
+        for topic in topics(settings):
+            found = await admin.settings_if_allowed(topic.name)
+            if found is None:
+                unknown.append(topic.name)
+            else:
+                problems += _needed_problems(topic, found, settings)
+    return problems, unknown
+
+
 async def _each_topic(settings: KafkaSettings, *, make: bool) -> list[str]:
     # Imported here: the names above are also those of the SQLite log, which needs no aiokafka.
     from crewmem_producers.kafka_admin import kafka_admin
@@ -90,7 +110,7 @@ async def _each_topic(settings: KafkaSettings, *, make: bool) -> list[str]:
                 raise LogRefused(f"Kafka has no topic {topic.name}: run `crewmem topics create`")
             if problem := _partitions_problem(topic, partitions):
                 raise LogRefused(problem)
-            warnings += _check(topic, await admin.settings_of(topic.name))
+            warnings += _check(topic, await admin.settings_of(topic.name), settings)
     return warnings
 
 
@@ -116,14 +136,20 @@ def _partitions_problem(topic: Topic, partitions: int) -> str | None:
     )
 
 
-def _check(topic: Topic, found: Mapping[str, str]) -> Iterator[str]:
-    """A sentence for each wished setting that is otherwise. Raises LogRefused for a needed one."""
+def _needed_problems(topic: Topic, found: Mapping[str, str], settings: KafkaSettings) -> Iterator[str]:
     for name, value in topic.needed.items():
         if found.get(name) != value:
-            raise LogRefused(
+            yield (
                 f"{topic.name} has {name}={found.get(name)} and needs {value}, or memory is lost:  kafka-configs.sh"
-                f" --alter --entity-type topics --entity-name {topic.name} --add-config {name}={value}"
+                f" --bootstrap-server {settings.kafka_bootstrap} --alter --entity-type topics --entity-name {topic.name}"
+                f" --add-config {name}={value}"
             )
+
+
+def _check(topic: Topic, found: Mapping[str, str], settings: KafkaSettings) -> Iterator[str]:
+    """A sentence for each wished setting that is otherwise. Raises LogRefused for a needed one."""
+    for problem in _needed_problems(topic, found, settings):
+        raise LogRefused(problem)
     for name, value in topic.wished.items():
         if not _as_wished(name, found.get(name), value):
             yield f"{topic.name} has {name}={found.get(name)}; crewmem makes it {value}: {topic.consequence}"

@@ -18,7 +18,7 @@ from crewmem_producers.kafka import client_options
 from crewmem_producers.log import EventLog, LoggedRecord
 from crewmem_producers.settings import KafkaSettings
 from crewmem_producers.started import started
-from crewmem_producers.topics import ensure_topics, events_topic
+from crewmem_producers.topics import ensure_topics, events_topic, needed_problems
 from producers.conformance_log import record, values
 from support.kafka import Broker, kafka_home
 from typer.testing import CliRunner
@@ -32,6 +32,7 @@ RIGHTS: list[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = [  # us
     (("maker",), ("Create", "Describe", "DescribeConfigs"), ALL),
     (("maker",), ("Write",), ON_EVENTS),
     (("service", "consumer"), ("Read", "Write"), (*ON_EVENTS, *ON_REGISTRY)),
+    (("service", "consumer"), ("DescribeConfigs",), ALL),
     (("consumer",), ("Read", "Write"), ON_LETTERS),
     (("consumer",), ("Read",), ("--group", "crewmem.", "--resource-pattern-type", "prefixed")),
     (("crew", "sealing-crew"), ("Write",), (*ON_EVENTS, *ON_REGISTRY)),
@@ -94,6 +95,13 @@ async def test_each_kind_of_process_can_do_its_work_with_the_rights_of_the_table
         await _appends_and_reads(part)
     await _registry_works(settings(broker, "consumer"))
     await _group_works(settings(broker, "consumer"))
+
+
+async def test_who_may_not_see_the_settings_of_a_topic_is_told_which_are_not_known(broker: Broker) -> None:
+    await ensure_topics(settings(broker, "maker"))
+    for user in ("service", "consumer"):
+        assert await needed_problems(settings(broker, user)) == ([], [])
+    assert await needed_problems(settings(broker, "looker")) == ([], [REGISTRY, LETTERS, EVENTS])
 
 
 COMMANDS: list[tuple[str, list[list[str]]]] = [

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin.config_resource import ConfigResource
 from crewmem_producers.errors import LogRefused, SettingsError
 from crewmem_producers.kafka_admin import KafkaAdmin, kafka_admin
 from crewmem_producers.settings import KafkaSettings
-from crewmem_producers.topics import check_topics, dead_letter_topic, ensure_topics, events_topic, registry_topic
+from crewmem_producers.topics import KEPT_FOR_EVER, check_topics, dead_letter_topic, ensure_topics, events_topic, registry_topic
+from support.topics import alter
 
 
 def test_topics_are_named_by_the_namespace() -> None:
@@ -93,7 +94,10 @@ async def test_a_setting_that_would_lose_memory_is_refused_with_the_command_that
     await _alter(settings, name, wrong)
     with pytest.raises(LogRefused, match=said) as caught:
         await ensure_topics(settings)
-    assert f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config" in str(caught.value)
+    command = (
+        f"kafka-configs.sh --bootstrap-server {settings.kafka_bootstrap} --alter --entity-type topics --entity-name {name}"
+    )
+    assert f"{command} --add-config" in str(caught.value)
 
 
 @pytest.mark.kafka
@@ -143,12 +147,7 @@ async def test_more_replicas_than_there_are_brokers_is_said(settings: KafkaSetti
 
 async def _alter(settings: KafkaSettings, topic: str, values: Mapping[str, str]) -> None:
     """Sets exactly these settings of the topic; the others become the broker's defaults."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
-    await admin.start()
     if topic == events_topic(settings.namespace) or topic == dead_letter_topic(settings.namespace):
-        values = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", **values}
-    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(values))])
-    await admin.close()
-    async with kafka_admin(settings) as asked, asyncio.timeout(30):
-        while not values.items() <= (await asked.settings_of(topic)).items():
-            await asyncio.sleep(0.05)
+        values = {**KEPT_FOR_EVER, **values}
+    assert settings.kafka_bootstrap is not None
+    await alter(settings.kafka_bootstrap, topic, values)

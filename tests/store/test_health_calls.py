@@ -102,6 +102,7 @@ async def test_ready_says_what_is_away(stack: Stack, monkeypatch: pytest.MonkeyP
         "checks": {"log": "ok", "store": "ok"},
         "stalled": [],
         "damaged": [],
+        "topics": [],
     }
     monkeypatch.setattr(stack.log, "end", away)
     response = await stack.call("GET", "/health/ready", key=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -12,6 +13,7 @@ from crewmem_producers.events import utc_now
 from crewmem_producers.log import EventLog
 from crewmem_producers.registry import Registry
 from crewmem_producers.settings import ServiceSettings
+from crewmem_producers.topic_watch import TopicWatch
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
@@ -33,6 +35,8 @@ from crewmem_store.service.producers import ProducerReports
 from crewmem_store.service.refusals import Refusals
 from crewmem_store.service.unread import UnreadBatches
 from crewmem_store.store import Store
+
+logger = logging.getLogger(__name__)
 
 INTAKE_THREADS = 2
 """Checking a batch is work for the interpreter, of which one thread runs at a time: more of them only hold more memory."""
@@ -72,6 +76,7 @@ def create_app(
         unread=UnreadBatches(monotonic=time.monotonic), rate=RateLimit(settings.rate_limit_per_minute, clock=clock),
         refusals=Refusals(metrics.refused), metrics=metrics,
         producers=ProducerReports(registry, clock=clock), sealer=open_sealer(settings, registry),
+        topics=TopicWatch(settings, logger=logger) if settings.kafka_bootstrap else None,
     )  # fmt: skip
     app.state.probes = health.Probes(parts)
     for router in _ROUTERS:

@@ -49,7 +49,7 @@ async def ready(request: Request) -> Response:
 
     A generation that does not answer now is only mentioned when its embedder cannot be had. Partitions that stand still are
     `stalled`, and those of which files of the store are gone `damaged`: neither is a 503 while another partition answers, as
-    no other service would know more.
+    no other service would know more. Nor are settings of Kafka's topics by which memory will be lost (`topics`).
     """
     return await _probes(request).ready()
 
@@ -68,10 +68,13 @@ async def _ready(parts: Parts) -> Response:
         checks["store"] = "; ".join(f"partition {partition}: {said}" for partition, said in damaged.items())
         bad += [f"store: {checks['store']}"] if all_damaged else []
     checks |= {f"embedder of {name}": said for name, said in parts.embedders.failed.items()}
+    topics = list((parts.topics.problems if parts.topics else None) or ())
     if bad:
         problem = {"status": "not ready", "error": "unavailable", "message": "; ".join(bad), "checks": checks}
         return answer(problem, status=503)
-    return answer({"status": "ready", "checks": checks, "stalled": stalled_partitions, "damaged": sorted(damaged)})
+    return answer(
+        {"status": "ready", "checks": checks, "stalled": stalled_partitions, "damaged": sorted(damaged), "topics": topics}
+    )
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
@@ -93,6 +96,7 @@ async def _metrics(parts: Parts) -> Response:
         outbox_events=parts.producers.waiting(),
         stalled_partitions=len(stalled_partitions) if measured else None,
         damaged_partitions=len((await _damaged(parts))[0]),
+        topic_problems=parts.topics.problems if parts.topics else None,
     )
     return Response(body, media_type=CONTENT_TYPE)
 

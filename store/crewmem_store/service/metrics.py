@@ -28,10 +28,11 @@ class Metrics:
 
     def text(
         self, progress: Sequence[PartitionProgress], *, outbox_events: int, stalled_partitions: int | None = None,
-        damaged_partitions: int = 0,
+        damaged_partitions: int = 0, topic_problems: Sequence[str] | None = None,
     ) -> bytes:  # fmt: skip
-        """The exposition: what was counted, and how far the active generation is. `stalled_partitions` None: unknown."""
-        snapshot = _Snapshot(progress, outbox_events, stalled_partitions, damaged_partitions)
+        """The exposition: what was counted, and how far the active generation is. `stalled_partitions` and `topic_problems`
+        None: unknown, or none without a broker."""
+        snapshot = _Snapshot(progress, outbox_events, stalled_partitions, damaged_partitions, topic_problems)
         return generate_latest(self._registry) + generate_latest(snapshot)
 
 
@@ -39,8 +40,10 @@ class _Snapshot:
     """Figures that are read when they are asked for, in the shape of a collector."""
 
     def __init__(
-        self, progress: Sequence[PartitionProgress], outbox_events: int, stalled_partitions: int | None, damaged_partitions: int
-    ) -> None:
+        self, progress: Sequence[PartitionProgress], outbox_events: int, stalled_partitions: int | None,
+        damaged_partitions: int, topic_problems: Sequence[str] | None,
+    ) -> None:  # fmt: skip
+        self._topic_problems = topic_problems
         self._damaged_partitions = damaged_partitions
         self._progress = progress
         self._stalled_partitions = stalled_partitions
@@ -78,4 +81,7 @@ class _Snapshot:
             "crewmem_damaged_partitions", "Partitions of the active generation of which files are gone or changed.",
             value=self._damaged_partitions,
         )  # fmt: skip
-        return [records, lag, oldest, outbox, stalled, damaged]
+        topics = GaugeMetricFamily("crewmem_topic_problems", "Settings of Kafka's topics by which memory will be lost.")
+        if self._topic_problems is not None:
+            topics.add_metric([], len(self._topic_problems))
+        return [records, lag, oldest, outbox, stalled, damaged, topics]

@@ -12,6 +12,7 @@ from crewmem_producers.names import Scope, partition_of
 from crewmem_producers.registry import Registry
 from crewmem_producers.sealing import Sealer
 from crewmem_producers.settings import ServiceSettings
+from crewmem_producers.topic_watch import TopicWatch
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
@@ -110,6 +111,8 @@ class Parts:
     rate: RateLimit
     refusals: Refusals
     sealer: Sealer | None = None
+    topics: TopicWatch | None = None
+    """None without a broker."""
     metrics: Metrics = field(default_factory=Metrics)
     stalls: Stalls = field(default_factory=Stalls)
     switching: Switching = field(default_factory=Switching)

@@ -249,6 +249,8 @@ class Ready(_Response):
     """Partitions where records wait and nothing has moved for 300 seconds: recalls are answered, and miss what is new there."""
     damaged: list[int]
     """Partitions of which files of the store are gone: recalls of sessions that lie there are refused with 503."""
+    topics: list[str]
+    """Settings of Kafka's topics by which memory will be lost, each with the command that changes it."""
 
 
 class NotReady(Problem):

@@ -83,6 +83,8 @@ async def serve(
                 "take their text from there"
             )
         await opened.enter_async_context(_running(app.state.parts.embedders.follow(registry)))
+        if app.state.parts.topics is not None:
+            await opened.enter_async_context(_running(app.state.parts.topics.watch()))
         port = await opened.enter_async_context(
             served(
                 app,
