@@ -5,6 +5,7 @@ CrewmemError
 ├── PatternRefused    a regular expression that is not valid, or not linear (also a ValueError)
 ├── ConsumerRunning   another process consumes this log
 ├── TooManyGenerations  no further generation may live beside those that do
+├── LogShortened      a replay would lose memories whose records the log no longer has
 ├── LlmRefused        the endpoint for summaries will never take this text
 └── Unavailable       (producers)
     ├── LlmUnavailable   the endpoint for summaries does not answer now
@@ -39,6 +40,11 @@ class ConsumerRunning(CrewmemError):
 
 class TooManyGenerations(CrewmemError):
     """As many generations live as may. Let go of one first: `crewmem generations list`, `crewmem generations drop`."""
+
+
+class LogShortened(CrewmemError):
+    """A replay would lose memories whose records the log no longer has. Restore the log from a backup
+    (`crewmem backup restore`), or run `crewmem replay --accept-loss` to go on without them."""
 
 
 class LlmRefused(CrewmemError):

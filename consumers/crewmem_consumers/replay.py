@@ -73,6 +73,7 @@ async def replay(
     move_to: str | None = None,
     since: datetime | None = None,
     activate: bool = True,
+    accept_loss: bool = False,
     progress: Callable[[Progress], None] = lambda progress: None,
     checkpoint: Checkpoint = no_checkpoint,
     wait: BrokerWait = NO_WAIT,
@@ -85,7 +86,9 @@ async def replay(
     also after a crash. `progress` is called with each look; what is away once it has begun is waited for, and before that
     brokers are, as long as `wait` says.
 
-    Raises TooManyGenerations, GenerationBehind, StoreRefused, what opening raises, and Unavailable.
+    Memories whose records the log no longer has are lost with `accept_loss`; without it LogShortened says what they are.
+
+    Raises LogShortened, TooManyGenerations, GenerationBehind, StoreRefused, what opening raises, and Unavailable.
     """
     async with opened(settings, wait=wait, **given) as parts:
         embedder = given.get("embedder")
@@ -97,6 +100,7 @@ async def replay(
             wanted=move_to or (embedder.name if embedder else None),
             default=settings.embedder,
             since=format_time(since) if since else None,
+            accept_loss=accept_loss,
             checkpoint=checkpoint,
         )
         async with StandIn(

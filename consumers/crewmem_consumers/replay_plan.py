@@ -13,7 +13,8 @@ from crewmem_store import generations, switch
 from crewmem_store.errors import StoreDamaged
 from crewmem_store.generations import Generation
 
-from crewmem_consumers.errors import TooManyGenerations
+from crewmem_consumers.errors import LogShortened, TooManyGenerations
+from crewmem_consumers.log_loss import losses, memories
 from crewmem_consumers.newest_rules import newest_rules, rules_by_partition
 from crewmem_consumers.opening import Collaborators
 from crewmem_consumers.partition_log import PartitionLog
@@ -38,19 +39,23 @@ class Plan:
 
 
 async def plan(
-    parts: Collaborators, *, rights: WritingRights, wanted: str | None, default: str, since: str | None, checkpoint: Checkpoint
+    parts: Collaborators, *, rights: WritingRights, wanted: str | None, default: str, since: str | None,
+    checkpoint: Checkpoint, accept_loss: bool = False,
 ) -> Plan:  # fmt: skip
     """Goes on with the newest generation when it is the unfinished one of a replay of the same making; else adds one. Of
     several that plan at once one adds it, and the others go on with it. Who adds it takes the right to write it before
     anybody else can see that it is there.
 
     The embedder is the one of the name `wanted`, else that of the generation that answers, else the `default`.
-    Raises TooManyGenerations, EmbedderUnavailable, and Unavailable.
+    Raises TooManyGenerations, EmbedderUnavailable, Unavailable, and LogShortened where the generation that answers was made
+    from records that the log no longer has, unless the loss is accepted.
     """
     taken: set[str] = await _left_over(parts)
     while True:
         await parts.registry.refresh()
         planned = await _planned(parts, wanted=wanted, default=default, since=since, taken=taken)
+        if planned.old is not None:
+            await _refuse_loss(parts, planned.old, accept_loss=accept_loss)
         name = planned.new.name
         checkpoint(PLANNED)
         if planned.new in generations.live(parts.registry):
@@ -89,6 +94,26 @@ async def _planned(
             f"{len(live)} generations are live, which is the most: let go of {spare} first, with `crewmem generations drop`"
         )
     return Plan(old, made, ends)
+
+
+async def _refuse_loss(parts: Collaborators, old: Generation, *, accept_loss: bool) -> None:
+    if not await _fits(old, parts):
+        return  # another log, or one that was wiped: a consumer refuses it, and a replay is the way out
+    partitions = min(old.partitions, parts.log.partitions)
+    try:
+        lost = await losses(parts.store.reader(old.name), partitions=partitions, first=await parts.log.first())
+    except StoreDamaged:  # what it was made from cannot be read, and nothing could be kept of it
+        return
+    if not lost:
+        return
+    said = f"the log no longer has what {old.name} was made from: {'; '.join(map(str, lost))}"
+    if not accept_loss:
+        raise LogShortened(
+            f"{said}. A replay would lose the memories of {memories(lost)} events. {old.name} still answers with them. Restore "
+            "the log from a backup (`crewmem backup restore`), or run the replay with --accept-loss to go on without them; and "
+            "set retention.ms=-1 and retention.bytes=-1 on the topic, so that no more is lost"
+        )
+    log.warning("%s. This loss was accepted: the new generation is made without them", said)
 
 
 async def _left_over(parts: Collaborators) -> set[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from crewmem_consumers.errors import LogShortened
 from crewmem_producers.connect import open_registry
 from crewmem_producers.registry import Registry
 from crewmem_store import generations, switch
@@ -126,3 +128,33 @@ async def test_tables_that_a_lost_registry_left_are_not_built_into_and_can_be_dr
         assert lost.store.generations() == {"g3"}
         with pytest.raises(UnknownGeneration):
             await switch.drop("g2", registry=lost.registry, store=lost.store)
+
+
+def delete_from_the_start(machine: Machine, offset: int) -> None:
+    """As `kafka-delete-records` does it, to the log of one machine."""
+    with sqlite3.connect(machine.settings.home / "log.sqlite3") as connection:
+        connection.execute('DELETE FROM log_records WHERE "offset" < ?', (offset,))
+    connection.close()
+
+
+async def test_a_replay_over_a_log_that_lost_its_start_is_refused_and_says_what_would_be_lost(machine: Machine) -> None:
+    await machine.replay()
+    before = machine.contents("g1")
+    delete_from_the_start(machine, 4)
+    with pytest.raises(LogShortened, match=r"offsets 0 to 3 of partition 0 \(4 stored\).*memories of 4 events.*--accept-loss"):
+        await machine.replay()
+    assert [one.name for one in generations.live(machine.registry)] == ["g1"], "nothing was begun"
+    assert generations.active(machine.registry).name == "g1" and machine.contents("g1") == before
+
+
+async def test_an_accepted_loss_is_said_and_is_not_asked_about_again(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    await machine.replay()
+    kept = dict(sorted(machine.contents("g1").items())[4:])
+    delete_from_the_start(machine, 4)
+    assert (await machine.replay(accept_loss=True)).activated
+    assert machine.contents("g2") == kept
+    assert "offsets 0 to 3" in caplog.text and "accepted" in caplog.text
+    await switch.drop("g1", registry=machine.registry, store=machine.store)
+    assert (await machine.replay()).activated, "what g2 was made from is all there"

@@ -198,7 +198,10 @@ async def main(spec: dict[str, Any]) -> None:
     try:
         health = None if spec.get("serve") else Health()
         if spec.get("replay"):
-            await replay(settings, checkpoint=checkpoint, store=store, embedder=HashingEmbedder())
+            await replay(
+                settings, accept_loss=bool(spec.get("accept_loss")), checkpoint=checkpoint, store=store,
+                embedder=HashingEmbedder(),
+            )  # fmt: skip
             return
         await run(settings, stop=stop, checkpoint=checkpoint, store=store, embedder=HashingEmbedder(), health=health)
     finally:

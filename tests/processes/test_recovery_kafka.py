@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from crewmem_producers.log import Record
 from crewmem_producers.topics import dead_letter_topic, events_topic, registry_topic
 from processes.harness import Stack, compare, exit_code, stack
@@ -71,6 +72,26 @@ async def test_a_topic_that_is_another_one_is_refused_and_the_remedy_works(made:
     assert await exit_code(refused) not in (0, None)
     assert "LogMismatch" in made.said(refused) and "`crewmem replay` builds" in made.said(refused)
     await the_remedy_works(made)
+
+
+async def test_a_replay_over_a_topic_that_lost_its_start_is_refused_until_the_loss_is_accepted(made: Stack) -> None:
+    await made.prepare()
+    await made.publish(eventful_log())
+    await consumed(made)
+    before = made.account("g1")
+    admin = AIOKafkaAdminClient(bootstrap_servers=made.bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_records({TopicPartition(events_topic(made.namespace), 0): RecordsToDelete(5)})
+    finally:
+        await admin.close()
+    refused = made.start(replay=True)
+    assert await exit_code(refused) not in (0, None)
+    assert "LogShortened" in made.said(refused) and "offsets 0 to 4 of partition 0" in made.said(refused)
+    assert compare(made.account("g1"), before) == []
+    accepted = made.start(replay=True, accept_loss=True)
+    assert await exit_code(accepted) == 0, made.output()
+    assert compare(made.account("g2"), await made.clean()) == []
 
 
 @pytest.mark.slow

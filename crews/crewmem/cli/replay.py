@@ -32,6 +32,9 @@ def replay(
         str | None, typer.Option(help="Drop what happened before this time, such as 2026-01-31.", show_default=False)
     ] = None,
     activate: Annotated[bool, typer.Option(help="Let the new generation answer once it has caught up.")] = True,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Go on without the memories whose records the log no longer has.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Compute all memory again from the log, with the newest rules, while it serves; then switch every reader to it.
@@ -42,7 +45,7 @@ def replay(
     settings, start = load(ConsumerSettings), time_of(since)
     look_for_cycles_rarely()
     try:
-        done = asyncio.run(_replay(settings, move_to=embedder, since=start, activate=activate))
+        done = asyncio.run(_replay(settings, move_to=embedder, since=start, activate=activate, accept_loss=accept_loss))
     except KeyboardInterrupt:
         note("stopped: run it again to go on where it was (consumers that run go on by themselves)", style="bold")
         raise typer.Exit(STOPPED) from None
@@ -76,7 +79,9 @@ def _say(done: Replayed) -> None:
         note(f"{done.replaced} is kept up to date, so that you can go back, until `crewmem generations drop {done.replaced}`")
 
 
-async def _replay(settings: ConsumerSettings, *, move_to: str | None, since: datetime | None, activate: bool) -> Replayed:
+async def _replay(
+    settings: ConsumerSettings, *, move_to: str | None, since: datetime | None, activate: bool, accept_loss: bool
+) -> Replayed:
     from crewmem_consumers.replay import replay as run
 
     parts.check_log_exists(settings)
@@ -88,4 +93,6 @@ async def _replay(settings: ConsumerSettings, *, move_to: str | None, since: dat
             show(f"building {step.generation}{who}{away}", step.done, step.total)
 
         wait = parts.broker_wait(settings.kafka_wait_seconds)
-        return await run(settings, move_to=move_to, since=since, activate=activate, progress=show_step, wait=wait)
+        return await run(
+            settings, move_to=move_to, since=since, activate=activate, accept_loss=accept_loss, progress=show_step, wait=wait
+        )  # fmt: skip
