@@ -42,6 +42,8 @@ from crewmem_consumers.writing_rights import WritingRights
 if TYPE_CHECKING:
     from faststream.kafka import KafkaBroker
 
+    from crewmem_consumers.credentials import Credentials
+
 log = logging.getLogger("crewmem.consumer")
 
 FOLLOW_SECONDS = 1.0
@@ -118,14 +120,17 @@ class Consumer:
         self._dead_letters = LogDeadLetters(parts.dead_letter_log, loop=asyncio.get_running_loop())
         self._llm = LlmClient.of(settings)
         self._broker: KafkaBroker | None = None
+        self._credentials: Credentials | None = None
         self._joining = Outage("joining the group", logger=log)
         self._beside: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Consumer:
         if self._settings.kafka_bootstrap is not None:
             # Loaded only where there is a broker: one machine without Kafka needs nothing of it.
+            from crewmem_consumers.credentials import Credentials
             from crewmem_consumers.kafka_app import open_broker
 
+            self._credentials = Credentials(self._settings)
             self._broker = open_broker(self._settings)
             await self._broker.start()
             topics = TopicWatch(self._settings, logger=log)
@@ -161,6 +166,8 @@ class Consumer:
             for name in self._health.refused.keys() - live.keys():
                 del self._health.refused[name]
             await self._dropped.remove()
+            if self._credentials is not None and await self._credentials.are_new():
+                await self._connect_again()
             for name in live.keys() - self._sources.keys():
                 if name not in self._health.refused or self._must_go_on(name):
                     await self._begin(live[name])
@@ -168,6 +175,17 @@ class Consumer:
                 self._health.waits_for("group", None)
             await self._look_after_failures()
             await is_set_within(stop, FOLLOW_SECONDS)
+
+    async def _connect_again(self) -> None:
+        """Ends every generation's membership, and joins with the new credentials at the next look."""
+        from crewmem_consumers.kafka_app import open_broker
+
+        log.info("the credentials for Kafka were changed: connecting with the new ones")
+        await asyncio.gather(*(self._end(name) for name in list(self._sources)))
+        if self._broker is not None:
+            await self._broker.stop()
+        self._broker = open_broker(self._settings)
+        await self._broker.start()
 
     async def _begin(self, generation: Generation) -> None:
         if not self._rights.take(generation.name):

@@ -12,6 +12,7 @@ CrewmemError
 │   ├── KeyMissing       a key that opens what was sealed is not here (yet)
 │   ├── MasterRetired    the master key that is sealed for was given up; nothing is sealed until the new one is set
 │   ├── LogUnavailable
+│   │   └── LoginRefused Kafka does not let this user in at present
 │   ├── RegistryUnavailable
 │   ├── ServiceUnavailable
 │   │   └── ServiceBusy
@@ -102,6 +103,11 @@ class MasterRetired(Unavailable):
 
 class LogUnavailable(Unavailable):
     """The event log does not answer or did not acknowledge. Check the broker (`crewmem doctor`); what was not sent waits."""
+
+
+class LoginRefused(LogUnavailable):
+    """Kafka does not let this user in at present: a password or certificate was changed there and not here, or the other way
+    round. Put the new one into the file that the settings name; it is read again with each try."""
 
 
 class RegistryUnavailable(Unavailable):

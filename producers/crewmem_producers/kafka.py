@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from crewmem_producers.compat import timeout
-from crewmem_producers.errors import EventTooLarge, LogUnavailable, SettingsError, missing_extra
+from crewmem_producers.errors import EventTooLarge, LoginRefused, LogUnavailable, SettingsError, missing_extra
 from crewmem_producers.setting_sources import PREFIX
 from crewmem_producers.settings import KafkaSettings
 
@@ -42,7 +42,8 @@ def bootstrap_servers(settings: KafkaSettings) -> list[str]:
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
-    """The keyword arguments of every aiokafka client: address, security, credentials. Raises SettingsError."""
+    """The keyword arguments of an aiokafka client: address, security, and the credentials as they are now. A client keeps its
+    own for good: ask again for each one that is made. Raises SettingsError."""
     options: dict[str, Any] = {
         "bootstrap_servers": bootstrap_servers(settings),
         "client_id": f"crewmem-{settings.source}",
@@ -57,6 +58,22 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
     return options
 
 
+def options_now(settings: KafkaSettings) -> dict[str, Any]:
+    """The same where a client takes the place of one that failed: what cannot be used now may be usable soon. Raises
+    LogUnavailable."""
+    try:
+        return client_options(settings)
+    except SettingsError as error:
+        raise LoginRefused(str(error)) from error
+
+
+def credentials_mark(settings: KafkaSettings) -> tuple[object, ...]:
+    """Another value after the password or a file of certificates was changed."""
+    files = (settings.kafka_ca_file, settings.kafka_cert_file, settings.kafka_key_file)
+    times = [path.stat().st_mtime_ns if path is not None and path.is_file() else None for path in files]
+    return (settings.secret_now("kafka_sasl_password"), settings.secret_now("kafka_key_password"), *times)
+
+
 def ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
     """The TLS context of the settings, None without TLS. Raises SettingsError for files that cannot be used."""
     files = {
@@ -69,7 +86,8 @@ def ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
     for name, path in files.items():
         if path is not None and not path.is_file():
             raise SettingsError(f"{name} names {path}, and there is no such file")
-    password = settings.kafka_key_password.get_secret_value() if settings.kafka_key_password else None
+    secret = settings.secret_now("kafka_key_password")
+    password = secret.get_secret_value() if secret else None
     try:
         context = ssl.create_default_context(cafile=settings.kafka_ca_file)
         if settings.kafka_cert_file is not None:
@@ -95,7 +113,7 @@ def security(settings: KafkaSettings) -> BaseSecurity:
 
 
 def _credentials(settings: KafkaSettings) -> tuple[str, str] | None:
-    user, password = settings.kafka_sasl_username, settings.kafka_sasl_password
+    user, password = settings.kafka_sasl_username, settings.secret_now("kafka_sasl_password")
     if settings.kafka_security_protocol.startswith("SASL"):
         if not user or password is None:
             names = f"{PREFIX}KAFKA_SASL_USERNAME and {PREFIX}KAFKA_SASL_PASSWORD"

@@ -1,42 +1,28 @@
-"""Asking and changing topics on Kafka, and finding out why a broker refuses."""
+"""Asking and changing topics on Kafka."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
-    AuthenticationFailedError,
-    AuthenticationMethodNotSupported,
     ClusterAuthorizationFailedError,
-    IllegalSaslStateError,
     KafkaConnectionError,
-    KafkaError,
-    SaslAuthenticationFailed,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
-    UnsupportedSaslMechanismError,
     for_code,
 )
 
 from crewmem_producers.errors import LogRefused, LogUnavailable
 from crewmem_producers.kafka import TIMEOUT_SECONDS, answering, client_options
+from crewmem_producers.kafka_refusal import REFUSALS, refusal_of, said_of
 from crewmem_producers.settings import KafkaSettings
 
 SETTINGS_LOOKS, SETTINGS_LOOK_SECONDS = 50, 0.1
-
-_REFUSALS = (
-    AuthenticationFailedError, AuthenticationMethodNotSupported, IllegalSaslStateError, SaslAuthenticationFailed,
-    UnsupportedSaslMechanismError, ClusterAuthorizationFailedError, TopicAuthorizationFailedError,
-    ssl.SSLError,
-)  # fmt: skip
 
 
 class KafkaAdmin:
@@ -99,31 +85,16 @@ async def kafka_admin(settings: KafkaSettings, *, seconds: float = TIMEOUT_SECON
             await client.start()
             yield KafkaAdmin(client)
         except KafkaConnectionError as error:
-            await _raise_refusal(options, seconds)
+            if (refusal := await refusal_of(options, seconds=seconds)) is not None:
+                raise LogRefused(said_of(refusal)) from refusal
             raise LogUnavailable(
                 f"no broker answers at {settings.kafka_bootstrap} ({settings.kafka_security_protocol}): start it, or check"
                 " CREWMEM_KAFKA_BOOTSTRAP and CREWMEM_KAFKA_SECURITY_PROTOCOL"
             ) from error
-        except _REFUSALS as error:
-            raise _refused(error) from error
+        except REFUSALS as error:
+            raise LogRefused(said_of(error)) from error
         finally:
             await client.close()
-
-
-async def _raise_refusal(options: dict[str, Any], seconds: float) -> None:
-    """aiokafka says of every failed connection only that it failed: connects once more to learn the reason."""
-    connection = {name: value for name, value in options.items() if name != "bootstrap_servers"}
-    for host, port, _ in collect_hosts(options["bootstrap_servers"]):
-        try:
-            (await create_conn(host, port, **connection, request_timeout_ms=int(seconds * 1000))).close()
-        except _REFUSALS as error:
-            raise _refused(error) from error
-        except (KafkaError, OSError):
-            continue
-
-
-def _refused(error: Exception) -> LogRefused:
-    return LogRefused(f"Kafka refuses this client ({error!r}): check CREWMEM_KAFKA_SECURITY_PROTOCOL, _SASL_* and _CA_FILE")
 
 
 def _raise_for(code: int, *message: object) -> None:

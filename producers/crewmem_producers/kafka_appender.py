@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -12,6 +12,7 @@ from aiokafka.errors import ClusterAuthorizationFailedError, KafkaConnectionErro
 from crewmem_producers.broker_wait import NO_WAIT, BrokerWait
 from crewmem_producers.errors import LogRefused, LogUnavailable
 from crewmem_producers.kafka import answering
+from crewmem_producers.kafka_refusal import login
 from crewmem_producers.limits import RECORD_BYTES
 from crewmem_producers.log import Position, Record
 
@@ -28,14 +29,16 @@ MAX_FLIGHT_BYTES = 32 * 1024 * 1024
 class KafkaAppender:
     """Appends to one topic and waits for the acknowledgement of all in-sync replicas.
 
-    After an error the producer is given up and the next append makes a new one: an idempotent producer that missed an
-    acknowledgement can be unable to go on, and tries for ever without a broker.
+    After an error the producer is given up and the next append makes a new one, with the `options` of that moment: an
+    idempotent producer that missed an acknowledgement can be unable to go on, and tries for ever without a broker.
 
     With `wait` an outage is waited out before anything is sent; what was sent is repeated by the same idempotent producer
     only, for as long as `wait` says, so that no record is written twice.
     """
 
-    def __init__(self, *, topic: str, options: dict[str, Any], seconds: float, wait: BrokerWait = NO_WAIT) -> None:
+    def __init__(
+        self, *, topic: str, options: Callable[[], dict[str, Any]], seconds: float, wait: BrokerWait = NO_WAIT
+    ) -> None:
         self._topic = topic
         self._options = options
         self._seconds = seconds
@@ -94,8 +97,9 @@ class KafkaAppender:
     async def _ready(self) -> AIOKafkaProducer:
         async with self._making:
             if self._producer is None:
+                options = self._options()
                 producer = AIOKafkaProducer(
-                    **self._options,
+                    **options,
                     acks="all",
                     enable_idempotence=True,
                     max_request_size=RECORD_BYTES,
@@ -103,7 +107,8 @@ class KafkaAppender:
                     request_timeout_ms=int(self._seconds * 1000),
                 )
                 try:
-                    await producer.start()
+                    async with login(options, seconds=self._seconds):
+                        await producer.start()
                 except BaseException:
                     self._give_up(producer)
                     raise

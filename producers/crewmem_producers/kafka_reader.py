@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -14,6 +14,7 @@ from aiokafka.structs import ConsumerRecord
 from crewmem_producers.compat import timeout
 from crewmem_producers.kafka import answering
 from crewmem_producers.kafka_headers import accept_any_header_name
+from crewmem_producers.kafka_refusal import login
 from crewmem_producers.limits import RECORD_BYTES
 from crewmem_producers.log import LoggedRecord
 
@@ -22,13 +23,14 @@ _STOP_SECONDS = 3.0
 
 
 class KafkaReader:
-    """Reads one topic, one call at a time.
+    """Reads one topic, one call at a time. After an error the next call makes a new consumer, with the `options` of that
+    moment.
 
     Reading on where the last call ended uses what was fetched ahead; a call that reached the end of its partition leaves
     nothing running, so that an idle reader costs the brokers nothing.
     """
 
-    def __init__(self, *, topic: str, partitions: int, options: dict[str, Any], seconds: float) -> None:
+    def __init__(self, *, topic: str, partitions: int, options: Callable[[], dict[str, Any]], seconds: float) -> None:
         self._places = [TopicPartition(topic, partition) for partition in range(partitions)]
         self._options = options
         self._seconds = seconds
@@ -105,8 +107,9 @@ class KafkaReader:
     async def _ready(self) -> AIOKafkaConsumer:
         if self._consumer is None:
             accept_any_header_name()
+            options = self._options()
             self._consumer = AIOKafkaConsumer(
-                **self._options,
+                **options,
                 group_id=None,
                 enable_auto_commit=False,
                 auto_offset_reset="none",
@@ -115,7 +118,8 @@ class KafkaReader:
                 fetch_max_wait_ms=100,  # it is asked only for what is there
                 request_timeout_ms=int(self._seconds * 1000),
             )
-            await self._consumer.start()
+            async with login(options, seconds=self._seconds):
+                await self._consumer.start()
         return self._consumer
 
     async def _give_up(self) -> None:

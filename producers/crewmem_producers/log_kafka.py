@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from crewmem_producers.broker_wait import NO_WAIT, BrokerWait
 from crewmem_producers.errors import LogRefused, LogUnavailable
-from crewmem_producers.kafka import TIMEOUT_SECONDS, client_options
+from crewmem_producers.kafka import TIMEOUT_SECONDS, client_options, options_now
 from crewmem_producers.kafka_admin import kafka_admin
 from crewmem_producers.kafka_appender import KafkaAppender
 from crewmem_producers.kafka_reader import KafkaReader
@@ -36,13 +37,14 @@ class KafkaLog:
 
     async def start(self) -> None:
         """Looks for the topic. Raises LogUnavailable, LogRefused when it is not there or the user is refused, SettingsError."""
-        options = client_options(self._settings)
+        client_options(self._settings)  # what cannot be used at all is said at once
         found = await self._wait.until_answered(self._found)
         if found is None:
             raise LogRefused(
                 f"Kafka shows no topic {self._topic}: run `crewmem topics create`, or give this user the right to it"
             )
         self._partitions = found
+        options = partial(options_now, self._settings)
         self._appender = KafkaAppender(topic=self._topic, options=options, seconds=self._seconds, wait=self._wait)
         self._reader = KafkaReader(topic=self._topic, partitions=found, options=options, seconds=self._seconds)
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError as SourceError
 
@@ -41,6 +41,18 @@ TEST_PREFIX = "CREWMEM_TEST_"
 
 _ADDRESS = re.compile(r"https?://\S+$")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+]+:/*")  # two characters at least: C:\\ is a folder
+
+
+ROTATED = ("kafka_sasl_password", "kafka_key_password")
+"""Secrets that may be changed while a process runs."""
+
+
+def _secret_in(path: Path) -> str | None:
+    """What the file holds, white space at the end removed; None where it cannot be read."""
+    try:
+        return path.read_text("utf-8").rstrip()
+    except (OSError, ValueError):
+        return None
 
 
 class CommonSettings(SourcedSettings):
@@ -87,6 +99,22 @@ class KafkaSettings(CommonSettings):
         None, description="master keys that open what is sealed, the first is current; default: the one that `up` made"
     )
     master_public_key: str | None = Field(None, description="the public half, where events are sealed and never opened")
+
+    _secret_files: dict[str, Path] = PrivateAttr(default_factory=dict)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Notes which secrets came from a file, which may be written again while the process runs."""
+        for name in ROTATED:
+            value, path = getattr(self, name), os.environ.get(f"{PREFIX}{name.upper()}_FILE")
+            if value is not None and path and _secret_in(Path(path).expanduser()) == value.get_secret_value():
+                self._secret_files[name] = Path(path).expanduser()
+
+    def secret_now(self, name: Literal["kafka_sasl_password", "kafka_key_password"]) -> SecretStr | None:
+        """The secret as it is now: one that came from CREWMEM_<NAME>_FILE is read again. What was read at the start counts
+        while the file is empty or cannot be read, since it may be written just now."""
+        value: SecretStr | None = getattr(self, name)
+        found = _secret_in(self._secret_files[name]) if name in self._secret_files else None
+        return SecretStr(found) if found else value
 
     @field_validator("master_key")
     @classmethod

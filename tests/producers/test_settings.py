@@ -14,6 +14,7 @@ from crewmem_producers.settings import (
     load,
     unknown_names,
 )
+from pydantic import SecretStr
 
 
 @pytest.fixture(autouse=True)
@@ -179,3 +180,20 @@ def test_a_name_that_only_looks_like_one_of_those_is_still_a_mistake(monkeypatch
     monkeypatch.setenv("CREWMEM_PORT", "tcp://10.0.0.1:9000")
     with pytest.raises(SettingsError, match="CREWMEM_PORT"):
         load(ServiceSettings)
+
+
+def test_a_secret_from_a_file_is_read_again_and_one_from_elsewhere_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "password"
+    file.write_text("first\n")
+    monkeypatch.setenv("CREWMEM_KAFKA_SASL_PASSWORD_FILE", str(file))
+    of_file, given = load(KafkaSettings), load(KafkaSettings, kafka_sasl_password="given")
+    copied = of_file.model_copy(update={"kafka_wait_seconds": 0.0})
+    file.write_text("second\n")
+    now = [one.secret_now("kafka_sasl_password") for one in (of_file, copied, given)]
+    assert [secret and secret.get_secret_value() for secret in now] == ["second", "second", "given"]
+    assert of_file.secret_now("kafka_key_password") is None
+    for change in (lambda: file.write_text(""), file.unlink):
+        change()
+        assert of_file.secret_now("kafka_sasl_password") == SecretStr("first")
