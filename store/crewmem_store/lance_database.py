@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import lancedb
 import pyarrow as pa
 from crewmem_producers.errors import StoreUnavailable
-from lancedb.index import BTree
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from crewmem_store.lance_errors import already_exists, answering, is_missing_table
+from crewmem_store.lance_library import BTree, lancedb
 
 INDEX_CACHE_BYTES, METADATA_CACHE_BYTES = 256 * 2**20, 128 * 2**20
 """LanceDB's own defaults are gigabytes, for every process."""

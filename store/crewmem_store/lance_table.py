@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 from crewmem_producers.errors import StoreUnavailable
-from lancedb.index import BTree
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from crewmem_store import lance_database, lance_filters
 from crewmem_store.lance_database import Database, TableShape
 from crewmem_store.lance_errors import answering
+from crewmem_store.lance_library import BTree
 
 T = TypeVar("T")
 

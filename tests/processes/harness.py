@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import lancedb
 from crewmem_consumers.ingestor import Ingestor
 from crewmem_producers.connect import open_log, open_registry
 from crewmem_producers.log import LoggedRecord, Record
@@ -25,6 +24,7 @@ from crewmem_store.connect import storage_options
 from crewmem_store.embedder_hashing import HashingEmbedder
 from crewmem_store.generations import Generation
 from crewmem_store.lance import LanceStore
+from crewmem_store.lance_library import lancedb
 from crewmem_store.memory import MemoryStore
 from crewmem_store.store import StoreReader
 from support.keyrings import plain_keyring

@@ -17,10 +17,10 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-import lancedb
 import pyarrow as pa
 from crewmem_store import maintenance
 from crewmem_store.lance import LanceStore
+from crewmem_store.lance_library import lancedb
 from crewmem_store.lance_rows import memory_schema, memory_table
 from crewmem_store.rows import LedgerRow, MemoryRow
 from crewmem_store.updates import Erase, Extend, Forget, SupersedeFailures, SupersedeKey, Update

@@ -19,7 +19,6 @@ from importlib.metadata import version
 from pathlib import Path
 from pydoc_data.topics import topics
 
-import lancedb
 from crewmem_consumers.consumer import run
 from crewmem_consumers.health import Health
 from crewmem_producers.codec import encode
@@ -30,6 +29,7 @@ from crewmem_producers.settings import ConsumerSettings, load
 from crewmem_store import generations
 from crewmem_store.embedder import Embedder
 from crewmem_store.embedders import open_embedder
+from crewmem_store.lance_library import lancedb
 from crewmem_store.rows import MemoryRow
 from crewmem_store.store import StoreReader
 
