@@ -14,7 +14,8 @@ PANICS = frozenset({"PanicException", "RustPanic"})
 
 
 _DAMAGE = (
-    "Not found:", "failed to fill whole buffer", "failed to decode", "LanceError(Arrow)", "Invalid argument error", "orrupt",
+    "Not found:", "failed to fill whole buffer", "Invalid range", "failed to decode",
+    "LanceError(Arrow)", "Invalid argument error", "orrupt",
 )  # fmt: skip
 """What Lance says of a file that its manifest names and that is gone, cut short or changed. A clean-up may also have taken the
 file of an older version away: whoever reads looks at the newest one then, and tries again."""

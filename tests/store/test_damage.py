@@ -9,13 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from crewmem_producers.settings import StoreSettings
 from crewmem_store.checksum import checksum
+from crewmem_store.connect import open_store
 from crewmem_store.errors import StoreDamaged
 from crewmem_store.lance import LanceStore
 from crewmem_store.lance_reader import LanceReader
+from crewmem_store.store import Store
 from crewmem_store.updates import Erase, Forget
 from store.store_rows import ALICE, GEN, PARTITION, entry, marker, memory, owner, put, unit
 from support.damage import change_bytes
+from support.s3 import s3_server, s3_settings
 
 MEMORY, LEDGER = f"mem_{GEN}_p{PARTITION:02d}.lance", f"led_{GEN}_p{PARTITION:02d}_0.lance"
 
@@ -153,3 +157,33 @@ def test_checksums_tell_apart_what_moves_from_one_field_to_the_next() -> None:
     vector = np.ones(4, dtype=np.float32)
     assert checksum("i", "ab", "c", vector) != checksum("i", "a", "bc", vector)
     assert checksum("i", "ab", None, vector) != checksum("i", "ab", None, None)
+
+
+def lose_a_file(table: Path) -> None:
+    oldest(table).unlink()
+
+
+def cut_a_file(table: Path) -> None:
+    cut(oldest(table))
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("harm", [lose_a_file, cut_a_file, shutil.rmtree])
+def test_on_s3_an_object_that_is_gone_or_cut_short_is_damage_too(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+    with s3_server(tmp_path) as endpoint:
+        settings = StoreSettings(**s3_settings(endpoint, "x"))  # type: ignore[arg-type]
+
+        def opened_there() -> Store:
+            return open_store(settings)
+
+        part = owner(opened_there())
+        for number in range(3):
+            put(part, memory(number), ledger=[entry(number)])
+        [table] = (tmp_path / "data").glob(f"**/{MEMORY}")
+        harm(table)
+        with pytest.raises(StoreDamaged, match=r"mem_g1_p07.*`crewmem replay`"):
+            opened_there().reader(GEN).rows([ALICE], partitions=[PARTITION])
+        with pytest.raises(StoreDamaged):
+            list(opened_there().reader(GEN).check(PARTITION))
+        with pytest.raises(StoreDamaged):
+            owner(opened_there())
