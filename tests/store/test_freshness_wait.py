@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,38 @@ async def test_a_key_for_some_sessions_waits_for_its_own_event(stack: Stack) -> 
     [memory] = (await ask(stack, key=owner)).json()["memories"]
     token = format_token([Mark(int(made["id"].partition("-")[0]), event_id=memory["event_id"])])
     assert (await ask(stack, key=narrow, after=token, wait_seconds=0)).json()["fresh"] is True
+
+
+def empty_the_log(folder: Path) -> None:
+    """As if its file had been made anew: offsets begin at 0 again."""
+    with sqlite3.connect(folder / "log.sqlite3") as connection:
+        connection.execute("DELETE FROM log_records")
+        connection.execute("UPDATE log_partitions SET next_offset = 0 WHERE topic = 'crewmem.events.v1'")
+    connection.close()
+
+
+@pytest.mark.parametrize("after", ["token", "latest"])
+@pytest.mark.parametrize("session", ["s", "*"])
+async def test_a_view_of_another_log_is_never_fresh(stack: Stack, tmp_path: Path, after: str, session: str) -> None:
+    key = await stack.key()
+    for content in ("acme", "acme again", "acme once more"):
+        await stack.remember(content, key=key, session="s")
+    empty_the_log(tmp_path)
+    made = await accepted(stack, "acme in the new log", key=key)
+    after = made["token"] if after == "token" else after
+    body = (await ask(stack, key=key, after=after, session=session)).json()
+    assert body["fresh"] is False and "acme in the new log" not in str(body["memories"])
+    refused = await ask(stack, key=key, after=after, session=session, strict=True)
+    refused_with(refused, 504, "not_fresh")
+    assert "crewmem replay" in refused.json()["message"]
+
+
+async def test_the_health_of_a_service_over_another_log_says_so_and_recalls_go_on(stack: Stack, tmp_path: Path) -> None:
+    key = await stack.key()
+    await stack.remember("acme", key=key, session="s")
+    assert (await stack.call("GET", "/health/ready", key=None)).json()["checks"]["log"] == "ok"
+    empty_the_log(tmp_path)
+    response = await stack.call("GET", "/health/ready", key=None)
+    assert response.status_code == 200
+    assert "made anew" in response.json()["checks"]["log"] and "crewmem replay" in response.json()["checks"]["log"]
+    assert len(await stack.recall("acme", key=key, session="s")) == 1

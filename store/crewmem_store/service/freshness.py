@@ -25,6 +25,11 @@ class LogEnds:
         first, end = await self._read()
         return [Mark(p, offset=end[p] - 1) for p in sorted(partitions) if end[p] > first[p]]
 
+    async def now(self) -> dict[int, int]:
+        """Return the offset that the next record of each partition gets. Raise LogUnavailable."""
+        _, end = await self._read()
+        return end
+
     async def _first_and_end(self) -> tuple[dict[int, int], dict[int, int]]:
         return await self._log.first(), await self._log.end()
 

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from crewmem_store.service import progress, responses
 from crewmem_store.service.answers import answer
+from crewmem_store.service.log_behind import REMEDY, partitions_behind
 from crewmem_store.service.metrics import CONTENT_TYPE
 from crewmem_store.service.parts import Parts, View
 from crewmem_store.service.shared_call import SharedCall
@@ -49,7 +50,8 @@ async def ready(request: Request) -> Response:
 
     A generation that does not answer now is only mentioned when its embedder cannot be had. Partitions that stand still are
     `stalled`, and those of which files of the store are gone `damaged`: neither is a 503 while another partition answers, as
-    no other service would know more. Nor are settings of Kafka's topics by which memory will be lost (`topics`).
+    no other service would know more. Nor are settings of Kafka's topics by which memory will be lost (`topics`), or a log that
+    ends before what the memory was made from (`checks.log`): recalls are answered from what was remembered.
     """
     return await _probes(request).ready()
 
@@ -63,6 +65,8 @@ async def _ready(parts: Parts) -> Response:
     checks = {"log": await _said(look_at_log()), "store": await _said(_look(parts))}
     bad = [f"{name}: {said}" for name, said in checks.items() if said != OK]
     stalled_partitions = await _stalled(parts, ends)
+    if checks["log"] == OK and (behind := await _behind(parts)):
+        checks["log"] = f"partitions {', '.join(map(str, behind))}: {REMEDY}"
     damaged, all_damaged = await _damaged(parts)  # after it: reading the ledgers may meet some
     if damaged and checks["store"] == OK:
         checks["store"] = "; ".join(f"partition {partition}: {said}" for partition, said in damaged.items())
@@ -107,6 +111,15 @@ async def _stalled(parts: Parts, ends: Mapping[int, int]) -> list[int]:
         return await stalled(parts, await parts.view(), ends=ends)
     except CrewmemError:
         parts.stalls.look({})
+        return []
+
+
+async def _behind(parts: Parts) -> list[int]:
+    """Partitions of which the log is another one than the memory was made from. Empty where that cannot be known now."""
+    try:
+        view = await parts.view()
+        return await partitions_behind(view.reader, parts.ends, range(view.generation.partitions))
+    except CrewmemError:
         return []
 
 

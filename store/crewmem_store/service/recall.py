@@ -19,6 +19,7 @@ from crewmem_store.search import Filters, Hit, Question
 from crewmem_store.service import freshness, responses, sessions
 from crewmem_store.service.answers import answer, memory_json
 from crewmem_store.service.auth import Reader
+from crewmem_store.service.log_behind import REMEDY, partitions_behind
 from crewmem_store.service.parts import Parts, View, parts_of
 from crewmem_store.service.requests import RecallQuery, RecallRequest
 from crewmem_store.store import Rows
@@ -74,6 +75,10 @@ async def _fresh(asked: RecallRequest, *, key: Key, parts: Parts, view: View) ->
     )
     sees = await sessions.sees(key, asked.session, view.reader, parts.reads)
     fresh = await freshness.wait(view.watch, marks, seconds=asked.wait_seconds, sees=sees)
+    if fresh and await partitions_behind(view.reader, parts.ends, partitions or {mark.partition for mark in marks}):
+        if asked.strict:
+            raise RequestRefused(504, "not_fresh", REMEDY)
+        return False
     if asked.strict and not fresh:
         message = f"the view does not hold that after {asked.wait_seconds} s; ask again, or without `strict`"
         raise RequestRefused(504, "not_fresh", message)
