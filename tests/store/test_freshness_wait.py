@@ -150,8 +150,10 @@ async def test_the_health_of_a_service_over_another_log_says_so_and_recalls_go_o
     key = await stack.key()
     await stack.remember("acme", key=key, session="s")
     assert (await stack.call("GET", "/health/ready", key=None)).json()["checks"]["log"] == "ok"
+    assert "crewmem_other_log_partitions 0.0" in (await stack.call("GET", "/metrics", key=None)).text
     empty_the_log(tmp_path)
     response = await stack.call("GET", "/health/ready", key=None)
     assert response.status_code == 200
     assert "made anew" in response.json()["checks"]["log"] and "crewmem replay" in response.json()["checks"]["log"]
+    assert "crewmem_other_log_partitions 1.0" in (await stack.call("GET", "/metrics", key=None)).text
     assert len(await stack.recall("acme", key=key, session="s")) == 1

@@ -101,6 +101,7 @@ async def _metrics(parts: Parts) -> Response:
         stalled_partitions=len(stalled_partitions) if measured else None,
         damaged_partitions=len((await _damaged(parts))[0]),
         topic_problems=parts.topics.problems if parts.topics else None,
+        partitions_of_another_log=len(await _behind(parts)),
     )
     return Response(body, media_type=CONTENT_TYPE)
 

@@ -28,11 +28,12 @@ class Metrics:
 
     def text(
         self, progress: Sequence[PartitionProgress], *, outbox_events: int, stalled_partitions: int | None = None,
-        damaged_partitions: int = 0, topic_problems: Sequence[str] | None = None,
+        damaged_partitions: int = 0, topic_problems: Sequence[str] | None = None, partitions_of_another_log: int = 0,
     ) -> bytes:  # fmt: skip
         """The exposition: what was counted, and how far the active generation is. `stalled_partitions` and `topic_problems`
         None: unknown, or none without a broker."""
-        snapshot = _Snapshot(progress, outbox_events, stalled_partitions, damaged_partitions, topic_problems)
+        snapshot = _Snapshot(progress, outbox_events, stalled_partitions, damaged_partitions, topic_problems,
+                             partitions_of_another_log)  # fmt: skip
         return generate_latest(self._registry) + generate_latest(snapshot)
 
 
@@ -41,9 +42,10 @@ class _Snapshot:
 
     def __init__(
         self, progress: Sequence[PartitionProgress], outbox_events: int, stalled_partitions: int | None,
-        damaged_partitions: int, topic_problems: Sequence[str] | None,
+        damaged_partitions: int, topic_problems: Sequence[str] | None, partitions_of_another_log: int,
     ) -> None:  # fmt: skip
         self._topic_problems = topic_problems
+        self._partitions_of_another_log = partitions_of_another_log
         self._damaged_partitions = damaged_partitions
         self._progress = progress
         self._stalled_partitions = stalled_partitions
@@ -84,4 +86,8 @@ class _Snapshot:
         topics = GaugeMetricFamily("crewmem_topic_problems", "Settings of Kafka's topics by which memory will be lost.")
         if self._topic_problems is not None:
             topics.add_metric([], len(self._topic_problems))
-        return [records, lag, oldest, outbox, stalled, damaged, topics]
+        another = GaugeMetricFamily(
+            "crewmem_other_log_partitions", "Partitions of which the log ends before what the active generation holds.",
+            value=self._partitions_of_another_log,
+        )  # fmt: skip
+        return [records, lag, oldest, outbox, stalled, damaged, topics, another]
