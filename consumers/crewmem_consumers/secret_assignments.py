@@ -45,9 +45,11 @@ _END = re.compile(
 )
 """Where a value without quotes ends, beside white space."""
 _MARKUP = re.compile(r"(?:\s[^<>\n]{1,60})?>\s{0,20}(?:<!\[CDATA\[)?([^<\]\n]{3,200})(?:\]\]>)?\s{0,20}</")
-_CELL = re.compile(r"[ \t*`_]{0,40}\|[ \t]{0,40}[*`_\"]{0,2}([^|\s`*\"]{4,200})[*`_\"]{0,2}[ \t]{0,80}(?:\||$|\n)")
+_CELL = re.compile(r"[ \t*`_]{0,40}\|[ \t]{0,40}[*`_\"]{0,2}([^|\s`\"]{4,200}?)[*`_\"]{0,2}[ \t]{0,80}(?:\||$|\n)")
 _RULE = re.compile(r"[ \t]{0,4}\|?[ \t]{0,20}:?-{2,200}+[-:| \t]{0,400}\n")
 _OPTION = re.compile(r"(?:=|[ \t]{1,20})(?![-<\[|&;])")
+_DEFAULT = re.compile(r"""["'][ \t]{0,4}\{[^{}]{0,200}?\bdefault\s{0,20}=\s{0,20}(?=")""")
+"""`variable "db_password" { default = "..." }` of Terraform."""
 _LOGIN = re.compile(r"\blogin\s{1,8}\S{1,30}\s{1,8}\Z")
 _LENGTH = re.compile(
     r"[0-9]{1,3}(?:[+-]|\s?-\s?[0-9]{1,3})?\s(?:characters?|chars|digits?|letters?|days?|hours?|minutes?|times?|attempts?"
@@ -96,7 +98,7 @@ def _assigned(window: str, name: Name) -> _Span | None:
 
 
 def _argument(window: str, name: Name) -> _Span | None:
-    comma = _ARGUMENT.match(window) if name.kind in (Kind.PASSWORD, Kind.KEY) else None
+    comma = (_ARGUMENT.match(window) or _DEFAULT.match(window)) if name.kind in (Kind.PASSWORD, Kind.KEY) else None
     quoted = _QUOTED.match(window, comma.end()) if comma else None
     if quoted is None:
         return None
@@ -127,7 +129,7 @@ def _is_quoted_secret(value: str, name: Name) -> bool:
         return False
     if name.kind not in (Kind.PASSWORD, Kind.KEY):
         return _by_looks(value, name)
-    return not (values.is_name(value) and _speaks_of_secrets(value)) and not value.startswith(("http://", "https://", "/"))
+    return not (values.is_name(value) and _speaks_of_secrets(value)) and not values.is_path(value)
 
 
 def _is_bare_secret(value: str, name: Name, sign: str, after: str) -> bool:
@@ -177,6 +179,8 @@ def _by_looks(value: str, name: Name) -> bool:
         return value.isdigit() and 4 <= len(value) <= 8
     if ":" in value and ("cred" in called or "login" in called):
         return looks_like_password(value.partition(":")[2])
+    if called.endswith(("pass", "pw", "pwd", "mdp", "clave", "chave")):
+        return looks_like_password(value)
     if name.kind == Kind.BARE or called.endswith(
         ("session", "sessionid", "session_id", "sid", "sig", "auth", "signature", "dsn", "login")
     ):

@@ -21,6 +21,13 @@ code are sind / und and
 """
 _CONNECTORS = frozenset(_CONNECTOR_TEXT.split())
 """Words after which a sentence tells the value."""
+_FILLER_TEXT = """
+actually again already also always currently just likewise new now only simply still temporarily today übrigens jetzt nun
+aktuell derzeit momentan weiterhin noch neu immer einfach désormais maintenant toujours actuellement ahora todavía siempre
+actualmente agora sempre atualmente adesso ora ancora сейчас теперь пока nu altijd
+"""
+_FILLERS = frozenset(_FILLER_TEXT.split())
+"""Words that may stand between those and the value."""
 _WORD = re.compile(r"\S{1,400}+")
 _ASCII_RUN = re.compile(r"[^\x00-\x7f]{0,14}[\s:：=「『（(\"'`*]{0,6}([!-~]{6,200}+)")
 """In scripts without spaces."""
@@ -31,6 +38,9 @@ _MNEMONIC = re.compile(r"[^\w\n]{1,6}(?:is[^\w\n]{1,3})?([a-z]{3,8}(?:[ ,]{1,2}[
 _DIGITS = re.compile(r"[0-9]{4,12}")
 _SPECIAL = re.compile(r"[A-Za-z0-9]{2,40}[!@#$%^&*+~?§][A-Za-z0-9!@#$%^&*+~?§_-]{2,60}|[A-Za-z0-9_-]{5,60}[!#$%^*]{1,4}")
 _JOINED = re.compile(r"[A-Za-z]{3,12}(?:[-_.][A-Za-z]{3,12}){3,8}|[A-Za-z]{3,14}(?:[-_.][A-Za-z]{2,14}){0,4}[-_.][0-9]{2,4}")
+
+_THREE_PARTS = re.compile(r"[A-Za-z]{3,14}[-_.][A-Za-z]{3,14}[-_.][0-9]{3,4}")
+"""As generators of passwords make them. Hosts (`web-prod-01`) have less digits."""
 
 
 def phrase(window: str, name: Name) -> tuple[int, int] | None:
@@ -86,7 +96,8 @@ def _said(window: str, name: Name) -> tuple[int, int] | None:
             return start, start + len(value)
         if count > _MOST_WORDS or word[-1] in ".!?;。" or (word == "," and count == 0):
             return None
-        previous = word
+        if count == 0 or word.lower() not in _FILLERS:
+            previous = word
     return None
 
 
@@ -108,11 +119,12 @@ def _tells(value: str, name: Name, *, quoted: bool, last: bool) -> bool:
         return False
     if name.kind == Kind.CODE:
         return value.isdigit() and 4 <= len(value) <= 8
-    if name.kind == Kind.PASSWORD or "cred" in name.text.lower() or "zugang" in name.text.lower():
+    called = name.text.lower()
+    if name.kind == Kind.PASSWORD or called == "pw" or "cred" in called or "zugang" in called:
         return _tells_a_password(value, quoted=quoted, last=last)
     if name.kind == Kind.BARE:
         return values.looks_random(value) and len(value) >= 20 and any(map(str.isupper, value)) and any(map(str.islower, value))
-    if name.text.lower().endswith(("session", "sid", "sig", "auth", "signature", "dsn", "login", "-key", "_key")):
+    if called.endswith(("session", "sid", "sig", "auth", "signature", "dsn", "login", "-key", "_key")):
         return values.looks_random(value)
     return values.looks_made_up(value) and len(value) >= 10
 
@@ -120,7 +132,7 @@ def _tells(value: str, name: Name, *, quoted: bool, last: bool) -> bool:
 def _tells_a_password(value: str, *, quoted: bool, last: bool) -> bool:
     if values.looks_made_up(value):
         return True
-    if last and (_DIGITS.fullmatch(value) or looks_like_password(value)):
+    if (last and (_DIGITS.fullmatch(value) or looks_like_password(value))) or _THREE_PARTS.fullmatch(value):
         return True
     plain = values.is_word(value) or values.is_placeholder(value) or values.is_name(value) or values.is_code(value)
     return quoted and len(value) > 3 and not plain

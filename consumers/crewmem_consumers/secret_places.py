@@ -9,6 +9,7 @@ import re2
 
 from crewmem_consumers import secret_values as values
 from crewmem_consumers.secret_formats import ADDRESS, KEY, PRIVATE_KEY, PRIVATE_KEY_END
+from crewmem_consumers.secret_phrases import looks_like_password
 
 Find = tuple[int, int, str]
 """Start, end and label of a secret."""
@@ -76,6 +77,11 @@ FILE = re2.compile(
     r"""|\b(?:[0-9a-f]{32})(?:@(?:[a-z0-9]{1,20}\.){0,3}(?:ingest\.)?(?:[a-z]{2}\.)?sentry\.io)"""
     r""")"""
 )
+PAIR = re2.compile(
+    r"""(?:\bauth\s{0,3}=\s{0,3}\(|\bHTTP(?:Basic|Digest)Auth\(|\bBasicAuth\(|\bSetBasicAuth\()\s{0,3}["'][^"'\n]{1,100}["'],\s{0,3}["']([^"'\n]{3,200})["']"""
+    r"""|\bConvertTo-SecureString\s{1,4}(?:-String\s{1,4})?["']([^"'\n]{3,200})["']"""
+)
+"""`auth=("user", "...")`: what is in quotes there is a password, or says that it stands for one."""
 CALL = re2.compile(
     r"""\b[A-Za-z_.]*(?:Client|Api|API|Bot|[Aa]uth|[Kk]ey|[Tt]oken|[Ll]ogin)\(\s{0,3}["']([A-Za-z0-9+/_-]{24,}={0,2})["']"""
 )
@@ -95,6 +101,7 @@ def find(text: str) -> Iterator[Find]:
         (HEADER, "token"),
         (COMMAND, "password"),
         (FILE, "password"),
+        (PAIR, "password"),
         (SENTRY, "token"),
         (CALL, "api key"),
         (ORACLE, "password"),
@@ -115,10 +122,12 @@ def _is_value(pattern: object, value: str) -> bool:
             or (value.rstrip("=") != value and not value.islower())
             or (len(value) > 19 and not value.isalpha())
         )
+    if pattern is PAIR:
+        return looks_like_password(value)
     if pattern is CALL:
         return values.looks_random(value)
     if pattern is COMMAND:
-        return not values.is_word(value) and not value.startswith(("$", "-", "%", "{", "<"))
+        return not values.is_word(value) and (values.looks_made_up(value) or not value.startswith(("$", "-", "%", "{", "<")))
     return True
 
 

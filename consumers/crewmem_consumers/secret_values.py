@@ -64,8 +64,8 @@ _SLUG = re.compile(
 )
 _PLACEHOLDER = re.compile(
     r"<.{1,80}>|\$\{.{0,120}|\$\(.{0,120}|\$[A-Za-z_][A-Za-z0-9_]{0,80}|\$[0-9]{1,2}|\{\{?.{0,120}"
-    r"|%[A-Za-z_(][A-Za-z0-9_)]{0,60}%?[sd]?|%[sdr]|@[A-Za-z_.]{1,80}\(.{0,80}|:[a-z_]{2,40}"
-    r"|\[[^\]]{0,80}\]?|\(.{0,80}|&[a-z_]{1,40}|#.{0,80}|[*•·.…_=?-]{2,}.{0,3}|[xX]{3,}|0{6,}|\.{3}.{0,20}"
+    r"|%[A-Za-z_][A-Za-z0-9_]{0,60}%|%\([A-Za-z0-9_]{1,60}\)?[sd]?|%[sdr]|@[A-Za-z_.]{1,80}\(.{0,80}|:[a-z_]{2,40}"
+    r"|\[[^\]]{0,80}\]?|\(.{0,80}|&[a-z_]{1,40}|#(?![^\s#]{8}).{0,80}|#[A-Za-z_-]{0,80}|#[0-9a-f]{8}|[*•·.…_=?-]{2,}.{0,3}|[xX]{3,}|0{6,}|\.{3}.{0,20}"
     r"|(?:your|my|the|some|any|insert|enter|put|add|replace|change|dein|deine|ihr|votre|tu|su)[-_ ].{0,80}"
     r"|changeme[0-9!]{0,4}|replaceme|change[-_]?it|your[A-Z].{0,60}"
     r"|.{0,40}(?:goes|value|placeholder|here|example|redacted|removed|hidden|masked|omitted)",
@@ -83,6 +83,7 @@ _CODE = re.compile(
     r"|(?:await|new|async|lambda|function|fn|def|not|typeof|readonly|const|let|var|return|raise|throw|if|else|import|from"
     r"|os|io)\b.{0,80}"
     r"|(?:f|rf|fr)[\"'].{0,120}|->.{0,40}|=>.{0,40}"
+    r"|(?:Read|Get|ConvertTo|ConvertFrom|New|Import|Export|Invoke|Select|Join|Protect|Unprotect)-[A-Z][A-Za-z]{2,40}(?![\w-])"
 )
 _TYPE = re.compile(
     r"(?:builtins\.)?(?:str|int|bytes|bool|float|object|any|string|boolean|number|char|text|varchar|uuid|buffer|secretstr"
@@ -137,7 +138,9 @@ def looks_made_up(value: str) -> bool:
     value = value[:MOST_CHARACTERS]
     if len(value) < 6 or not _is_mixed(value):
         return False
-    if "://" in value or value.startswith(("www.", "/", "./", "~/", "#", "@")):
+    if value[0] == "#":
+        return len(value) > 9 and looks_made_up(value[1:])
+    if "://" in value or value.startswith(("www.", "./", "~/", "@")) or is_path(value):
         return False
     if is_known(value) or is_placeholder(value):
         return False
@@ -159,6 +162,14 @@ def looks_random(value: str) -> bool:
 
 
 _RANDOM = re.compile(r"[A-Za-z0-9+/_.~-]{16,}")
+_BASE64 = re.compile(r"/(?![A-Za-z]{2,12}/)[A-Za-z0-9+/]{31,}=*")
+
+
+def is_path(value: str) -> bool:
+    """Whether it is an address or the path of a file. Base64 may begin with a slash, too."""
+    if value.startswith(("http://", "https://")):
+        return True
+    return value.startswith("/") and not (_BASE64.fullmatch(value) and looks_random(value.lstrip("/").replace("/", "+")))
 
 
 def _is_mixed(value: str) -> bool:
