@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from support.labelled_texts import harmless_texts, left_over, secret_texts
 
 LEAST_RECALL, MOST_CHANGED = 0.95, 0.01
-APART = """Written without a look at the program, 96 of these texts with 98 secrets and 155 of the harmless ones said on 2026-12-01 how
-it does on texts that it was not made for: over 20 draws of the secrets .948 were found, and 1 of 155 (.006) was changed. The kinds
-that were missed were added since."""
+APART = """Written without a look at the program, 96 of these texts with 98 secrets and 155 of the harmless ones said on
+2026-12-01 how it does on texts that it was not made for: over 20 draws of the secrets .948 were found, and 1 of 155 (.006) was
+changed. The kinds that were missed were added since."""
 
 
 def took(work: Callable[[str], object], texts: list[str]) -> float:
