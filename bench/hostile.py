@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import secrets
 import statistics
 import sys
 import tempfile
@@ -39,7 +40,7 @@ class Waits:
 
 
 def victim(deployment: Deployment, waits: Waits) -> None:
-    fact = f"Acme's plan {os.urandom(4).hex()} costs 49 dollars"
+    fact = f"Acme's plan number {secrets.randbelow(10**12)} costs 49 dollars"
     began = time.monotonic()
     deployment.call("POST", "/v1/memory/remember", key="victim", json={"content": fact, "session": "v", "wait_seconds": 0})
     while True:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -46,10 +47,9 @@ def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 @pytest.fixture
 def answered(deployment: Deployment) -> Iterator[Callable[[], None]]:
     """Call it while, or after, something hostile happened: the victim is served as always."""
-    count = iter(range(1_000))
 
     def check() -> None:
-        fact = f"Acme's plan number {next(count)} {os.urandom(4).hex()} costs 49 dollars"
+        fact = f"Acme's plan number {secrets.randbelow(10**12)} costs 49 dollars"  # hex may differ in letters alone: a repeat
         made = deployment.call(
             "POST", "/v1/memory/remember", key="victim", json={"content": fact, "session": "v", "wait_seconds": 30}
         )
