@@ -22,6 +22,7 @@ from crewai.hooks import HookAborted, InterceptionPoint, get_hooks, register_hoo
 from crewai.utilities.crew.crew_context import get_crew_context
 from crewmem_producers.errors import CrewmemError, restored
 
+from crewmem import forked_crewai
 from crewmem.agent_kickoff import AgentAlone, AgentKickoffs, judges
 from crewmem.agent_roles import agent_calls
 from crewmem.connection import Connection
@@ -87,6 +88,7 @@ def watch_trials() -> None:
 
 def _register() -> None:
     """Registers what is not registered: twice would publish twice, and someone may have cleared CrewAI's hooks."""
+    forked_crewai.watched()
     with _configurations.lock:
         for point, hook in _HOOKS.items():
             if hook not in get_hooks(point):

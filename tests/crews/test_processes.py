@@ -105,6 +105,38 @@ def test_a_crew_that_publishes_to_kafka_and_exits_has_published(kafka: str, name
         assert "49 dollars per seat" in in_a_process("strategy", tmp_path / "second", live.environment())
 
 
+IDLE_AT_THE_FORK = """
+import os, threading
+import crewmem
+from crewai.events.event_bus import crewai_event_bus as bus
+from support.crews import ScriptedLLM, two_agent_crew
+
+def kick_off(topic):
+    two_agent_crew(ScriptedLLM(f"done for {topic}")).kickoff({"topic": topic})
+
+crewmem.install(session="s")
+kick_off("parent")
+together = threading.Barrier(8)
+for waiting in [bus._sync_executor.submit(together.wait) for _ in range(8)]:
+    waiting.result()  # eight threads of CrewAI's event bus are idle now
+pid = os.fork()
+if not pid:
+    kick_off("child")
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+"""
+
+
+def test_a_forked_kickoff_does_not_wait_for_threads_that_only_its_parent_has(service: FakeService) -> None:
+    """CrewAI's event bus would: its pool counts idle threads that a child does not inherit."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", IDLE_AT_THE_FORK], env=environment, capture_output=True, text=True, timeout=170
+    )
+    assert done.returncode == 0, done.stderr
+    assert "done for parent" in {event["raw"] for event in service.kickoffs()}
+
+
 FORKING = """
 import multiprocessing, sys
 import crewmem
